@@ -1,0 +1,26 @@
+"""The only place that reads a clock. Domain time is the database's (`cmis.clock()`): no host's clock matters."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+_NOW = text("SELECT cmis.clock()")
+
+
+def now(connection: Connection) -> datetime:
+    """Return the database's time (aware UTC), test offset included. Read it once per transaction and pass it on."""
+    moment: datetime = connection.execute(_NOW).scalar_one()
+    return moment
+
+
+def monotonic() -> float:
+    """Return seconds on a clock that never jumps; for durations and deadlines inside one process only."""
+    return time.monotonic()

@@ -1,0 +1,67 @@
+"""The environment, read once: every variable this product knows, its default and its meaning."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit, urlunsplit
+
+from core.errors import SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_REMEDY = "set {name}, or run through `make up`, `make demo` or `cmis dev run`, which start servers of their own"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of one process. URLs are None where the variable is unset; `require` turns that into an error."""
+
+    database_url: str | None
+    scheduler_database_url: str | None
+    readonly_database_url: str | None
+    migration_database_url: str | None
+    broker_url: str | None
+    broker_prefix: str
+    test_clock: bool
+    hardened: bool
+    faults: str
+    faults_seed: str
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read the settings from `environ` (default: the process's environment)."""
+        env = os.environ if environ is None else environ
+        return cls(
+            database_url=env.get("DATABASE_URL") or None,
+            scheduler_database_url=env.get("SCHEDULER_DATABASE_URL") or None,
+            readonly_database_url=env.get("READONLY_DATABASE_URL") or None,
+            migration_database_url=env.get("MIGRATION_DATABASE_URL") or None,
+            broker_url=env.get("BROKER_URL") or None,
+            broker_prefix=env.get("BROKER_PREFIX", ""),
+            test_clock=env.get("CMIS_TEST_CLOCK") == "1",
+            hardened=env.get("CMIS_HARDENED") == "1",
+            faults=env.get("CMIS_FAULTS", ""),
+            faults_seed=env.get("CMIS_FAULTS_SEED", ""),
+        )
+
+
+def require(value: str | None, name: str) -> str:
+    """Return `value`, or raise a SetupError that names the missing variable and the remedy."""
+    if not value:
+        message = f"{name} is not set"
+        raise SetupError(message, _REMEDY.format(name=name))
+    return value
+
+
+def redact(url: str) -> str:
+    """Return `url` without its password, fit for logs and messages."""
+    try:
+        parts = urlsplit(url)
+        if parts.password is None:
+            return url
+    except ValueError:
+        return "<unreadable url>"
+    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))

@@ -1,0 +1,198 @@
+"""The only place that opens connections and transactions, and therefore the only place that commits.
+
+Tenant context is set per transaction, never per session: `cmis.init_transaction_context` checks the membership and sets
+`app.*` for the transaction only, so that a pooled connection can never carry one tenant's context into another's work.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+from uuid import UUID
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from core.config import redact
+from core.errors import SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy import Engine
+    from sqlalchemy.engine import URL
+
+ENGINE_ACTOR: Final = UUID("00000000-0000-0000-0000-000000000001")
+"""The named system actor that the engine acts as; the only one who may take the reserved org's context."""
+CLI_ACTOR: Final = UUID("00000000-0000-0000-0000-000000000002")
+"""The system actor of the command line when no user is named."""
+RESERVED_ORG: Final = UUID(int=0)
+"""Owner of tasks that cover several orgs; a row of `orgs` hidden from every list."""
+
+_TIMEOUTS = "-c statement_timeout=5s -c idle_in_transaction_session_timeout=5s -c TimeZone=UTC"
+_CONNECT_SECONDS = 5
+_SET_CONTEXT = text("SELECT cmis.init_transaction_context(:user_id, :org_id, :ip)")
+_ROLE = text(
+    "SELECT current_user, rolsuper, rolbypassrls, "
+    "EXISTS (SELECT FROM pg_roles o WHERE o.rolname IN ('cmis_owner', 'cmis_engine') "
+    "        AND pg_has_role(r.oid, o.oid, 'MEMBER')) "
+    "FROM pg_roles r WHERE rolname = current_user"
+)
+_OFFSET = text("SELECT cmis.clock_is_shifted()")
+_TRANSIENT_CLASSES = ("08", "40", "53", "57", "58")
+_LOCK_NOT_AVAILABLE = "55P03"
+_REPEATABLE = frozenset({"40001", "40P01"})
+_REPEATS = 3
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Whose transaction it is: the org it may see, the user who acts, and from which address (for the audit log)."""
+
+    org_id: UUID
+    user_id: UUID
+    ip: str | None = None
+
+
+class Database:
+    """One process's pool of connections to one database as one role."""
+
+    def __init__(self, url: str, *, variable: str, application: str, pool_size: int = 5) -> None:
+        self.variable = variable
+        self._url = parse_url(url, variable)
+        self._application = application
+        self._engine: Engine = create_engine(
+            self._url,
+            pool_size=pool_size,
+            max_overflow=2,
+            pool_pre_ping=True,
+            connect_args={"options": _TIMEOUTS, "application_name": application, "connect_timeout": _CONNECT_SECONDS},
+        )
+        event.listen(self._engine, "connect", _forbid_autocommit)
+
+    @contextmanager
+    def transaction(self, context: Context | None) -> Iterator[Connection]:
+        """Open a transaction of `context`; commit at the end, roll back on any exception.
+
+        None opens one without a tenant: under row-level security it sees nothing, and only functions that were made
+        for it (the scheduler's, `cmis.resolve_org` …) return anything.
+        """
+        with self._engine.begin() as connection:
+            if context is not None:
+                switch(connection, context)
+            yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Open one REPEATABLE READ, READ ONLY transaction: every statement sees the same instant."""
+        with (
+            self._engine.connect().execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            ) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    def listen(self, channel: str) -> psycopg.Connection[tuple[object, ...]]:
+        """Open a connection of its own that listens on `channel`; it carries no tenant and runs no statement else."""
+        connection = psycopg.connect(
+            self._url.set(drivername="postgresql").render_as_string(hide_password=False),
+            autocommit=True,
+            application_name=f"{self._application}-listen",
+            connect_timeout=_CONNECT_SECONDS,
+        )
+        connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+        return connection
+
+    def check(self, *, test_clock: bool) -> None:
+        """Refuse to go on with a role that could pass row-level security, or with a shifted clock.
+
+        Raises SetupError naming the variable and the remedy.
+        """
+        try:
+            with self._engine.connect() as connection:
+                role, superuser, bypass, owner = connection.execute(_ROLE).one()
+                if superuser or bypass or owner:
+                    what = "a superuser" if superuser else "BYPASSRLS" if bypass else "an owner of the schema"
+                    message = f"{self.variable} connects as {role}, which is {what}: tenants would not be isolated"
+                    raise SetupError(message, "connect as cmis_app, cmis_scheduler or cmis_readonly")
+                if connection.execute(_OFFSET).scalar_one() and not test_clock:
+                    message = f"the clock of the database at {self.variable} is shifted for tests"
+                    raise SetupError(message, "set CMIS_TEST_CLOCK=1 in a test, or reset cmis.clock_offset")
+        except DBAPIError as error:
+            raise explain(error, self.variable) from error
+
+    def dispose(self) -> None:
+        """Close every pooled connection; a forked child must not share its parent's."""
+        self._engine.dispose(close=False)
+
+    def close(self) -> None:
+        """Close every pooled connection for good."""
+        self._engine.dispose()
+
+
+def switch(connection: Connection, context: Context) -> None:
+    """Make `context` the transaction's tenant from here on (a chunk goes through several orgs)."""
+    connection.execute(_SET_CONTEXT, {"user_id": context.user_id, "org_id": context.org_id, "ip": context.ip})
+
+
+def repeat_on_conflict(body: Callable[[], T]) -> T:
+    """Run `body` (one whole transaction) again, up to three times, after a deadlock or serialization failure."""
+    for _ in range(_REPEATS):
+        try:
+            return body()
+        except DBAPIError as error:
+            if sqlstate(error) not in _REPEATABLE:
+                raise
+    return body()
+
+
+def sqlstate(error: DBAPIError) -> str | None:
+    """Return the SQLSTATE of a driver error, or None if the connection failed without one."""
+    return getattr(error.orig, "sqlstate", None)
+
+
+def is_transient(error: BaseException) -> bool:
+    """Say whether a database error is expected to pass: connection, conflict, resources, timeouts, shutdown."""
+    if not isinstance(error, DBAPIError):
+        return False
+    state = sqlstate(error)
+    return (
+        error.connection_invalidated or state is None or state[:2] in _TRANSIENT_CLASSES or state == _LOCK_NOT_AVAILABLE
+    )
+
+
+def explain(error: DBAPIError, variable: str) -> SetupError:
+    """Turn a failed connection or a missing schema into an error that names the variable and the remedy."""
+    state = sqlstate(error)
+    reason = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
+    if state in {"42P01", "42883", "3F000"}:
+        return SetupError(f"the database at {variable} has no schema of this version: {reason}", "run `cmis migrate`")
+    return SetupError(
+        f"{variable} cannot be used: {reason}", f"check that the server runs and that {variable} is right"
+    )
+
+
+def parse_url(url: str, variable: str) -> URL:
+    """Return the SQLAlchemy URL of a `postgresql://` URL, for psycopg; a SetupError names `variable`."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        message = f"{variable} is no database URL: {redact(url)}"
+        raise SetupError(message, "write postgresql://user:password@host:5432/database") from error
+    if parsed.get_backend_name() not in {"postgresql", "postgres"}:
+        message = f"{variable} names {parsed.get_backend_name()}, but only PostgreSQL is supported"
+        raise SetupError(message, "write postgresql://user:password@host:5432/database")
+    return parsed.set(drivername="postgresql+psycopg")
+
+
+def _forbid_autocommit(connection: psycopg.Connection[tuple[object, ...]], _record: object) -> None:
+    if connection.autocommit:  # a tenant's context lives in a transaction; without one it would see nothing, or worse
+        message = "tenant connections must not be in autocommit mode"
+        raise RuntimeError(message)
