@@ -1,0 +1,41 @@
+# Everything a new machine needs: GNU make and Python 3.11 or newer. `make help` lists the targets.
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv/bin
+export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
+export PYTHONTZPATH :=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up demo test lint bench clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## create .venv, or bring it up to date (PYTHON=python3.12 chooses the Python)
+	@command -v $(PYTHON) >/dev/null || { echo "setup: there is no $(PYTHON); install Python 3.11 or newer, or name one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "setup: $$($(PYTHON) --version 2>&1) is too old; install Python 3.11 or newer, or name one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) dev/bootstrap.py
+
+up: setup ## run everything until Ctrl-C: servers (data in .dev), demo org, worker, scheduler, Flower
+	@exec $(VENV)/cmis dev up
+
+demo: setup ## run the demo on throw-away servers to its end, and show what happened
+	@$(VENV)/cmis demo $(ARGS)
+
+test: setup ## run all tests on throw-away servers (ARGS="-k name" for some)
+	@$(VENV)/pytest $(ARGS)
+
+lint: setup ## ruff, formatting, types, and who may import whom
+	@$(VENV)/ruff check
+	@$(VENV)/ruff format --check
+	@$(VENV)/mypy
+	@$(VENV)/lint-imports
+
+bench: ## the benchmarks (they come with part 2)
+	@echo "bench: the benchmarks come with part 2 of the product" >&2; exit 1
+
+clean: ## end what `make up` left running here; remove .venv, .dev and caches
+	@if [ -d .dev ]; then $(PYTHON) -m dev.clean .dev; fi
+	@rm -rf .venv .dev .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
