@@ -1,0 +1,199 @@
+"""A rule as a person writes it: the JSON document of `cmis rules create`, with the column names of SPEC §2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from core.errors import InputError
+from engine.rules.conditions import LOGICS, parse
+from engine.rules.document import json_number
+from engine.rules.objects import ObjectReader
+from engine.rules.reading import Problems, exact_number, listed, refuse_unstorable, shown
+from engine.rules.tree import Condition, Leaf, Logic, Operand, Operator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from decimal import Decimal
+    from uuid import UUID
+
+A = TypeVar("A")
+
+MAX_JSON_DEPTH: Final = 16  # RELIABILITY §7
+MAX_ACTIONS: Final = 20
+MAX_NAME: Final = 200
+MAX_DESCRIPTION: Final = 2_000
+MAX_RULE_TYPE: Final = 50
+MAX_COOLDOWN_MINUTES: Final = 525_600  # a year
+MAX_DAILY_LIMIT: Final = 1_000_000
+
+
+class EntityType(StrEnum):
+    """What a rule reads and changes."""
+
+    CAMPAIGN = "campaign"
+
+
+class TriggerType(StrEnum):
+    """What starts an evaluation."""
+
+    SCHEDULE = "schedule"
+    MANUAL = "manual"
+
+
+class ConditionLogic(StrEnum):
+    """How a list of conditions is joined."""
+
+    AND = "and"
+    OR = "or"
+
+
+class Priority(StrEnum):
+    """Within a run rules apply by priority, then by id."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+class InitialStatus(StrEnum):
+    """The statuses that a rule may be created with; `archived` is reached later."""
+
+    DRAFT = "draft"
+    ACTIVE = "active"
+    PAUSED = "paused"
+
+
+@dataclass(frozen=True, slots=True)
+class Guardrails:
+    """The rule's own bounds on effects; None leaves the bound to the org's guardrails and the product's default."""
+
+    budget_floor: Decimal | None = None
+
+    def document(self) -> dict[str, object]:
+        """Return the JSON of the `guardrails` column."""
+        return {} if self.budget_floor is None else {"budget_floor": json_number(self.budget_floor)}
+
+
+@dataclass(frozen=True, slots=True)
+class RuleDefinition(Generic[A]):
+    """A valid rule, its actions of the type that the injected action parser returns."""
+
+    name: str
+    description: str | None
+    rule_type: str
+    entity_type: EntityType
+    entity_id: UUID | None
+    trigger_type: TriggerType
+    conditions: Condition
+    condition_logic: ConditionLogic
+    actions: tuple[A, ...]
+    stop_on_error: bool
+    priority: Priority
+    status: InitialStatus
+    max_executions_per_day: int | None
+    cooldown_minutes: int
+    guardrails: Guardrails
+
+
+_UNSUPPORTED: Final = ("min_sample", "max_data_age", "delay_between_actions_seconds")
+_KEYS: Final = (*(column.name for column in fields(RuleDefinition)), *_UNSUPPORTED)
+_GUARDRAIL_KEYS: Final = tuple(guardrail.name for guardrail in fields(Guardrails))
+_TRIGGER_REMEDY: Final = f"allowed: {listed(TriggerType)}; rules that events trigger are not supported yet"
+_PLACEHOLDER: Final = Leaf(Operand(""), Operator.IS_NULL)  # for conditions that are wrong: the rule is thrown away
+
+
+def parse_rule(document: object, *, parse_actions: Callable[[object, str], Sequence[A]]) -> RuleDefinition[A]:
+    """Return the rule, or raise InputError with every problem and its path.
+
+    `parse_actions` gets the list of 1 to 20 actions and its path, and raises InputError with all that is wrong;
+    it is injected so that the rule language stays below the actions.
+    """
+    if not isinstance(document, dict):
+        raise InputError.of("", f"a rule must be an object, not {shown(document)}", f"allowed keys: {listed(_KEYS)}")
+    refuse_unstorable(document, "", MAX_JSON_DEPTH)
+    problems = Problems()
+    problems.refuse_unknown_keys(document, _KEYS, "")
+    definition = _read(document, problems, parse_actions)
+    problems.raise_if_any()
+    return definition
+
+
+def _read(
+    document: Mapping[object, object],
+    problems: Problems,
+    parse_actions: Callable[[object, str], Sequence[A]],
+) -> RuleDefinition[A]:
+    reader = ObjectReader(document, problems)
+    for key in _UNSUPPORTED:
+        reader.refuse_unsupported(key)
+    logic = _logic(document.get("condition_logic", "and"), problems)
+    return RuleDefinition(
+        name=reader.required_text("name", MAX_NAME),
+        description=reader.optional_text("description", MAX_DESCRIPTION),
+        rule_type=reader.text("rule_type", "performance", MAX_RULE_TYPE),
+        entity_type=reader.choice("entity_type", EntityType.CAMPAIGN),
+        entity_id=reader.optional_uuid("entity_id"),
+        trigger_type=reader.choice("trigger_type", TriggerType.SCHEDULE, _TRIGGER_REMEDY),
+        conditions=_conditions(reader, logic, problems),
+        condition_logic=logic,
+        actions=_actions(reader, problems, parse_actions),
+        stop_on_error=reader.boolean("stop_on_error", default=False),
+        priority=reader.choice("priority", Priority.MEDIUM),
+        status=reader.choice("status", InitialStatus.DRAFT),
+        max_executions_per_day=reader.optional_integer("max_executions_per_day", 1, MAX_DAILY_LIMIT),
+        cooldown_minutes=reader.integer("cooldown_minutes", 60, 0, MAX_COOLDOWN_MINUTES),
+        guardrails=_guardrails(document.get("guardrails"), problems),
+    )
+
+
+def _logic(value: object, problems: Problems) -> ConditionLogic:
+    logic = LOGICS.get(value) if isinstance(value, str) else None
+    if logic is None:
+        problems.add("condition_logic", f"cannot be {shown(value)}", f"allowed: {listed(LOGICS)}")
+    return ConditionLogic.OR if logic is Logic.ANY else ConditionLogic.AND
+
+
+def _conditions(reader: ObjectReader, logic: ConditionLogic, problems: Problems) -> Condition:
+    document = reader.required("conditions")
+    if document is not None:
+        try:
+            return parse(document, logic)
+        except InputError as error:
+            problems.extend(error)
+    return _PLACEHOLDER
+
+
+def _actions(
+    reader: ObjectReader, problems: Problems, parse_actions: Callable[[object, str], Sequence[A]]
+) -> tuple[A, ...]:
+    document = reader.required("actions")
+    if document is None:
+        return ()
+    if not isinstance(document, list) or not 1 <= len(document) <= MAX_ACTIONS:
+        found = f"{len(document)} of them" if isinstance(document, list) else shown(document)
+        problems.add("actions", f"must be a list of 1 to {MAX_ACTIONS} actions, not {found}", "write [{type, params}]")
+        return ()
+    try:
+        return tuple(parse_actions(document, "actions"))
+    except InputError as error:
+        problems.extend(error)
+        return ()
+
+
+def _guardrails(document: object, problems: Problems) -> Guardrails:
+    if document is None:
+        return Guardrails()
+    if not isinstance(document, dict):
+        problems.add("guardrails", f"must be an object, not {shown(document)}", "write {budget_floor: 10}")
+        return Guardrails()
+    problems.refuse_unknown_keys(document, _GUARDRAIL_KEYS, "guardrails")
+    floor = document.get("budget_floor")
+    if floor is None:
+        return Guardrails()
+    amount = exact_number(floor)
+    if amount is None or amount < 0:
+        problems.add("guardrails.budget_floor", f"must be a number of at least 0, not {shown(floor)}")
+    return Guardrails(amount)
