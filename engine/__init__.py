@@ -1,1 +1,1 @@
-"""The domain: what rules, schedules and workflows do, free of Celery and HTTP."""
+"""The domain, free of Celery and HTTP: services at the top, actions, the store, and pure modules at the bottom."""

@@ -1,0 +1,1 @@
+"""The one tree of schema revisions (Alembic), applied by `cmis migrate`."""

@@ -1,0 +1,36 @@
+"""Tables, enums and transition tables of the schema `cmis`; no queries.
+
+Importing this package maps every table, so that `Base.metadata` is complete.
+"""
+
+from models.audit import AuditEntry
+from models.base import Base
+from models.campaigns import BudgetLedgerEntry, Campaign, CampaignMetric
+from models.executions import AutomationAction, AutomationExecution, Notification
+from models.queue import BrokerEpoch, ClockOffset, Task, TaskAttempt
+from models.rules import AutomationRule, RuleEntityState
+from models.schedules import AutomationSchedule, Occurrence, ScheduledJob
+from models.tenancy import Org, User, UserOrg
+
+__all__ = [
+    "AuditEntry",
+    "AutomationAction",
+    "AutomationExecution",
+    "AutomationRule",
+    "AutomationSchedule",
+    "Base",
+    "BrokerEpoch",
+    "BudgetLedgerEntry",
+    "Campaign",
+    "CampaignMetric",
+    "ClockOffset",
+    "Notification",
+    "Occurrence",
+    "Org",
+    "RuleEntityState",
+    "ScheduledJob",
+    "Task",
+    "TaskAttempt",
+    "User",
+    "UserOrg",
+]

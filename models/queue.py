@@ -1,0 +1,114 @@
+"""The durable queue: tasks, their attempts, and what is known of the broker and the clock."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, Index, SmallInteger, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import INTERVAL, JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, JsonObject, one_of
+from models.enums import AttemptOutcome, Queue, TaskKind, TaskState
+
+
+class Task(Base):
+    """Queue and outbox: one row is one Celery task, its id the Celery task id. CHECKs make illegal rows impossible."""
+
+    __tablename__ = "tasks"
+    __table_args__ = (
+        UniqueConstraint("org_id", "dedupe_key"),
+        one_of("kind", TaskKind),
+        one_of("queue", Queue),
+        one_of("state", TaskState),
+        CheckConstraint("(state = 'running') = (lease_owner IS NOT NULL)", name="lease_owner"),
+        CheckConstraint("(state = 'running') = (lease_expires_at IS NOT NULL)", name="lease_expires_at"),
+        CheckConstraint(
+            "(state IN ('succeeded', 'failed', 'dead', 'cancelled')) = (finished_at IS NOT NULL)", name="finished_at"
+        ),
+        CheckConstraint("state <> 'ready' OR publish_at IS NOT NULL", name="publish_at"),
+        CheckConstraint("attempt BETWEEN 0 AND max_attempts AND max_attempts > 0", name="attempt"),
+        CheckConstraint("priority BETWEEN 0 AND 9", name="priority"),
+        Index("tasks_publish", "publish_at", postgresql_where=text("state = 'ready'")),
+        Index("tasks_lease", "lease_expires_at", postgresql_where=text("state = 'running'")),
+        Index("tasks_final", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
+        Index(None, "org_id", "state"),
+    )
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    task_id: Mapped[UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    queue: Mapped[str]
+    payload: Mapped[JsonObject]
+    state: Mapped[str] = mapped_column(server_default=text("'ready'"))
+    run_at: Mapped[datetime]
+    publish_at: Mapped[datetime | None]
+    """When the next message is due."""
+    published_at: Mapped[datetime | None]
+    delivery: Mapped[int] = mapped_column(server_default=text("0"))
+    """Messages sent so far; never reset."""
+    priority: Mapped[int] = mapped_column(SmallInteger, server_default=text("4"))
+    """0 is the most urgent."""
+    fence: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    """Counts claims; every write of a claim's owner carries it, so that a zombie writes nothing."""
+    attempt: Mapped[int] = mapped_column(server_default=text("0"))
+    max_attempts: Mapped[int] = mapped_column(server_default=text("5"))
+    attempt_id: Mapped[UUID | None]
+    """The attempt that owns the task, or owned it last: the key of its row in `task_attempts`."""
+    lease_owner: Mapped[str | None]
+    lease_expires_at: Mapped[datetime | None]
+    cancel_requested: Mapped[bool] = mapped_column(server_default=text("false"))
+    timeout_seconds: Mapped[int] = mapped_column(server_default=text("300"))
+    dedupe_key: Mapped[str | None]
+    traceparent: Mapped[str | None]
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    error: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class TaskAttempt(Base):
+    """One claim of a task. Partitioned by month on its UUIDv7 id."""
+
+    __tablename__ = "task_attempts"
+    __table_args__ = (
+        one_of("outcome", AttemptOutcome),
+        CheckConstraint("(outcome IS NULL) = (finished_at IS NULL)", name="finished_at"),
+        Index(None, "org_id", "task_id", "fence"),
+        {"postgresql_partition_by": "RANGE (attempt_id)"},
+    )
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    attempt_id: Mapped[UUID] = mapped_column(primary_key=True)
+    task_id: Mapped[UUID]
+    fence: Mapped[int] = mapped_column(BigInteger)
+    attempt: Mapped[int]
+    worker: Mapped[str]
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    outcome: Mapped[str | None]
+    error: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+
+
+class BrokerEpoch(Base):
+    """What the broker's random epoch was when last seen; another value there means that it lost its messages."""
+
+    __tablename__ = "broker_epoch"
+    __table_args__ = (CheckConstraint("only_row", name="only_row"),)
+
+    only_row: Mapped[bool] = mapped_column(primary_key=True, server_default=text("true"))
+    epoch: Mapped[str]
+    lost_at: Mapped[datetime]
+    """Messages published before this time are taken for lost."""
+
+
+class ClockOffset(Base):
+    """How far the product's clock is moved against the server's; other than zero only in tests."""
+
+    __tablename__ = "clock_offset"
+    __table_args__ = (CheckConstraint("only_row", name="only_row"),)
+
+    only_row: Mapped[bool] = mapped_column(primary_key=True, server_default=text("true"))
+    shift: Mapped[timedelta] = mapped_column(INTERVAL, server_default=text("'00:00:00'::interval"))

@@ -1,0 +1,81 @@
+"""Automation rules and what their throttles remember."""
+
+from __future__ import annotations
+
+import datetime as dt
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, Counter, JsonObject, one_of
+from models.enums import ConditionLogic, EntityType, Priority, RuleStatus, TriggerType
+
+
+class AutomationRule(Base):
+    """Conditions → actions, with throttles. The engine writes only the counters, `acted_*` and `last_executed_at`."""
+
+    __tablename__ = "automation_rules"
+    __table_args__ = (
+        one_of("status", RuleStatus),
+        one_of("entity_type", EntityType),
+        one_of("trigger_type", TriggerType),
+        one_of("condition_logic", ConditionLogic),
+        one_of("priority", Priority),
+        CheckConstraint("length(name) BETWEEN 1 AND 200", name="name"),
+        CheckConstraint("max_executions_per_day > 0", name="max_executions_per_day"),
+        CheckConstraint("cooldown_minutes >= 0", name="cooldown_minutes"),
+        CheckConstraint("jsonb_typeof(actions) = 'array' AND jsonb_array_length(actions) > 0", name="actions"),
+        CheckConstraint("jsonb_typeof(conditions) IN ('array', 'object')", name="conditions"),
+        CheckConstraint("jsonb_typeof(guardrails) = 'object'", name="guardrails"),
+        Index(None, "org_id", "status"),
+    )
+
+    org_id: Mapped[UUID] = mapped_column(ForeignKey("cmis.orgs.org_id"), primary_key=True)
+    rule_id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    description: Mapped[str] = mapped_column(server_default=text("''"))
+    rule_type: Mapped[str] = mapped_column(server_default=text("'performance'"))
+    template_id: Mapped[str | None]
+    entity_type: Mapped[str] = mapped_column(server_default=text("'campaign'"))
+    entity_id: Mapped[UUID | None]
+    trigger_type: Mapped[str] = mapped_column(server_default=text("'schedule'"))
+    conditions: Mapped[Any] = mapped_column(JSONB)
+    condition_logic: Mapped[str] = mapped_column(server_default=text("'and'"))
+    actions: Mapped[list[Any]]
+    stop_on_error: Mapped[bool] = mapped_column(server_default=text("false"))
+    priority: Mapped[str] = mapped_column(server_default=text("'medium'"))
+    status: Mapped[str] = mapped_column(server_default=text("'draft'"))
+    max_executions_per_day: Mapped[int | None]
+    cooldown_minutes: Mapped[int] = mapped_column(server_default=text("60"))
+    guardrails: Mapped[JsonObject]
+    owner_id: Mapped[UUID]
+    version: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))
+    success_count: Mapped[Counter]
+    partial_count: Mapped[Counter]
+    failure_count: Mapped[Counter]
+    skipped_count: Mapped[Counter]
+    acted_on: Mapped[dt.date | None]
+    """The org-local day that `acted_today` counts; the daily limit compares it with today."""
+    acted_today: Mapped[int] = mapped_column(server_default=text("0"))
+    last_executed_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class RuleEntityState(Base):
+    """When a rule last acted on an entity: the memory of the cooldown."""
+
+    __tablename__ = "rule_entity_state"
+    __table_args__ = (
+        ForeignKeyConstraint(["org_id", "rule_id"], ["cmis.automation_rules.org_id", "cmis.automation_rules.rule_id"]),
+    )
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    rule_id: Mapped[UUID] = mapped_column(primary_key=True)
+    entity_id: Mapped[UUID] = mapped_column(primary_key=True)
+    last_acted_at: Mapped[datetime]
+    execution_id: Mapped[UUID]

@@ -1,0 +1,123 @@
+"""Scheduled jobs and the ledger of their planned times."""
+
+from __future__ import annotations
+
+import datetime as dt
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    SmallInteger,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, Counter, one_of
+from models.enums import Decision, Frequency, JobStatus, Origin, Outcome, ScheduleType, TargetType
+
+
+class ScheduledJob(Base):
+    """When to do what. The scheduler alone writes the cursor (`next_run_at`, `last_scheduled_for`) and the counters."""
+
+    __tablename__ = "scheduled_jobs"
+    __table_args__ = (
+        ForeignKeyConstraint(["org_id", "rule_id"], ["cmis.automation_rules.org_id", "cmis.automation_rules.rule_id"]),
+        UniqueConstraint("org_id", "name"),
+        one_of("target_type", TargetType),
+        one_of("schedule_type", ScheduleType),
+        one_of("frequency", Frequency),
+        one_of("status", JobStatus),
+        CheckConstraint("(target_type = 'rule') = (rule_id IS NOT NULL)", name="target"),
+        CheckConstraint("status <> 'active' OR next_run_at IS NOT NULL", name="next_run_at"),
+        CheckConstraint('"interval" > 0', name="interval"),
+        CheckConstraint("(schedule_type = 'cron') = (cron_expression IS NOT NULL)", name="cron_expression"),
+        CheckConstraint("(schedule_type = 'recurring') = (frequency IS NOT NULL)", name="recurring"),
+        CheckConstraint("schedule_type <> 'once' OR start_date IS NOT NULL", name="once"),
+        CheckConstraint("end_date >= start_date", name="end_date"),
+        Index("scheduled_jobs_due", "next_run_at", postgresql_where=text("status = 'active'")),
+        Index(None, "org_id", "rule_id"),
+        Index(None, "org_id", "status"),
+    )
+
+    org_id: Mapped[UUID] = mapped_column(ForeignKey("cmis.orgs.org_id"), primary_key=True)
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    target_type: Mapped[str] = mapped_column(server_default=text("'rule'"))
+    rule_id: Mapped[UUID | None]
+    schedule_type: Mapped[str]
+    frequency: Mapped[str | None]
+    interval: Mapped[int] = mapped_column(server_default=text("1"))
+    time_of_day: Mapped[dt.time | None]
+    days_of_week: Mapped[list[int] | None] = mapped_column(ARRAY(SmallInteger))
+    day_of_month: Mapped[str | None]
+    cron_expression: Mapped[str | None]
+    timezone: Mapped[str] = mapped_column(server_default=text("'UTC'"))
+    start_date: Mapped[datetime | None]
+    end_date: Mapped[datetime | None]
+    anchor_at: Mapped[datetime]
+    """The planned time that recurrences count from, and `previous` of the first occurrence."""
+    status: Mapped[str] = mapped_column(server_default=text("'active'"))
+    revision: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))
+    next_run_at: Mapped[datetime | None]
+    last_scheduled_for: Mapped[datetime | None]
+    last_run_for: Mapped[datetime | None]
+    """The last planned time that was decided `run`: the run that overlap looks at."""
+    last_run_at: Mapped[datetime | None]
+    run_count: Mapped[Counter]
+    last_error: Mapped[str | None]
+    owner_id: Mapped[UUID]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+    __mapper_args__ = {"polymorphic_on": "target_type"}  # noqa: RUF012 - SQLAlchemy's interface
+
+
+class AutomationSchedule(ScheduledJob):
+    """A scheduled job whose target is a rule."""
+
+    __mapper_args__ = {"polymorphic_identity": TargetType.RULE.value}  # noqa: RUF012 - SQLAlchemy's interface
+
+
+class Occurrence(Base):
+    """The ledger of every planned time: one row, or one row for a stretch of consecutive ones of the same fate."""
+
+    __tablename__ = "occurrences"
+    __table_args__ = (
+        one_of("origin", Origin),
+        one_of("decision", Decision),
+        one_of("outcome", Outcome),
+        CheckConstraint(
+            "count > 0 AND until >= scheduled_for AND (count = 1) = (until = scheduled_for)", name="stretch"
+        ),
+        CheckConstraint(
+            "(decision = 'run') = (execution_id IS NOT NULL) AND (decision = 'run') = (task_id IS NOT NULL)", name="run"
+        ),
+        CheckConstraint("decision <> 'run' OR count = 1", name="run_count"),
+        CheckConstraint("(outcome IS NULL) = (finished_at IS NULL)", name="finished_at"),
+        CheckConstraint("(origin = 'schedule') = (actor_id IS NULL)", name="actor"),
+        Index(None, "org_id", "execution_id"),
+        {"postgresql_partition_by": "RANGE (scheduled_for)"},
+    )
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    origin: Mapped[str] = mapped_column(primary_key=True)
+    scheduled_for: Mapped[datetime] = mapped_column(primary_key=True)
+    until: Mapped[datetime]
+    count: Mapped[int]
+    previous: Mapped[datetime | None]
+    job_revision: Mapped[int] = mapped_column(BigInteger)
+    decision: Mapped[str]
+    execution_id: Mapped[UUID | None]
+    task_id: Mapped[UUID | None]
+    actor_id: Mapped[UUID | None]
+    outcome: Mapped[str | None]
+    decided_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]

@@ -1,0 +1,56 @@
+"""Orgs (the tenants), users, and who belongs where."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, JsonObject, one_of
+from models.enums import Role
+
+
+class Org(Base):
+    """A tenant. `guardrails` holds the org's defaults for its rules; the reserved org of all zeros is never listed."""
+
+    __tablename__ = "orgs"
+    __table_args__ = (
+        UniqueConstraint("name"),
+        CheckConstraint("length(name) BETWEEN 1 AND 200", name="name"),
+        CheckConstraint("jsonb_typeof(guardrails) = 'object'", name="guardrails"),
+    )
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    timezone: Mapped[str] = mapped_column(server_default=text("'UTC'"))
+    guardrails: Mapped[JsonObject]
+    created_at: Mapped[datetime]
+
+
+class User(Base):
+    """A person, or one of the named system actors. Not a tenant's row; visible to the orgs it belongs to."""
+
+    __tablename__ = "users"
+    __table_args__ = (UniqueConstraint("email"), CheckConstraint("email = lower(email)", name="email"))
+
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
+    email: Mapped[str]
+    name: Mapped[str]
+    is_system: Mapped[bool] = mapped_column(server_default=text("false"))
+    is_active: Mapped[bool] = mapped_column(server_default=text("true"))
+    created_at: Mapped[datetime]
+
+
+class UserOrg(Base):
+    """Membership of a user in an org, with a role."""
+
+    __tablename__ = "user_orgs"
+    __table_args__ = (one_of("role", Role), Index(None, "user_id"))
+
+    org_id: Mapped[UUID] = mapped_column(ForeignKey("cmis.orgs.org_id"), primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("cmis.users.user_id"), primary_key=True)
+    role: Mapped[str]
+    is_active: Mapped[bool] = mapped_column(server_default=text("true"))
+    created_at: Mapped[datetime]
