@@ -1,0 +1,187 @@
+"""Which column holds what: Meta Ads Manager's headings, the generic ones, and the caller's own mapping, which wins.
+
+Headings are compared without case, and `_`, `-` and spaces are the same. Names of one tier mean the same thing, so two
+of them in one file are ambiguous; an earlier tier is preferred to a later one.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from core.errors import InputError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+METRICS: Final = ("impressions", "clicks", "spend", "conversions", "revenue")
+"""The metrics of a campaign-day, in the order in which rows carry them."""
+FIELDS: Final = ("campaign", "campaign_name", "date", *METRICS, "platform", "objective", "currency")
+"""What a column can be mapped to."""
+
+_TIERS: Final[Mapping[str, Sequence[frozenset[str]]]] = {
+    "campaign": [frozenset({"campaign id"}), frozenset({"campaign"}), frozenset({"campaign name"})],
+    "campaign_name": [frozenset({"campaign name"}), frozenset({"campaign"})],
+    "date": [frozenset({"date", "day"}), frozenset({"reporting starts"})],
+    "impressions": [frozenset({"impressions", "impr."})],
+    "clicks": [frozenset({"link clicks"}), frozenset({"clicks"}), frozenset({"clicks (all)"})],
+    "spend": [frozenset({"spend", "spent", "cost", "amount spent"})],
+    "conversions": [frozenset({"conversions"}), frozenset({"results"}), frozenset({"purchases"})],
+    "revenue": [frozenset({"revenue", "conversion value", "purchases conversion value"})],
+    "platform": [frozenset({"platform"})],
+    "objective": [frozenset({"objective"})],
+    "currency": [frozenset({"currency", "currency code", "account currency"})],
+}
+_PERIOD_START: Final = "reporting starts"
+_PERIOD_END: Final = "reporting ends"
+_CURRENCY: Final = re.compile(r"^(?P<name>.*\S)\s*\((?P<code>[A-Z]{3})\)$")
+_SEPARATORS: Final = re.compile(r"[_\-\s]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where each field is. `period_end` is the column of a reporting period's last day, if days come from its first."""
+
+    headings: Sequence[str]
+    positions: Mapping[str, int]
+    period_end: int | None
+    currency: str | None
+    platform: str
+
+    def heading(self, field: str) -> str:
+        """Return the heading of the column that holds `field`."""
+        return self.headings[self.positions[field]]
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Field → heading, for reports."""
+        return {field: self.heading(field) for field in FIELDS if field in self.positions}
+
+
+def parse_mapping(texts: Iterable[str]) -> dict[str, str]:
+    """Parse `COLUMN=FIELD` texts into field → column. InputError lists every text that is wrong."""
+    mapping: dict[str, str] = {}
+    problems = []
+    for text in texts:
+        column, equals, field = (part.strip() for part in text.rpartition("="))
+        if not (equals and column):
+            problems.append(Problem("--map", f"{text!r} is not COLUMN=FIELD", "write e.g. --map Spent=spend"))
+        elif field not in FIELDS:
+            problems.append(Problem("--map", f"{field!r} is no field", f"use one of {', '.join(FIELDS)}"))
+        elif field in mapping:
+            problems.append(Problem("--map", f"{field} is mapped twice", f"keep one of {mapping[field]}, {column}"))
+        else:
+            mapping[field] = column
+    if problems:
+        raise InputError(problems)
+    return mapping
+
+
+def resolve(headings: Sequence[str], mapping: Mapping[str, str], platform: str | None) -> Layout:
+    """Decide which column holds which field.
+
+    `mapping` (field → column) wins over every known name, and a mapped column holds nothing else. `platform` is what
+    campaigns belong to where no column says so: by default `meta` for an Ads Manager export, else `generic`.
+    Raises InputError with every missing or ambiguous field, the columns that may be meant, and the `--map` to give.
+    """
+    search = _Search(headings)
+    meta = "amount spent" in search.names or {"reporting starts", "reporting ends"} <= set(search.names)
+    positions, problems = search.mapped(mapping)
+    problems += search.known(positions, skip={"platform"} if meta or platform else set())
+    problems += _missing(headings, positions)
+    if problems:
+        raise InputError(problems)
+    spend = positions.get("spend")
+    starts = search.names[positions["date"]] == _PERIOD_START
+    return Layout(
+        headings,
+        positions,
+        search.names.index(_PERIOD_END) if starts and _PERIOD_END in search.names else None,
+        search.codes[spend] if spend is not None else None,
+        platform or ("meta" if meta else "generic"),
+    )
+
+
+class _Search:
+    """The headings in comparable form: lower case, one space for each separator, without a currency in brackets."""
+
+    def __init__(self, headings: Sequence[str]) -> None:
+        self.headings = headings
+        matches = [_CURRENCY.match(heading) for heading in headings]
+        self.codes = [match["code"] if match else None for match in matches]
+        self.names = [
+            _comparable(match["name"] if match else heading) for match, heading in zip(matches, headings, strict=True)
+        ]
+
+    def mapped(self, mapping: Mapping[str, str]) -> tuple[dict[str, int], list[Problem]]:
+        positions, problems = {}, []
+        for field, column in mapping.items():
+            found = [place for place, heading in enumerate(self.headings) if heading == column]
+            found = found or [place for place, name in enumerate(self.names) if name == _comparable(column)]
+            if len(found) == 1:
+                positions[field] = found[0]
+            else:
+                message = f"the file has {'no' if not found else 'more than one'} column {column!r}"
+                problems.append(Problem("--map", message, f"its columns are: {_listed(self.headings)}"))
+        return positions, problems
+
+    def known(self, positions: dict[str, int], skip: set[str]) -> list[Problem]:
+        """Add the fields whose headings are known to `positions`; return the ambiguous ones as problems."""
+        problems = []
+        taken = set(positions.values())
+        for field, tiers in _TIERS.items():
+            if field in positions or field in skip:
+                continue
+            candidates = self._first_tier(tiers, taken - self._shared(field, positions))
+            if len(candidates) == 1:
+                positions[field] = candidates[0]
+            elif candidates:
+                problems.append(_ambiguous(field, [self.headings[place] for place in candidates]))
+        return problems
+
+    def _first_tier(self, tiers: Sequence[frozenset[str]], taken: set[int]) -> list[int]:
+        for tier in tiers:
+            found = [place for place, name in enumerate(self.names) if name in tier and place not in taken]
+            if found:
+                return found
+        return []
+
+    @staticmethod
+    def _shared(field: str, positions: Mapping[str, int]) -> set[int]:
+        return {positions["campaign"]} if field == "campaign_name" and "campaign" in positions else set()
+
+
+def _missing(headings: Sequence[str], positions: Mapping[str, int]) -> list[Problem]:
+    problems = []
+    for field, hint in (("campaign", "campaign"), ("date", "date")):
+        if field not in positions:
+            candidates = [heading for heading in headings if hint in _comparable(heading)] or list(headings)
+            message = f"no column is known to hold the {field}; candidates: {_listed(candidates)}"
+            problems.append(Problem("file", message, f"say which: {_examples(candidates, field)}"))
+    if not any(metric in positions for metric in METRICS):
+        message = f"no column is known to hold a metric; its columns are: {_listed(headings)}"
+        problems.append(Problem("file", message, f"map at least one of {', '.join(METRICS)}: --map COLUMN=spend"))
+    return problems
+
+
+def _ambiguous(field: str, candidates: Sequence[str]) -> Problem:
+    message = f"several columns may hold the {field}: {_listed(candidates)}"
+    return Problem("file", message, f"say which: {_examples(candidates, field)}")
+
+
+def _examples(candidates: Sequence[str], field: str) -> str:
+    shown = [f"--map {_shell(f'{column}={field}')}" for column in candidates[:3]]
+    return " or ".join(shown)
+
+
+def _shell(text: str) -> str:
+    return text if re.fullmatch(r"[\w=.-]+", text) else f'"{text}"'
+
+
+def _listed(headings: Sequence[str]) -> str:
+    return ", ".join(heading or "(no heading)" for heading in headings[:40])
+
+
+def _comparable(heading: str) -> str:
+    return _SEPARATORS.sub(" ", heading).strip().casefold()
