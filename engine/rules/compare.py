@@ -120,8 +120,10 @@ def _in(actual: object, expected: object) -> bool | None:
         return None
     if isinstance(actual, list | tuple):
         return any(_equal(element, value) is True for element in actual for value in expected)
-    results = [_equal(actual, value) for value in expected]
-    return None if None in results else True in results
+    sought = actual if isinstance(actual, str) else number(actual)
+    if sought is None or isinstance(sought, str) is not isinstance(expected[0], str):
+        return None
+    return sought in expected
 
 
 def _contains(actual: object, expected: object) -> bool | None:
