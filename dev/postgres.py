@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from core.errors import SetupError
-from dev.launch import exists, guarded, has_ended, is_running, is_zombie, spawn, stop, tail, wait_until
+from dev.launch import exists, has_ended, is_running, is_zombie, spawn, stop, tail, wait_until
 from dev.postgres_account import Account, choose_account, own_directory, reachable_install
+from dev.rundir import remove
 from dev.wheels import postgres_install
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Mapping
 
 _START_SECONDS = 60.0  # a crash recovery of a large database takes its time
@@ -70,7 +71,6 @@ class Postgres:
     def start(self) -> None:
         """Create the cluster if it is new, end a leftover server on it, start. Raises SetupError with the log's end."""
         own_directory(self.account, self.socket)
-        own_directory(self.account, self.data)
         if not (self.data / "PG_VERSION").exists():
             self._create()
         stop_leftover(self.data)
@@ -80,15 +80,26 @@ class Postgres:
         self._await_ready(self._process)
 
     def _create(self) -> None:
+        """Make the cluster beside its place and move it there when whole: an interrupted one is never started."""
+        new = self.data.with_name(f"{self.data.name}.new")
+        remove(new)
+        own_directory(self.account, new)
+        self._initdb(new)
+        new.rename(self.data)
+
+    def _initdb(self, new: Path) -> None:
         options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--locale-provider=builtin"]
         sync = [] if self.durable else ["--no-sync"]
-        program: list[str | Path] = [*self.account.prefix, self._install / "bin" / "initdb", "-D", self.data]
-        argv = guarded([*program, *options, "--builtin-locale=C.UTF-8", *sync], signal.SIGKILL, self.account.uid)
-        done = subprocess.run(argv, check=False, capture_output=True, text=True, cwd="/", stdin=subprocess.DEVNULL)
-        if done.returncode != 0:
-            raise SetupError(
-                f"initdb failed in {self.data}: {done.stderr.strip()}", "remove that directory and try again"
-            )
+        program: list[str | Path] = [*self.account.prefix, self._install / "bin" / "initdb", "-D", new]
+        command = [*program, *options, "--builtin-locale=C.UTF-8", *sync]
+        with self.log.open("ab") as log:
+            initdb = spawn(command, output=log, uid=self.account.uid, cwd=Path("/"))
+        try:
+            code = initdb.wait()
+        finally:
+            stop(initdb, signal.SIGTERM, _STOP_SECONDS)
+        if code != 0:
+            raise SetupError(f"initdb failed:\n{tail(self.log)}\n", f"its log is {self.log}")
 
     def _command(self) -> list[str | Path]:
         settings: dict[str, object] = {

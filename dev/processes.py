@@ -13,7 +13,6 @@ import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import cycle
 from typing import IO, TYPE_CHECKING, Final
 
 from dev.launch import has_ended, spawn, stop, wait_until
@@ -58,8 +57,7 @@ class Console:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
-        self._palette = cycle(_COLOURS)
-        self._colour_of: dict[str, int] = {}
+        self._seen: list[str] = []
 
     @classmethod
     def on_stdout(cls, width: int) -> Console:
@@ -72,10 +70,14 @@ class Console:
         prefix = f"{name:<{self.width}} |"
         with self._lock:
             if self.coloured:
-                colour = self._colour_of.setdefault(name, next(self._palette))
-                prefix = f"\x1b[{colour}m{prefix}\x1b[0m"
+                prefix = f"\x1b[{self._colour(name)}m{prefix}\x1b[0m"
             self.stream.write(f"{prefix} {line}\n")
             self.stream.flush()
+
+    def _colour(self, name: str) -> int:
+        if name not in self._seen:
+            self._seen.append(name)
+        return _COLOURS[self._seen.index(name) % len(_COLOURS)]
 
     def copy(self, name: str, source: IO[bytes]) -> None:
         """Write what comes from `source` until it ends."""

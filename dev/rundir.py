@@ -10,15 +10,20 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
+
+from dev.launch import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PREFIX = "cmis-run-"
 _LOCK = "owner.lock"
+_LOCKED_WITHIN_SECONDS = 60.0
+_REMOVE_SECONDS = 5.0
 _LONGEST_BASE = 60  # bytes; a Unix socket's whole path may have 107
 
 
@@ -45,16 +50,31 @@ def sweep(base: Path) -> list[Path]:
     """Remove the run directories below `base` whose owner is gone; returns them."""
     swept = []
     for directory in base.glob(f"{_PREFIX}*"):
-        with suppress(OSError):  # somebody else's, or swept by another process at this moment
-            if not (directory / _LOCK).exists() or directory.stat().st_uid != os.geteuid():
-                continue
-            lock = lock_file(directory / _LOCK)
-            if lock is None:
-                continue
-            with lock:
-                shutil.rmtree(directory, ignore_errors=True)
-            swept.append(directory)
+        with suppress(OSError):  # swept by another process at this moment
+            if directory.stat().st_uid == os.geteuid() and _is_abandoned(directory):
+                remove(directory)
+                swept.append(directory)
     return swept
+
+
+def _is_abandoned(directory: Path) -> bool:
+    if not (directory / _LOCK).exists():  # its owner makes the lock within a moment, or died while removing all
+        return time.time() - directory.stat().st_mtime > _LOCKED_WITHIN_SECONDS
+    lock = lock_file(directory / _LOCK)
+    if lock is None:
+        return False
+    lock.close()
+    return True
+
+
+def remove(directory: Path) -> None:
+    """Remove `directory`, again and again while a dying process still writes into it."""
+
+    def is_gone() -> bool:
+        shutil.rmtree(directory, ignore_errors=True)
+        return not directory.exists()
+
+    wait_until(is_gone, _REMOVE_SECONDS)
 
 
 @contextmanager
@@ -67,6 +87,6 @@ def run_directory() -> Iterator[Path]:
     try:
         yield directory
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        remove(directory)
         if lock is not None:
             lock.close()
