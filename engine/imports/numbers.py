@@ -35,6 +35,14 @@ class Kind(StrEnum):
     MONEY = "money"
 
 
+KINDS: Final = {
+    "impressions": Kind.COUNT,
+    "clicks": Kind.COUNT,
+    "spend": Kind.MONEY,
+    "conversions": Kind.AMOUNT,
+    "revenue": Kind.MONEY,
+}
+
 _SIGNS: Final = {
     "€": "EUR",
     "£": "GBP",

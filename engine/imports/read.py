@@ -9,8 +9,8 @@ from core.errors import InputError, Problem
 from engine.imports.cells import CellError, is_blank
 from engine.imports.columns import METRICS, Layout, resolve
 from engine.imports.dates import DateOrder, DateSurvey
-from engine.imports.numbers import DecimalMark, NumberSurvey
-from engine.imports.rows import KINDS, Convention, RowReader
+from engine.imports.numbers import KINDS, DecimalMark, NumberSurvey
+from engine.imports.rows import Convention, RowReader
 from engine.imports.source import Export, open_export
 from engine.imports.sums import Sums
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from engine.imports import dates, numbers
 from engine.imports.cells import CellError, is_blank, quoted
 from engine.imports.columns import METRICS, Layout
-from engine.imports.numbers import DecimalMark, Kind
+from engine.imports.numbers import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,14 +17,8 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from engine.imports.dates import DateOrder
+    from engine.imports.numbers import DecimalMark
 
-KINDS: Final = {
-    "impressions": Kind.COUNT,
-    "clicks": Kind.COUNT,
-    "spend": Kind.MONEY,
-    "conversions": Kind.AMOUNT,
-    "revenue": Kind.MONEY,
-}
 _TEXT_LENGTH: Final = 255
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _MANGLED_ID: Final = re.compile(r"[0-9](?:[.,][0-9]+)?[eE]\+[0-9]{2}")

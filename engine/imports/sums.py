@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from core.errors import InputError
 from engine.imports.cells import CellError
 from engine.imports.columns import METRICS
-from engine.imports.numbers import LIMIT, iso_currency
+from engine.imports.numbers import KINDS, LIMIT, Kind, iso_currency
 
 if TYPE_CHECKING:
     from datetime import date
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MAX_CAMPAIGN_DAYS: Final = 300_000
 """Bounds memory: only the sums are held, never the rows."""
 _STORED: Final = Decimal("0.000001")
+_WHOLE: Final = Decimal(1)
 
 
 class CampaignKey(NamedTuple):
@@ -75,7 +76,7 @@ class Sums:
         for values in self.days.values():
             for metric, value in zip(METRICS, values, strict=True):
                 if value is not None:
-                    totals[metric] = (totals[metric] or Decimal(0)) + stored(value)
+                    totals[metric] = (totals[metric] or Decimal(0)) + stored(metric, value)
         return totals
 
     def _add_values(self, key: CampaignKey, row: Observation) -> None:
@@ -92,9 +93,9 @@ class Sums:
         present[:] = summed
 
 
-def stored(value: Decimal) -> Decimal:
-    """Return a sum as the database keeps it: six decimals."""
-    return value.quantize(_STORED)
+def stored(metric: str, value: Decimal) -> Decimal:
+    """Return a sum of `metric` as the database keeps it: a whole number for counts, else six decimals."""
+    return value.quantize(_WHOLE if KINDS[metric] is Kind.COUNT else _STORED)
 
 
 def _plus(old: Decimal | None, new: Decimal | None) -> Decimal | None:
