@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from engine.rules.conditions import parse
 from engine.rules.document import to_document
@@ -28,7 +28,7 @@ def outcome(document: object, facts: dict[str, Any] | None = None) -> bool | Non
     return evaluate(parse(document, known_fields=None), facts or {})
 
 
-@PATIENT
+@settings(PATIENT, max_examples=300)
 @given(TREES, FACTS)
 def test_the_evaluation_agrees_with_a_naive_reading_of_the_specification(
     tree: dict[str, Any], facts: dict[str, Any]
@@ -109,6 +109,9 @@ def test_boundaries_in_money_are_exact() -> None:
     assert evaluate(above, {"spend": Decimal("0.1") + Decimal("0.2")}) is False
     assert evaluate(above, {"spend": 0.3}) is False
     assert evaluate(above, {"spend": Decimal("0.300001")}) is True
+    for amount in (0.1, 0.3, 49.99):  # binary floats beside their decimal spelling, one above and one below it
+        equal = parse({"field": "spend", "operator": "=", "value": Decimal(str(amount))})
+        assert evaluate(equal, {"spend": amount}) is True
 
 
 def test_an_explicit_window_is_looked_up_only_under_its_own_key() -> None:

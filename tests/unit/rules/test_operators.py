@@ -82,6 +82,12 @@ def test_a_missing_or_null_fact_is_unknown_except_to_the_null_tests(
     assert outcome(operator, value, {"x": None}) is expected
 
 
+@pytest.mark.parametrize("fact", [0, 0.0, "", False, []])
+def test_an_empty_or_zero_fact_is_not_null(fact: object) -> None:
+    assert outcome("is_null", None, {"x": fact}) is False
+    assert outcome("is_not_null", None, {"x": fact}) is True
+
+
 def test_the_table_has_every_operator() -> None:
     assert {operator for operator, _, _ in TABLE} == {*(operator.value for operator in Operator), "=="}
 
