@@ -33,9 +33,7 @@ class RuleTemplate:
     def document(self) -> dict[str, object]:
         """Return the rule as `definition.parse_rule` takes it; a new object at each call."""
         window = {} if self.window is None else {"window": self.window.value}
-        params: dict[str, object] = {"percent": self.percent} if self.percent is not None else {}
-        if self.action == "notify":
-            params["message"] = self.description
+        params = {} if self.percent is None else {"percent": self.percent}
         return {
             "name": self.name,
             "description": self.description,
