@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _START_SECONDS = 60.0  # a crash recovery of a large database takes its time
 _STOP_SECONDS = 10.0
+_REAP_SECONDS = 3.0  # what a container's init may take to reap an orphan
 _PORT = 5432  # only part of the socket's name; said aloud, because PGPORT would change both ends' default
 _READY_LINE = 7  # of postmaster.pid, counted from 0: `ready` once connections are accepted
 
@@ -181,6 +182,6 @@ def _end(pid: int) -> None:
 
 def _forget(data: Path, pid: int) -> None:
     """Remove a dead server's pid file if its pid is taken (reused, or a zombie): PostgreSQL would give up."""
-    wait_until(lambda: not is_zombie(pid), _STOP_SECONDS)
+    wait_until(lambda: not is_zombie(pid), _REAP_SECONDS)
     if exists(pid):
         (data / "postmaster.pid").unlink(missing_ok=True)
