@@ -2,7 +2,7 @@
 
 No number here is of a real advertiser. Every campaign follows one of a few characters (a money-loser, a winner, one
 that nobody clicks …), so that it is known beforehand which rules of `dev.demo_rules` strike it. The same seed and
-instant give the same data on every machine. Pure data: `dev.demo_csv` writes it as exports, and loading is the caller's.
+instant give the same data on every machine. Pure data: `dev.demo_csv` writes it as exports; loading is the caller's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The demo's rules and their schedules, each made to show one thing, with the outcome that is expected of its due jobs."""
+"""The demo's rules and their schedules, each made to show one thing, with the outcome expected of its due jobs."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _notify(message: str) -> Document:
     return _action("send_notification", channels=["in_app"], message=message)
 
 
-def _rule(  # noqa: PLR0913 - a rule is that wide
+def _rule(
     name: str,
     shows: str,
     conditions: object,
