@@ -19,6 +19,8 @@ class SkipReason(StrEnum):
     """Why an execution did nothing, from the nearest gate to the furthest: the order of the members counts.
 
     Of one gate, `conditions_not_met` stands behind `conditions_unknown`: it was decided, not only reached.
+    `no_change`: the conditions held, and the entity already was as the actions would make it. `guardrail`: the effect
+    already waits for approval.
     """
 
     RULE_INACTIVE = "rule_inactive"
@@ -27,6 +29,7 @@ class SkipReason(StrEnum):
     COOLDOWN = "cooldown"
     CONDITIONS_UNKNOWN = "conditions_unknown"
     CONDITIONS_NOT_MET = "conditions_not_met"
+    NO_CHANGE = "no_change"
     GUARDRAIL = "guardrail"
 
 

@@ -48,6 +48,7 @@ def test_an_execution_names_the_furthest_gate_that_any_entity_reached() -> None:
         "cooldown",
         "conditions_unknown",
         "conditions_not_met",
+        "no_change",
         "guardrail",
     ]
     assert [reason.value for reason in SkipReason] == order
