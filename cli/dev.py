@@ -32,7 +32,7 @@ def dev() -> None:
     """Develop and try out: embedded servers, throw-away or kept."""
 
 
-@dev.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@dev.command("run", context_settings={"allow_interspersed_args": False})
 @click.option("--demo", is_flag=True, help="Load the demo data first.")
 @click.option(
     "--fleet", default="0,0", metavar="WORKERS,SCHEDULERS", help="Run that many processes beside the command."

@@ -6,7 +6,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import redis
+from amqp.exceptions import AMQPError  # type: ignore[import-untyped]
 from kombu.connection import Connection
+from kombu.exceptions import KombuError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -38,7 +40,7 @@ def check_broker(url: str) -> None:
         )
     try:
         _answer(url)
-    except (redis.RedisError, OSError, ValueError) as error:
+    except (redis.RedisError, KombuError, AMQPError, OSError, ValueError) as error:
         raise SetupError(
             f"BROKER_URL: cannot connect: {error}",
             "start that broker or correct BROKER_URL; without BROKER_URL an embedded one is used",

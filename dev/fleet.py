@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _READY_SECONDS: Final = 60.0  # imports on a busy small machine
-_READY: Final = {"worker": re.compile(r"@\S+ ready\b"), "scheduler": re.compile(r"\bscheduler ready\b")}
+_READY: Final = {
+    "worker": re.compile(r"@\S+ ready\b|\bworker ready\b"),
+    "scheduler": re.compile(r"\bscheduler ready\b"),
+}
 
 
 @dataclass(frozen=True)

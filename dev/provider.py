@@ -33,6 +33,14 @@ _DATABASE: Final = "cmis"
 
 
 @dataclass(frozen=True)
+class Template:
+    """The run's database as a model for copies: its name, and an administrator's URL on another database."""
+
+    name: str
+    administrator: str
+
+
+@dataclass(frozen=True)
 class Servers:
     """What a run has. `postgres` and `valkey` are None where the environment named a server instead."""
 
@@ -40,6 +48,7 @@ class Servers:
     run: Path
     postgres: Postgres | None
     valkey: Valkey | None
+    template: Template
 
     def env(self) -> dict[str, str]:
         """Return the variables to set, on top of the present environment, for any process of the product."""
@@ -48,16 +57,8 @@ class Servers:
     @contextmanager
     def clone(self) -> Iterator[Site]:
         """Copy the database, fast, for one test; nobody may be connected to the original. Dropped at the end."""
-        administrator = self.site.urls.migration
-        template = _database_of(administrator)
-        maintenance = self.site.urls.on("postgres").migration
-        with temporary_database("MIGRATION_DATABASE_URL", maintenance, template) as name:
+        with temporary_database("MIGRATION_DATABASE_URL", self.template.administrator, self.template.name) as name:
             yield Site(self.site.urls.on(name), self.site.broker_url, self.site.broker_prefix, self.site.environ)
-
-
-def _database_of(url: str) -> str:
-    with connect("MIGRATION_DATABASE_URL", url) as connection:
-        return connection.info.dbname
 
 
 def named_urls(environ: Mapping[str, str]) -> Urls | str | None:
@@ -100,9 +101,9 @@ def servers(
     named = named_urls(variables)
     with ending_on_signals(), ExitStack() as stack:
         run = stack.enter_context(run_directory())
-        postgres, urls = _database(stack, run, named, throwaway=throwaway, data=data)
+        postgres, urls, template = _database(stack, run, named, throwaway=throwaway, data=data)
         valkey, broker_url, prefix = _broker(stack, run, variables, throwaway=throwaway)
-        made = Servers(Site(urls, broker_url, prefix, variables), run, postgres, valkey)
+        made = Servers(Site(urls, broker_url, prefix, variables), run, postgres, valkey, template)
         if migrate:
             made.site.cmis("migrate")
         if demo:
@@ -116,18 +117,19 @@ def servers(
 
 def _database(
     stack: ExitStack, run: Path, named: Urls | str | None, *, throwaway: bool, data: Path | None
-) -> tuple[Postgres | None, Urls]:
-    """Return the embedded server, if there is one, and the URLs of the run's database."""
+) -> tuple[Postgres | None, Urls, Template]:
+    """Return the embedded server, if there is one, and the run's database by its URLs and as a template."""
     if named is None:
         postgres = _embedded_postgres(stack, run, None if throwaway else data)
         create_database("the embedded server", postgres.url(), _DATABASE)
-        return postgres, derive_urls(postgres.url(_DATABASE))
+        return postgres, derive_urls(postgres.url(_DATABASE)), Template(_DATABASE, postgres.url())
     urls = derive_urls(named) if isinstance(named, str) else named
     variable = "DATABASE_URL" if isinstance(named, str) else "MIGRATION_DATABASE_URL"
     if not throwaway:
-        connect(variable, urls.migration).close()
-        return None, urls
-    return None, urls.on(stack.enter_context(temporary_database(variable, urls.migration)))
+        with connect(variable, urls.migration) as connection:
+            return None, urls, Template(connection.info.dbname, urls.migration)
+    name = stack.enter_context(temporary_database(variable, urls.migration))
+    return None, urls.on(name), Template(name, urls.migration)
 
 
 def _embedded_postgres(stack: ExitStack, run: Path, data: Path | None) -> Postgres:
