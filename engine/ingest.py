@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
+from uuid import UUID
 
 from core import clock
 from core.db import Context, Database, repeat_on_conflict
@@ -22,9 +23,8 @@ from engine.schedule.zones import gap_end, instants, local_day, zone
 from engine.store import metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from decimal import Decimal
-    from uuid import UUID
     from zoneinfo import ZoneInfo
 
     from sqlalchemy import Connection
@@ -33,6 +33,8 @@ ONE_TRANSACTION: Final = 20_000
 """A file of so many campaign-days or fewer is written in one transaction: all of it or nothing."""
 CHUNK: Final = 5_000
 """Campaign-days per statement, and per transaction of a larger file, which a rerun completes after a failure."""
+CAMPAIGN_CHUNK: Final = 1_000
+"""Campaigns per statement: each fires the triggers of the audit log and of the budget ledger."""
 MAX_CONFLICTS: Final = 100
 _SHOWN_PROBLEMS: Final = 20
 
@@ -93,13 +95,21 @@ def write_metrics(target: Target, sums: Sums, *, replace: bool, progress: Callab
     Without `replace`, days that differ from the stored ones are reported as conflicts and left. `progress(done, total)`
     counts campaign-days. Raises ConflictError, having written nothing, where the file's currency is not a campaign's.
     """
-    keys = sorted(sums.days)
     _check_currencies(target, sums)
-    size = ONE_TRANSACTION if len(keys) <= ONE_TRANSACTION else CHUNK
-    written = Written()
     writer = _Writer(target, sums, replace=replace)
-    for done, part in _parts(keys, size):
-        written.add(repeat_on_conflict(partial(writer.write, part)))
+    keys, campaigns = sorted(sums.days), sorted(sums.campaigns)
+    # Campaigns come first, all of them: a foreign key check that is planned while few exist scans them row by row.
+    if len(keys) <= ONE_TRANSACTION:
+        written = writer.transact(lambda connection, now: writer.write(connection, now, campaigns, keys))
+        progress(len(keys), len(keys))
+        return written
+    written, ids = Written(), dict[CampaignKey, UUID]()
+    for _, part in _parts(campaigns, CAMPAIGN_CHUNK):
+        found, created = writer.transact(partial(writer.ensure_campaigns, keys=part))
+        ids |= found
+        written.campaigns_created += created
+    for done, days in _parts(keys, CHUNK):
+        written.add(writer.transact(partial(writer.write_days, ids=ids, keys=days)))
         progress(done, len(keys))
     return written
 
@@ -115,19 +125,46 @@ class _Writer:
         self._replace = replace
         self._day_ends: dict[date, datetime] = {}
 
-    def write(self, keys: Sequence[DayKey]) -> Written:
-        """Write `keys` in one transaction, in statements of CHUNK rows."""
-        written = Written()
-        with self._target.database.transaction(self._target.context) as connection:
-            now = clock.now(connection)
-            for _, chunk in _parts(keys, CHUNK):
-                written.add(self._write_chunk(connection, chunk, now))
+    def transact(self, body: Callable[[Connection, datetime], T]) -> T:
+        """Run `body` in a transaction of its own, at one time; again after a deadlock with another import."""
+
+        def attempt() -> T:
+            with self._target.database.transaction(self._target.context) as connection:
+                return body(connection, clock.now(connection))
+
+        return repeat_on_conflict(attempt)
+
+    def write(
+        self, connection: Connection, now: datetime, campaigns: Sequence[CampaignKey], keys: Sequence[DayKey]
+    ) -> Written:
+        """Write a whole file within one transaction."""
+        written, ids = Written(), dict[CampaignKey, UUID]()
+        for _, part in _parts(campaigns, CAMPAIGN_CHUNK):
+            found, created = self.ensure_campaigns(connection, now, part)
+            ids |= found
+            written.campaigns_created += created
+        for _, days in _parts(keys, CHUNK):
+            written.add(self.write_days(connection, now, ids, days))
         return written
 
-    def _write_chunk(self, connection: Connection, keys: Sequence[DayKey], now: datetime) -> Written:
-        ids, created = self._ensure_campaigns(connection, list(dict.fromkeys(key for key, _ in keys)), now)
+    def ensure_campaigns(
+        self, connection: Connection, now: datetime, keys: Sequence[CampaignKey]
+    ) -> tuple[dict[CampaignKey, UUID], int]:
+        """Return the ids of `keys`, and how many of these campaigns had to be created."""
+        known, created = _known(connection, self._org_id, keys), 0
+        missing = [key for key in keys if key not in known]
+        if missing:
+            rows = [self._campaign(key, now) for key in missing]
+            created = metrics.create_campaigns(connection, self._org_id, rows, now)
+            known |= _known(connection, self._org_id, missing)  # another import may have made some of them
+        return {key: campaign.campaign_id for key, campaign in known.items()}, created
+
+    def write_days(
+        self, connection: Connection, now: datetime, ids: Mapping[CampaignKey, UUID], keys: Sequence[DayKey]
+    ) -> Written:
+        """Write up to CHUNK campaign-days."""
         rows = [self._row(ids[key], key, day, now) for key, day in keys]
-        written = Written(campaigns_created=created, inserted=metrics.insert_days(connection, self._org_id, rows))
+        written = Written(inserted=metrics.insert_days(connection, self._org_id, rows))
         if written.inserted < len(rows):
             if self._replace:
                 written.replaced = metrics.restate_days(connection, self._org_id, rows, now)
@@ -135,17 +172,6 @@ class _Writer:
                 self._note_conflicts(written, metrics.differing_days(connection, self._org_id, rows), ids)
         written.unchanged = len(rows) - written.inserted - written.replaced - written.conflicts
         return written
-
-    def _ensure_campaigns(
-        self, connection: Connection, keys: Sequence[CampaignKey], now: datetime
-    ) -> tuple[dict[CampaignKey, UUID], int]:
-        known = _known(connection, self._org_id, keys)
-        missing = [key for key in keys if key not in known]
-        if not missing:
-            return {key: campaign.campaign_id for key, campaign in known.items()}, 0
-        created = metrics.create_campaigns(connection, self._org_id, [self._campaign(key, now) for key in missing], now)
-        known |= _known(connection, self._org_id, missing)  # another import may have made some of them
-        return {key: campaign.campaign_id for key, campaign in known.items()}, created
 
     def _campaign(self, key: CampaignKey, now: datetime) -> metrics.Row:
         facts = self._sums.campaigns[key]
@@ -170,10 +196,12 @@ class _Writer:
 
     @staticmethod
     def _note_conflicts(
-        written: Written, differences: Sequence[metrics.Difference], ids: dict[CampaignKey, UUID]
+        written: Written, differences: Sequence[metrics.Difference], ids: Mapping[CampaignKey, UUID]
     ) -> None:
         written.conflicts = len(differences)
-        names = {campaign_id: key for key, campaign_id in ids.items()}
+        shown = differences[:MAX_CONFLICTS]
+        wanted = {difference.campaign_id for difference in shown}
+        names = {campaign_id: key for key, campaign_id in ids.items() if campaign_id in wanted}
         written.conflict_samples = [
             Conflict(
                 names[difference.campaign_id],
@@ -181,7 +209,7 @@ class _Writer:
                 dict(zip(METRICS, difference.stored, strict=True)),
                 dict(zip(METRICS, difference.given, strict=True)),
             )
-            for difference in differences[:MAX_CONFLICTS]
+            for difference in shown
         ]
 
 
