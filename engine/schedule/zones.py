@@ -91,8 +91,9 @@ def _readings(wall: datetime, tz: ZoneInfo) -> tuple[datetime, datetime]:
 
 def _first(low: datetime, high: datetime, changed: Callable[[datetime], bool]) -> datetime:
     """Bisect to the second: `changed` is false at `low`, true at `high`. Clocks change on whole seconds of UTC."""
-    low = low.replace(microsecond=0)
+    # Cut both to the second first: with a fraction left the middle could stay at `low` for ever.
+    low, high = low.replace(microsecond=0), high.replace(microsecond=0)
     while high - low > _SECOND:
         middle = low + ((high - low) / 2 // _SECOND) * _SECOND
         low, high = (low, middle) if changed(middle) else (middle, high)
-    return high.replace(microsecond=0)
+    return high

@@ -93,6 +93,15 @@ def test_a_wall_time_in_a_fold_has_two_instants_and_the_clock_turns_between(
     assert zones.fold_turn(at(second), tz) is None
 
 
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("fraction", ["00.000001", "00.5", "00.999999", "01.5"])
+def test_fractions_of_a_second_do_not_hide_the_turn_of_the_clock(fraction: str) -> None:
+    tz = zones.zone("America/New_York")
+    assert zones.fold_turn(at(f"2026-11-01T05:00:{fraction}"), tz) == at("2026-11-01T06:00")
+    assert zones.gap_end(wall(f"2026-03-08T02:00:{fraction}"), tz) == at("2026-03-08T07:00")
+    assert zones.gap_end(wall(f"2026-03-08T02:59:58{fraction[2:]}"), tz) == at("2026-03-08T07:00")
+
+
 @given(moment=moments, name=some_zone)
 def test_every_instant_is_found_again_from_the_wall_time_it_shows(moment: datetime, name: str) -> None:
     tz = zones.zone(name)
