@@ -87,7 +87,7 @@ def _action(kind: str, **params: object) -> Document:
 
 
 def _notify(message: str) -> Document:
-    return _action("send_notification", channels=["in_app"], message=message)
+    return _action("send_notification", message=message)
 
 
 def _rule(

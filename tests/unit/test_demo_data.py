@@ -12,6 +12,7 @@ from core.ids import uuid7
 from dev.demo_csv import lakh, write_csv
 from dev.demo_data import DAYS, DemoOrg, build
 from dev.demo_rules import JOBS_CREATED_BEFORE, DemoRule
+from engine.actions.registry import parse_actions
 from engine.imports.columns import METRICS
 from engine.imports.read import ReadOptions, read_export
 from engine.imports.sums import CampaignKey
@@ -23,7 +24,6 @@ from engine.schedule.occurrences import first_occurrence
 from engine.schedule.zones import zone
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 NOW = datetime(2026, 11, 23, 22, 46, 39, tzinfo=UTC)
@@ -96,20 +96,29 @@ def test_each_file_says_that_it_is_synthetic_and_is_read_back_exactly(org: DemoO
 @pytest.mark.parametrize(("org", "rule"), RULES, ids=[rule.document["name"] for _, rule in RULES])
 def test_a_rule_is_valid_and_its_campaign_exists(org: DemoOrg, rule: DemoRule) -> None:
     document = rule.document | ({"entity_id": str(uuid7(NOW))} if rule.campaign else {})
-    assert parse_rule(document, parse_actions=_any_actions).name == rule.document["name"]
+    assert parse_rule(document, parse_actions=parse_actions).name == rule.document["name"]
     assert rule.campaign in (None, *(one["external_id"] for one in org.campaigns))
     assert len(rule.expected) == len(rule.jobs)
 
 
-@pytest.mark.parametrize(("org", "rule"), RULES, ids=[rule.document["name"] for _, rule in RULES])
-def test_each_job_is_due(org: DemoOrg, rule: DemoRule) -> None:
-    created = NOW - JOBS_CREATED_BEFORE
-    for job in rule.jobs:
-        schedule = parse({key: value for key, value in job.items() if key != "name"}, now=created)
-        first = first_occurrence(schedule, created)
-        assert first is not None
-        assert created < first.at <= NOW
-        assert schedule.timezone == org.timezone
+@pytest.mark.parametrize(
+    "now",
+    [
+        NOW,
+        datetime(2026, 12, 31, 23, 2, tzinfo=UTC),  # Berlin's new year is two minutes old
+        datetime(2026, 3, 1, 5, 1, tzinfo=UTC),  # as is New York's March
+        datetime(2027, 3, 14, 7, 3, tzinfo=UTC),  # New York's clocks went forward three minutes ago
+    ],
+)
+def test_each_job_is_due_whenever_the_demo_is_run(now: datetime) -> None:
+    created = now - JOBS_CREATED_BEFORE
+    for org in build(now):
+        for job in (job for rule in org.rules for job in rule.jobs):
+            schedule = parse({key: value for key, value in job.items() if key != "name"}, now=created)
+            first = first_occurrence(schedule, created)
+            assert first is not None, job
+            assert created < first.at <= now, job
+            assert schedule.timezone == org.timezone
 
 
 @pytest.mark.parametrize(("org", "rule"), RULES, ids=[rule.document["name"] for _, rule in RULES])
@@ -168,8 +177,3 @@ def test_only_the_held_budget_would_fall_below_the_floor() -> None:
 )
 def test_indian_grouping(value: Decimal | int, text: str) -> None:
     assert lakh(value) == text
-
-
-def _any_actions(document: object, _path: str) -> Sequence[object]:
-    assert isinstance(document, list)
-    return document
