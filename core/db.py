@@ -6,6 +6,7 @@ Tenant context is set per transaction, never per session: `cmis.init_transaction
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -43,8 +44,6 @@ _ROLE = text(
     "FROM pg_roles r WHERE rolname = current_user"
 )
 _OFFSET = text("SELECT cmis.clock_is_shifted()")
-_TRANSIENT_CLASSES = ("08", "40", "53", "57", "58")
-_LOCK_NOT_AVAILABLE = "55P03"
 _REPEATABLE = frozenset({"40001", "40P01"})
 _REPEATS = 3
 
@@ -72,6 +71,7 @@ class Database:
             pool_size=pool_size,
             max_overflow=2,
             pool_pre_ping=True,
+            json_serializer=_to_json,
             connect_args={"options": _TIMEOUTS, "application_name": application, "connect_timeout": _CONNECT_SECONDS},
         )
         event.listen(self._engine, "connect", _forbid_autocommit)
@@ -158,14 +158,10 @@ def sqlstate(error: DBAPIError) -> str | None:
     return getattr(error.orig, "sqlstate", None)
 
 
-def is_transient(error: BaseException) -> bool:
-    """Say whether a database error is expected to pass: connection, conflict, resources, timeouts, shutdown."""
-    if not isinstance(error, DBAPIError):
-        return False
+def must_restart(error: DBAPIError) -> bool:
+    """Say whether an error ends the whole transaction, beyond any savepoint: a conflict, or a dead connection."""
     state = sqlstate(error)
-    return (
-        error.connection_invalidated or state is None or state[:2] in _TRANSIENT_CLASSES or state == _LOCK_NOT_AVAILABLE
-    )
+    return error.connection_invalidated or state is None or state in _REPEATABLE or state[:2] in {"08", "25", "57"}
 
 
 def explain(error: DBAPIError, variable: str) -> SetupError:
@@ -190,6 +186,11 @@ def parse_url(url: str, variable: str) -> URL:
         message = f"{variable} names {parsed.get_backend_name()}, but only PostgreSQL is supported"
         raise SetupError(message, "write postgresql://user:password@host:5432/database")
     return parsed.set(drivername="postgresql+psycopg")
+
+
+def _to_json(value: object) -> str:
+    """Serialise bound JSON; ids, times and exact decimals travel as text, which the statement's column types read."""
+    return json.dumps(value, default=str, separators=(",", ":"))
 
 
 def _forbid_autocommit(connection: psycopg.Connection[tuple[object, ...]], _record: object) -> None:

@@ -1,0 +1,142 @@
+"""What a task of kind `evaluate_rules` carries: evaluations, grouped by org, packed so that commits are shared.
+
+A chunk is bounded by 100 evaluations, by 20,000 rule-entity pairs, and by 10 orgs (ARCHITECTURE §3): what is left over
+of each org shares chunks of the reserved org; all others hold one org's evaluations only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+MAX_ITEMS: Final = 100
+MAX_PAIRS: Final = 20_000
+MAX_ORGS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One evaluation to make; its execution id is made with it, so that a second execution is impossible."""
+
+    rule_id: UUID
+    execution_id: UUID
+    trigger: str
+    job_id: UUID | None = None
+    origin: str | None = None
+    scheduled_for: datetime | None = None
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON of the task's payload."""
+        document: dict[str, Any] = {
+            "rule_id": str(self.rule_id),
+            "execution_id": str(self.execution_id),
+            "trigger": self.trigger,
+        }
+        if self.job_id is not None and self.scheduled_for is not None:
+            document |= {
+                "job_id": str(self.job_id),
+                "origin": self.origin,
+                "scheduled_for": self.scheduled_for.isoformat(),
+            }
+        return document
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The evaluations of one org."""
+
+    org_id: UUID
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """An evaluation that is to be packed, and how many entities it will look at."""
+
+    org_id: UUID
+    item: Item
+    entities: int
+
+
+@dataclass(slots=True)
+class _Chunk:
+    due: list[Due] = field(default_factory=list)
+    pairs: int = 0
+
+    def fits(self, due: Due) -> bool:
+        return len(self.due) < MAX_ITEMS and (not self.due or self.pairs + due.entities <= MAX_PAIRS)
+
+    def add(self, due: Due) -> None:
+        self.due.append(due)
+        self.pairs += due.entities
+
+
+def payload(groups: Iterable[Group]) -> dict[str, Any]:
+    """Return the payload of a chunk's task."""
+    return {
+        "groups": [
+            {"org_id": str(group.org_id), "items": [item.document() for item in group.items]} for group in groups
+        ]
+    }
+
+
+def groups(document: Mapping[str, Any]) -> tuple[Group, ...]:
+    """Read a payload back, its groups ascending by org id: the lock order."""
+    read = (Group(UUID(group["org_id"]), tuple(_item(item) for item in group["items"])) for group in document["groups"])
+    return tuple(sorted(read, key=lambda group: group.org_id))
+
+
+def pack(due: Sequence[Due]) -> Iterator[tuple[Group, ...]]:
+    """Yield chunks: each a tuple of groups, of one org where the org fills it, of up to 10 orgs for remainders."""
+    remainders: list[_Chunk] = []
+    for _, of_org in groupby(sorted(due, key=lambda one: one.org_id), key=lambda one: one.org_id):
+        chunks = _split(of_org)
+        remainders.append(chunks.pop())
+        yield from (_grouped(chunk.due) for chunk in chunks)
+    yield from (_grouped(shared) for shared in _share(remainders))
+
+
+def _split(due: Iterable[Due]) -> list[_Chunk]:
+    chunks = [_Chunk()]
+    for one in due:
+        if not chunks[-1].fits(one):
+            chunks.append(_Chunk())
+        chunks[-1].add(one)
+    return chunks
+
+
+def _share(remainders: Iterable[_Chunk]) -> Iterator[list[Due]]:
+    """Join remainders greedily: every joined chunk stays within all three bounds."""
+    shared, pairs, orgs = list[Due](), 0, 0
+    for chunk in remainders:
+        full = orgs == MAX_ORGS or len(shared) + len(chunk.due) > MAX_ITEMS or pairs + chunk.pairs > MAX_PAIRS
+        if shared and full:
+            yield shared
+            shared, pairs, orgs = [], 0, 0
+        shared, pairs, orgs = shared + chunk.due, pairs + chunk.pairs, orgs + 1
+    if shared:
+        yield shared
+
+
+def _grouped(due: Iterable[Due]) -> tuple[Group, ...]:
+    return tuple(
+        Group(org_id, tuple(one.item for one in of_org)) for org_id, of_org in groupby(due, key=lambda one: one.org_id)
+    )
+
+
+def _item(document: Mapping[str, Any]) -> Item:
+    job_id, scheduled_for = document.get("job_id"), document.get("scheduled_for")
+    return Item(
+        rule_id=UUID(document["rule_id"]),
+        execution_id=UUID(document["execution_id"]),
+        trigger=document["trigger"],
+        job_id=UUID(job_id) if job_id else None,
+        origin=document.get("origin"),
+        scheduled_for=datetime.fromisoformat(scheduled_for) if scheduled_for else None,
+    )

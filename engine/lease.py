@@ -1,0 +1,69 @@
+"""Ownership of a task while it is worked on: a thread of its own extends the lease, and says when it is lost."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Self
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from core.db import ENGINE_ACTOR, Context
+from core.errors import CmisError
+from engine.store import tasks
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from core.db import Database
+
+logger = logging.getLogger(__name__)
+
+
+class LostClaimError(CmisError):
+    """The task is no longer ours: what was done under the claim must be rolled back. Somebody else goes on."""
+
+    code = "CLAIM_LOST"
+
+
+class Heartbeat:
+    """Extends a claim's lease every 10 s until the block ends. `lost` is set once the task is not ours any more."""
+
+    def __init__(self, database: Database, claim: tasks.Claim, *, interval: float = tasks.HEARTBEAT_SECONDS) -> None:
+        self._database = database
+        self._claim = claim
+        self._interval = interval
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name=f"heartbeat-{claim.task_id}", daemon=True)
+        self.lost = threading.Event()
+
+    def __enter__(self) -> Self:
+        """Start beating."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop beating; the claim itself ends with the task's own statement."""
+        self._stop.set()
+        self._thread.join()
+
+    def check(self) -> None:
+        """Raise LostClaimError if the task was taken over or cancelled."""
+        if self.lost.is_set():
+            message = f"task {self._claim.task_id} is no longer ours"
+            raise LostClaimError(message)
+
+    def _beat(self) -> None:
+        context = Context(self._claim.org_id, ENGINE_ACTOR)
+        while not self._stop.wait(self._interval):
+            try:
+                with self._database.transaction(context) as connection:
+                    answer = tasks.heartbeat(connection, self._claim)
+            except SQLAlchemyError:
+                logger.warning("heartbeat of task %s failed", self._claim.task_id, exc_info=True)
+                continue
+            if answer is None or answer:
+                self.lost.set()
+                return

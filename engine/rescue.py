@@ -1,0 +1,72 @@
+"""What keeps work moving when something died: expired leases, a broker that lost its messages, hourly upkeep."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from core import clock
+from core.db import ENGINE_ACTOR, RESERVED_ORG, Context
+from core.ids import uuid7
+from engine.store import dispatch as store
+from engine.store import maintenance, tasks
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from core.db import Database
+
+logger = logging.getLogger(__name__)
+
+BATCH: Final = 500
+PURGE_BATCH: Final = 5_000
+
+
+def reap(database: Database) -> int:
+    """Take expired leases from their dead owners; returns how many tasks were rescued or given up."""
+    with database.transaction(None) as connection:
+        rows = store.reap(connection, BATCH)
+    for row in rows:
+        logger.warning("task %s of org %s: its lease expired, now %s", row.task_id, row.org_id, row.state)
+    return len(rows)
+
+
+def adopt_epoch(database: Database, epoch: str) -> bool:
+    """Compare the broker's epoch with the one known; True if it is another one: its messages are lost.
+
+    Only one scheduler gets to change it, but each that asks in time is told, and all may requeue.
+    """
+    with database.transaction(None) as connection:
+        known = store.broker_epoch(connection)
+        if known == epoch:
+            return False
+        if store.swap_broker_epoch(connection, known, epoch):
+            logger.warning("the broker lost its messages (epoch %s, was %s): publishing again", epoch, known or "none")
+    return True
+
+
+def requeue_lost(database: Database) -> int:
+    """Make one batch of lost tasks due again; call until it returns 0."""
+    with database.transaction(None) as connection:
+        return store.requeue_lost(connection, BATCH)
+
+
+def enqueue_maintenance(database: Database) -> bool:
+    """Enqueue this hour's maintenance unless another scheduler has."""
+    with database.transaction(None) as connection:
+        return store.enqueue_maintenance(connection, uuid7(clock.now(connection)))
+
+
+def maintain(database: Database, task_id: UUID, *, worker: str) -> dict[str, int] | None:
+    """Make partitions ahead and delete final tasks; None if there was nothing to claim."""
+    with database.transaction(Context(RESERVED_ORG, ENGINE_ACTOR)) as connection:
+        now = clock.now(connection)
+        claimed = tasks.claim(connection, RESERVED_ORG, task_id, worker=worker, now=now)
+        if claimed is None:
+            return None
+        result = {
+            "partitions": maintenance.maintain_partitions(connection),
+            "purged": maintenance.purge_tasks(connection, PURGE_BATCH),
+        }
+        tasks.finish(connection, claimed, "succeeded", now=now, result=result)
+        return result

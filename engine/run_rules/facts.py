@@ -1,0 +1,121 @@
+"""Facts for a page of campaigns and all rules of a group: two statements, however many they are."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from engine.rules.fields import BASE_METRICS, METRIC_FIELDS, days_running, derive, spend_pct_of_budget
+from engine.rules.windows import Window, days, preceding
+from engine.store import campaigns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import date, datetime
+    from decimal import Decimal
+    from uuid import UUID
+
+    from sqlalchemy import Connection, Row
+
+    from engine.actions.base import Campaign
+    from engine.rules.tree import Operand
+
+_FIRST_DAY: Final = dt.date(1, 1, 1)  # lifetime has no first day
+_NOTHING: Final[Mapping[str, Decimal | None]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    values: Mapping[str, Decimal | None]
+    observed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Campaigns and their metrics' sums, as the database had them when the page was read."""
+
+    now: datetime
+    today: date
+    rows: Mapping[UUID, Row[Any]]
+    sums: Mapping[tuple[UUID, str], _Sums]
+
+    def facts(self, operands: Iterable[Operand], campaign: Campaign) -> dict[str, object]:
+        """Return what the operands are for a campaign, by `Operand.key`; None = unknown."""
+        return {operand.key: self._value(operand, campaign) for operand in operands}
+
+    def ages(self, operands: Iterable[Operand], campaign_id: UUID) -> dict[str, float]:
+        """Return how old the newest observation behind each metric operand is, in seconds."""
+        ages = {}
+        for operand in operands:
+            found = self.sums.get((campaign_id, _span_key(operand)))
+            if found is not None and operand.field in METRIC_FIELDS:
+                ages[operand.key] = round((self.now - found.observed_at).total_seconds(), 3)
+        return ages
+
+    def _value(self, operand: Operand, campaign: Campaign) -> object:
+        if operand.field in METRIC_FIELDS:
+            return derive(operand.field, self._metrics(campaign.campaign_id, _span_key(operand)))
+        row = self.rows[campaign.campaign_id]
+        match operand.field:
+            case "budget":
+                return campaign.budget
+            case "status":
+                return campaign.status
+            case "days_running":
+                return days_running(row.start_date, self.today)
+            case "spend_pct_of_budget":
+                spent = [self._metrics(campaign.campaign_id, window).get("spend") for window in ("today", "lifetime")]
+                return spend_pct_of_budget(
+                    row.budget_type, campaign.budget, spend_today=spent[0], spend_lifetime=spent[1]
+                )
+            case field:
+                return row._mapping[field]  # noqa: SLF001 - SQLAlchemy's documented accessor
+
+    def _metrics(self, campaign_id: UUID, span: str) -> Mapping[str, Decimal | None]:
+        found = self.sums.get((campaign_id, span))
+        return found.values if found else _NOTHING
+
+
+def load(
+    connection: Connection,
+    org_id: UUID,
+    rows: Sequence[Row[Any]],
+    operands: Iterable[Operand],
+    *,
+    now: datetime,
+    today: date,
+) -> Page:
+    """Read what the operands need for the campaigns in `rows` (ascending by id)."""
+    spans = _spans(operands, today)
+    sums = {}
+    if spans and rows:
+        wanted = campaigns.sums(connection, org_id, spans, low=rows[0].campaign_id, high=rows[-1].campaign_id)
+        for row in wanted:
+            sums[row.campaign_id, row.key] = _Sums(_decimals(row), row.observed_at)
+    return Page(now, today, {row.campaign_id: row for row in rows}, sums)
+
+
+def _decimals(row: Row[Any]) -> dict[str, Decimal | None]:
+    # sum(bigint) and sum(numeric) are both numeric in SQL; NULL = no row reported the metric
+    return {metric: getattr(row, metric) for metric in BASE_METRICS}
+
+
+def _spans(operands: Iterable[Operand], today: date) -> dict[str, tuple[date, date]]:
+    spans: dict[str, tuple[date, date]] = {}
+    for operand in operands:
+        if operand.field == "spend_pct_of_budget":
+            spans |= {window.value: _days(window, today) for window in (Window.TODAY, Window.LIFETIME)}
+        elif operand.window is not None:
+            before = preceding(operand.window, today) if operand.previous else None
+            spans[_span_key(operand)] = before or _days(operand.window, today)
+    return spans
+
+
+def _span_key(operand: Operand) -> str:
+    return f"{operand.window}:previous" if operand.previous else str(operand.window)
+
+
+def _days(window: Window, today: date) -> tuple[date, date]:
+    first, last = days(window, today)
+    return first or _FIRST_DAY, last

@@ -1,0 +1,205 @@
+"""Decide what each rule of a group does to each campaign of a page. Pure: facts in, planned effects and traces out.
+
+A later rule sees the effects of the earlier ones: they are kept as an overlay over the rows that were read.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from core.clock import monotonic
+from core.ids import uuid7
+from engine.actions.base import Campaign, Change, Effect, Held, Impossible, Nothing, Scope
+from engine.actions.registry import KINDS
+from engine.rules.evaluate import evaluate, trace
+from engine.rules.gates import SkipReason, conditions_gate, cooldown_gate, rule_gate
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
+    from uuid import UUID
+
+    from engine.actions.base import EffectStatus, Plan
+    from engine.chunk import Item
+    from engine.run_rules.compiled import Rule
+    from engine.run_rules.facts import Page
+
+SHOWN_ACTED: Final = 1000
+SHOWN_OTHERS: Final = 20
+_NAMES: Final = {True: "true", False: "false", None: "unknown"}
+
+
+@dataclass(slots=True)
+class Run:
+    """One evaluation in the making: what was seen and what is to be done."""
+
+    item: Item
+    rule: Rule
+    stopped: SkipReason | None = None
+    reached: set[SkipReason] = field(default_factory=set)
+    counts: Counter[str] = field(default_factory=Counter)
+    entities: list[dict[str, Any]] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def acted(self) -> bool:
+        """Whether at least one effect is applied: only then limit and cooldown are used up."""
+        return any(effect.status == "succeeded" for effect in self.effects)
+
+
+@dataclass(slots=True)
+class Memory:
+    """What the throttles and approvals remember of the time before this plan; `today` in the org's zone."""
+
+    now: datetime
+    today: date
+    last_acted: dict[tuple[UUID, UUID], datetime]
+    held: set[tuple[UUID, int, UUID]]
+
+    def acted_today(self, rule: Rule) -> int:
+        """Return how many executions of the rule acted today."""
+        return rule.acted_today if rule.acted_on == self.today else 0
+
+
+@dataclass(slots=True)
+class Overlay:
+    """Campaigns of a page with the effects planned so far."""
+
+    page: Page
+    changed: dict[UUID, Campaign] = field(default_factory=dict)
+
+    def get(self, campaign_id: UUID) -> Campaign:
+        """Return the campaign as the next action would find it."""
+        if campaign_id in self.changed:
+            return self.changed[campaign_id]
+        row = self.page.rows[campaign_id]
+        return Campaign(row.campaign_id, row.name, row.status, row.budget, row.currency)
+
+    def put(self, campaign: Campaign, after: dict[str, Any]) -> Campaign:
+        """Change columns of a campaign for all that comes after."""
+        columns = {key: after[key] for key in ("status", "budget") if key in after}
+        if "budget" in columns:
+            columns["budget"] = Decimal(str(columns["budget"])).quantize(Decimal("0.01"))
+        self.changed[campaign.campaign_id] = replace(campaign, **columns)
+        return self.changed[campaign.campaign_id]
+
+
+def close_gates(run: Run, memory: Memory) -> None:
+    """Apply the gates that stop a rule as a whole: it must be active and within its daily limit."""
+    run.stopped = rule_gate(run.rule.status, run.rule.daily_limit, memory.acted_today(run.rule))
+
+
+def plan_page(run: Run, overlay: Overlay, memory: Memory) -> None:
+    """Evaluate one rule over one page of campaigns and plan its effects."""
+    started = monotonic()
+    rule = run.rule
+    ids = overlay.page.rows if rule.entity_id is None else filter(overlay.page.rows.__contains__, [rule.entity_id])
+    for campaign_id in ids:
+        _plan_entity(run, overlay, memory, overlay.get(campaign_id))
+    run.seconds += monotonic() - started
+
+
+def _plan_entity(run: Run, overlay: Overlay, memory: Memory, campaign: Campaign) -> None:
+    rule = run.rule
+    last_acted = memory.last_acted.get((rule.rule_id, campaign.campaign_id))
+    if not cooldown_gate(last_acted, rule.cooldown_minutes, memory.now):
+        run.reached.add(SkipReason.COOLDOWN)
+        _show(run, campaign, "cooldown", {"last_acted_at": last_acted.isoformat() if last_acted else None})
+        return
+    facts = overlay.page.facts(rule.program.operands, campaign)
+    result = evaluate(rule.program.condition, facts)
+    stopped = conditions_gate(result)
+    before = len(run.effects)
+    if stopped:
+        run.reached.add(stopped)
+    else:
+        _plan_actions(run, overlay, memory, campaign)
+    acted = len(run.effects) > before
+    if acted or run.counts[_NAMES[result]] < SHOWN_OTHERS:
+        ages = overlay.page.ages(rule.program.operands, campaign.campaign_id)
+        _show(run, campaign, _NAMES[result], {"trace": trace(rule.program.condition, facts, ages)}, acted=acted)
+    else:
+        run.counts[_NAMES[result]] += 1
+
+
+def _show(run: Run, campaign: Campaign, result: str, details: dict[str, Any], *, acted: bool = False) -> None:
+    """Count a result and keep its trace, within the caps: all that acted up to 1,000, and 20 of each other."""
+    kept = run.counts["acted"] < SHOWN_ACTED if acted else run.counts[result] < SHOWN_OTHERS
+    run.counts[result] += 1
+    run.counts["acted"] += acted
+    if kept:
+        entity = {"entity_id": str(campaign.campaign_id), "name": campaign.name, "result": result, "acted": acted}
+        run.entities.append(entity | details)
+
+
+def _plan_actions(run: Run, overlay: Overlay, memory: Memory, campaign: Campaign) -> None:
+    scope = Scope(run.rule.name, run.rule.budget_floor)
+    for position, spec in enumerate(run.rule.program.actions):
+        plan = KINDS[spec.kind].plan(spec.params, campaign, scope)
+        if isinstance(plan, Held) and (run.rule.rule_id, position, campaign.campaign_id) in memory.held:
+            run.reached.add(SkipReason.GUARDRAIL)  # it already waits for approval: do not ask again
+            continue
+        effect = _effect(run, memory.now, position, campaign, plan)
+        if effect is None:
+            run.reached.add(SkipReason.NO_CHANGE)
+            continue
+        run.effects.append(effect)
+        if effect.status == "succeeded":
+            campaign = overlay.put(campaign, dict(effect.after))
+        elif effect.status == "failed" and run.rule.stop_on_error:
+            return
+
+
+def _effect(run: Run, now: datetime, position: int, campaign: Campaign, plan: Plan) -> Effect | None:
+    spec = run.rule.program.actions[position]
+    status: EffectStatus
+    match plan:
+        case Change(before=before, after=after):
+            status, reason = "succeeded", None
+        case Held(before=before, after=after, reason=reason):
+            status = "held"
+        case Impossible(reason=reason):
+            before, after, status = {}, {}, "failed"
+        case Nothing():
+            return None
+    return Effect(
+        uuid7(now),
+        run.item.execution_id,
+        run.rule.rule_id,
+        position,
+        spec.kind,
+        spec.params,
+        campaign.campaign_id,
+        before,
+        after,
+        status,
+        reason,
+    )
+
+
+def conflicting_versions(runs: list[Run], locked: dict[UUID, int], overlays: list[Overlay]) -> bool:
+    """Say whether a campaign that the plan touches has moved on since its facts were read."""
+    rows: dict[UUID, Any] = {}
+    for overlay in overlays:
+        rows.update(overlay.page.rows)
+    return any(rows[entity_id].version != locked.get(entity_id) for entity_id in touched(runs))
+
+
+def touched(runs: list[Run]) -> list[UUID]:
+    """Return the campaigns whose rows the plan writes, ascending."""
+    return sorted({e.entity_id for run in runs for e in run.effects if e.status == "succeeded" and e.before})
+
+
+def rounds(runs: list[Run]) -> list[list[Effect]]:
+    """Return the effects to apply in batches: in each, a campaign occurs at most once and all are of one kind."""
+    seen: Counter[UUID] = Counter()
+    batches: dict[tuple[int, str], list[Effect]] = defaultdict(list)
+    for run in runs:
+        for effect in run.effects:
+            if effect.status == "succeeded":
+                batches[seen[effect.entity_id], effect.kind].append(effect)
+                seen[effect.entity_id] += 1
+    return [batches[key] for key in sorted(batches)]

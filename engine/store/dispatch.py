@@ -1,0 +1,109 @@
+"""What the scheduler's role may do: call the functions of `cmis` that find, record, publish and rescue. Nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import Text
+
+from engine.store.statements import with_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from sqlalchemy import Connection, Row
+
+_CLAIM = text("SELECT * FROM cmis.claim_due_jobs(:limit)")
+_RECORD = with_rows("SELECT cmis.record_dispatch(:now, :rows, :occurrences, :tasks)", "occurrences", "tasks")
+_CANDIDATES = text("SELECT queue, published FROM cmis.republish_candidates()")
+_TAKE = text(
+    "SELECT org_id, task_id, kind, queue, priority, timeout_seconds FROM cmis.take_publishable(:limit, :backlogged)"
+).bindparams(bindparam("backlogged", type_=ARRAY(Text())))
+_PUBLISH_FAILED = with_rows("SELECT cmis.publish_failed(:rows)")
+_EPOCH = text("SELECT cmis.broker_epoch()")
+_SWAP_EPOCH = text("SELECT cmis.swap_broker_epoch(:old, :new)")
+_REQUEUE_LOST = text("SELECT cmis.requeue_lost(:limit)")
+_REAP = text("SELECT org_id, task_id, state FROM cmis.reap(:limit)")
+_MAINTENANCE = text("SELECT cmis.enqueue_maintenance(:task_id)")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What must be sent to the broker for one task."""
+
+    org_id: UUID
+    task_id: UUID
+    kind: str
+    queue: str
+    priority: int
+    timeout_seconds: int
+
+
+def claim_due_jobs(connection: Connection, limit: int) -> Sequence[Row[Any]]:
+    """Lock up to `limit` due jobs, longest due first, skipping those that another scheduler holds."""
+    return connection.execute(_CLAIM, {"limit": limit}).all()
+
+
+def record(
+    connection: Connection,
+    *,
+    now: datetime,
+    jobs: Sequence[Mapping[str, Any]],
+    occurrences: Sequence[Mapping[str, Any]],
+    tasks: Sequence[Mapping[str, Any]],
+) -> None:
+    """Advance the claimed jobs and insert their occurrences and tasks; raises (40001) if a job moved under its lock."""
+    connection.execute(_RECORD, {"now": now, "rows": jobs, "occurrences": occurrences, "tasks": tasks})
+
+
+def republish_candidates(connection: Connection) -> dict[str, int]:
+    """Return the queues in which a published message is due again, and how many tasks of each are published."""
+    return {row.queue: row.published for row in connection.execute(_CANDIDATES)}
+
+
+def take_publishable(connection: Connection, limit: int, backlogged: Sequence[str]) -> list[Message]:
+    """Mark up to `limit` tasks as published and return them; commit before sending.
+
+    A task whose message still waits in one of the `backlogged` queues is postponed instead.
+    """
+    return [Message(*row) for row in connection.execute(_TAKE, {"limit": limit, "backlogged": list(backlogged)})]
+
+
+def publish_failed(connection: Connection, messages: Sequence[Message]) -> None:
+    """Make tasks due again at once whose messages the broker did not take."""
+    rows = [{"org_id": message.org_id, "task_id": message.task_id} for message in messages]
+    connection.execute(_PUBLISH_FAILED, {"rows": rows})
+
+
+def broker_epoch(connection: Connection) -> str:
+    """Return the epoch that the broker held when it was last looked at; empty if it never was."""
+    epoch: str = connection.execute(_EPOCH).scalar_one()
+    return epoch
+
+
+def swap_broker_epoch(connection: Connection, old: str, new: str) -> bool:
+    """Replace the epoch if it still is `old`; True for the one scheduler that noticed first."""
+    won: bool = connection.execute(_SWAP_EPOCH, {"old": old, "new": new}).scalar_one()
+    return won
+
+
+def requeue_lost(connection: Connection, limit: int) -> int:
+    """Make due again what was published before the broker was lost; returns how many, at most `limit`."""
+    requeued: int = connection.execute(_REQUEUE_LOST, {"limit": limit}).scalar_one()
+    return requeued
+
+
+def reap(connection: Connection, limit: int) -> Sequence[Row[Any]]:
+    """Take expired leases from their owners: the tasks are ready again, dead or cancelled, and audited."""
+    return connection.execute(_REAP, {"limit": limit}).all()
+
+
+def enqueue_maintenance(connection: Connection, task_id: UUID) -> bool:
+    """Enqueue this hour's maintenance task unless it is there; returns whether it was this call."""
+    made: bool = connection.execute(_MAINTENANCE, {"task_id": task_id}).scalar_one()
+    return made

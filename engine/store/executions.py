@@ -1,0 +1,129 @@
+"""Executions, their effects and notifications: written in bulk by the engine, read by people.
+
+Both tables are partitioned on their UUIDv7 id, so that every statement carries bounds on it.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import Uuid
+
+from core.ids import uuid7_floor, uuid7_time
+from engine.store.statements import with_rows
+from models import AutomationAction, AutomationExecution
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from sqlalchemy import Connection, Row
+
+HELD_SEARCH = timedelta(days=31)
+"""How far back an effect that is still held keeps the same rule from asking again."""
+_MARGIN = timedelta(days=1)
+
+_INSERT = with_rows("""
+INSERT INTO cmis.automation_executions (org_id, execution_id, rule_id, rule_version, task_id, job_id, trigger, scheduled_for,
+       status, skip_reason, attempt, started_at, finished_at, duration_ms, conditions_evaluated, actions_executed, results,
+       error, context, acted_on)
+SELECT :org_id, r.execution_id, r.rule_id, r.rule_version, :task_id, r.job_id, r.trigger, r.scheduled_for, r.status,
+       r.skip_reason, r.attempt, :now, CASE WHEN r.status <> 'running' THEN :now END, r.duration_ms,
+       r.conditions_evaluated, r.actions_executed, r.results, r.error, r.context, r.acted_on
+  FROM jsonb_to_recordset(:rows) AS r(execution_id uuid, rule_id uuid, rule_version bigint, job_id uuid, trigger text,
+       scheduled_for timestamptz, status text, skip_reason text, attempt integer, duration_ms integer,
+       conditions_evaluated jsonb, actions_executed jsonb, results jsonb, error jsonb, context jsonb, acted_on date)
+""")
+_INSERT_ACTIONS = with_rows("""
+INSERT INTO cmis.automation_actions (org_id, action_id, execution_id, rule_id, task_id, position, type, params, entity_type,
+       entity_id, before, after, idempotency_key, status, error, created_at, finished_at)
+SELECT :org_id, r.action_id, r.execution_id, r.rule_id, :task_id, r.position, r.type, r.params, 'campaign', r.entity_id,
+       r.before, r.after, r.idempotency_key, r.status, r.error, :now, CASE WHEN r.status <> 'held' THEN :now END
+  FROM jsonb_to_recordset(:rows) AS r(action_id uuid, execution_id uuid, rule_id uuid, position integer, type text,
+       params jsonb, entity_id uuid, before jsonb, after jsonb, idempotency_key text, status text, error jsonb)
+""")
+_INSERT_NOTIFICATIONS = with_rows("""
+INSERT INTO cmis.notifications (org_id, notification_id, channel, title, body, rule_id, execution_id, action_id, entity_id,
+       created_at)
+SELECT :org_id, r.notification_id, r.channel, r.title, r.body, r.rule_id, r.execution_id, r.action_id, r.entity_id, :now
+  FROM jsonb_to_recordset(:rows) AS r(notification_id uuid, channel text, title text, body text, rule_id uuid,
+       execution_id uuid, action_id uuid, entity_id uuid)
+""")
+_HELD = text("""
+SELECT rule_id, position, entity_id FROM cmis.automation_actions
+ WHERE org_id = :org_id AND status = 'held' AND rule_id = ANY (:rule_ids) AND action_id BETWEEN :low AND :high
+""").bindparams(bindparam("rule_ids", type_=ARRAY(Uuid())))
+
+
+def insert(
+    connection: Connection, org_id: UUID, task_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime
+) -> None:
+    """Insert executions; one whose status is not `running` is final at once."""
+    if rows:
+        connection.execute(_INSERT, {"org_id": org_id, "task_id": task_id, "rows": rows, "now": now})
+
+
+def insert_actions(
+    connection: Connection, org_id: UUID, task_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime
+) -> None:
+    """Insert effects; all but `held` ones are final at once (effects outside the database come with their own states)."""
+    if rows:
+        connection.execute(_INSERT_ACTIONS, {"org_id": org_id, "task_id": task_id, "rows": rows, "now": now})
+
+
+def insert_notifications(
+    connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime
+) -> None:
+    """Insert notifications into the org's own list."""
+    connection.execute(_INSERT_NOTIFICATIONS, {"org_id": org_id, "rows": rows, "now": now})
+
+
+def held(
+    connection: Connection, org_id: UUID, rule_ids: Sequence[UUID], *, now: datetime
+) -> set[tuple[UUID, int, UUID]]:
+    """Return (rule, position, entity) of the effects that wait for approval, of the last 31 days."""
+    bounds = {"low": uuid7_floor(now - HELD_SEARCH), "high": uuid7_floor(now + _MARGIN)}
+    rows = connection.execute(_HELD, {"org_id": org_id, "rule_ids": list(rule_ids)} | bounds)
+    return {(rule_id, position, entity_id) for rule_id, position, entity_id in rows}
+
+
+def listing(
+    connection: Connection,
+    org_id: UUID,
+    *,
+    since: datetime,
+    rule_id: UUID | None = None,
+    status: str | None = None,
+    limit: int = 50,
+) -> Sequence[Row[Any]]:
+    """Return executions newest first, none older than `since`."""
+    table = AutomationExecution
+    query = select(table.__table__).where(table.org_id == org_id, table.execution_id >= uuid7_floor(since))
+    if rule_id:
+        query = query.where(table.rule_id == rule_id)
+    if status:
+        query = query.where(table.status == status)
+    return connection.execute(query.order_by(table.execution_id.desc()).limit(limit)).all()
+
+
+def get(connection: Connection, org_id: UUID, execution_id: UUID) -> Row[Any] | None:
+    """Return one execution."""
+    table = AutomationExecution
+    query = select(table.__table__).where(table.org_id == org_id, table.execution_id == execution_id)
+    return connection.execute(query).one_or_none()
+
+
+def actions_of(connection: Connection, org_id: UUID, execution_id: UUID) -> Sequence[Row[Any]]:
+    """Return the effects of an execution in their order; they were made within a day of it, or wait to be."""
+    table = AutomationAction
+    query = (
+        select(table.__table__)
+        .where(table.org_id == org_id, table.execution_id == execution_id)
+        .where(table.action_id >= uuid7_floor(uuid7_time(execution_id)))
+        .order_by(table.action_id, table.position)
+    )
+    return connection.execute(query).all()

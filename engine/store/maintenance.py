@@ -1,0 +1,33 @@
+"""Upkeep that the database does itself: partitions ahead of time, final tasks behind it, and the wake-up call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import text
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+WAKE_CHANNEL: Final = "cmis_wake"
+
+_PARTITIONS = text("SELECT cmis.maintain_partitions()")
+_PURGE = text("SELECT cmis.purge_tasks(:limit)")
+_WAKE = text(f"NOTIFY {WAKE_CHANNEL}")
+
+
+def maintain_partitions(connection: Connection) -> int:
+    """Make the partitions from two months back to three ahead; returns how many were missing."""
+    made: int = connection.execute(_PARTITIONS).scalar_one()
+    return made
+
+
+def purge_tasks(connection: Connection, limit: int) -> int:
+    """Delete up to `limit` tasks that have been final for seven days; returns how many."""
+    purged: int = connection.execute(_PURGE, {"limit": limit}).scalar_one()
+    return purged
+
+
+def wake_schedulers(connection: Connection) -> None:
+    """Wake the schedulers at commit. Never in a chunk, dispatch or import: a NOTIFY takes a lock of the whole server."""
+    connection.execute(_WAKE)

@@ -1,0 +1,58 @@
+"""The ledger of occurrences as workers and people write it; the scheduler's rows come through `store.dispatch`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from engine.store.statements import with_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from sqlalchemy import Connection
+
+# Each row's planned time is the partition key, so that only its own month is visited.
+_FINISH = with_rows("""
+UPDATE cmis.occurrences o SET outcome = r.outcome, finished_at = :now
+  FROM jsonb_to_recordset(:rows) AS r(job_id uuid, origin text, scheduled_for timestamptz, outcome text)
+ WHERE o.org_id = :org_id AND o.job_id = r.job_id AND o.origin = r.origin AND o.scheduled_for = r.scheduled_for
+   AND o.scheduled_for BETWEEN :low AND :high AND o.outcome IS NULL
+""")
+_MOVE = with_rows("""
+UPDATE cmis.occurrences o SET task_id = r.task_id
+  FROM jsonb_to_recordset(:rows) AS r(job_id uuid, origin text, scheduled_for timestamptz, task_id uuid)
+ WHERE o.org_id = :org_id AND o.job_id = r.job_id AND o.origin = r.origin AND o.scheduled_for = r.scheduled_for
+   AND o.scheduled_for BETWEEN :low AND :high AND o.outcome IS NULL
+""")
+_INSERT = with_rows("""
+INSERT INTO cmis.occurrences (org_id, job_id, origin, scheduled_for, until, count, job_revision, decision, execution_id,
+       task_id, actor_id, decided_at)
+SELECT :org_id, r.job_id, r.origin, r.scheduled_for, r.scheduled_for, 1, r.job_revision, 'run', r.execution_id, r.task_id,
+       r.actor_id, :now
+  FROM jsonb_to_recordset(:rows) AS r(job_id uuid, origin text, scheduled_for timestamptz, job_revision bigint,
+       execution_id uuid, task_id uuid, actor_id uuid)
+""")
+
+
+def finish(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
+    """Write the outcomes of runs (job_id, origin, scheduled_for, outcome)."""
+    if rows:
+        connection.execute(_FINISH, {"org_id": org_id, "rows": rows, "now": now} | _bounds(rows))
+
+
+def move(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Point open runs at the task that now carries them (job_id, origin, scheduled_for, task_id)."""
+    if rows:
+        connection.execute(_MOVE, {"org_id": org_id, "rows": rows} | _bounds(rows))
+
+
+def insert_runs(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
+    """Record runs that a person asked for; they carry an actor and never move a job's cursor."""
+    connection.execute(_INSERT, {"org_id": org_id, "rows": rows, "now": now})
+
+
+def _bounds(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    times = [row["scheduled_for"] for row in rows]
+    return {"low": min(times), "high": max(times)}

@@ -1,0 +1,105 @@
+"""Rules: definitions for people, locks and counters for the engine.
+
+The engine's statements name no configuration column, so that they fire no audit and move no version.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, insert, select, text, update
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import Uuid
+
+from engine.store.statements import with_rows
+from models import AutomationRule
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from sqlalchemy import Connection, Row
+
+_UUIDS = ARRAY(Uuid())
+
+# Ascending by id: the lock order of RELIABILITY §2. The row lock is what makes limit and cooldown hold among workers.
+_LOCK = text("""
+SELECT rule_id, name, entity_id, conditions, condition_logic, actions, stop_on_error, priority, status,
+       max_executions_per_day, cooldown_minutes, guardrails, version, acted_on, acted_today
+  FROM cmis.automation_rules WHERE org_id = :org_id AND rule_id = ANY (:rule_ids) ORDER BY rule_id FOR NO KEY UPDATE
+""").bindparams(bindparam("rule_ids", type_=_UUIDS))
+_COOLDOWNS = text("""
+SELECT rule_id, entity_id, last_acted_at FROM cmis.rule_entity_state
+ WHERE org_id = :org_id AND rule_id = ANY (:rule_ids)
+""").bindparams(bindparam("rule_ids", type_=_UUIDS))
+_REMEMBER = with_rows("""
+INSERT INTO cmis.rule_entity_state (org_id, rule_id, entity_id, last_acted_at, execution_id)
+SELECT :org_id, r.rule_id, r.entity_id, :now, r.execution_id
+  FROM jsonb_to_recordset(:rows) AS r(rule_id uuid, entity_id uuid, execution_id uuid)
+ON CONFLICT (org_id, rule_id, entity_id)
+DO UPDATE SET last_acted_at = excluded.last_acted_at, execution_id = excluded.execution_id
+""")
+_COUNT = with_rows("""
+UPDATE cmis.automation_rules a
+   SET success_count = a.success_count + r.success, partial_count = a.partial_count + r.partial,
+       failure_count = a.failure_count + r.failure, skipped_count = a.skipped_count + r.skipped,
+       acted_on = coalesce(r.acted_on, a.acted_on), acted_today = coalesce(r.acted_today, a.acted_today),
+       last_executed_at = CASE WHEN r.executed THEN :now ELSE a.last_executed_at END
+  FROM jsonb_to_recordset(:rows) AS r(rule_id uuid, success integer, partial integer, failure integer, skipped integer,
+       acted_on date, acted_today integer, executed boolean)
+ WHERE a.org_id = :org_id AND a.rule_id = r.rule_id
+""")
+
+
+def lock(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -> Sequence[Row[Any]]:
+    """Lock rules in id order until the transaction ends, and return them."""
+    return connection.execute(_LOCK, {"org_id": org_id, "rule_ids": list(rule_ids)}).all()
+
+
+def cooldowns(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -> dict[tuple[UUID, UUID], datetime]:
+    """Return when each of the rules last acted on each entity."""
+    rows = connection.execute(_COOLDOWNS, {"org_id": org_id, "rule_ids": list(rule_ids)})
+    return {(rule_id, entity_id): acted_at for rule_id, entity_id, acted_at in rows}
+
+
+def remember(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
+    """Start the cooldown of (rule, entity) pairs that were acted on; each pair once."""
+    if rows:
+        connection.execute(_REMEMBER, {"org_id": org_id, "rows": rows, "now": now})
+
+
+def count(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
+    """Add to the rules' counters; each rule once."""
+    if rows:
+        connection.execute(_COUNT, {"org_id": org_id, "rows": rows, "now": now})
+
+
+def create(connection: Connection, values: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
+    """Insert one rule or several."""
+    connection.execute(insert(AutomationRule), values)
+
+
+def listing(connection: Connection, org_id: UUID, *, status: str | None = None) -> Sequence[Row[Any]]:
+    """Return the org's rules, oldest first; archived ones only when asked for."""
+    query = select(AutomationRule.__table__).where(AutomationRule.org_id == org_id).order_by(AutomationRule.rule_id)
+    wanted = AutomationRule.status == status if status else AutomationRule.status != "archived"
+    return connection.execute(query.where(wanted)).all()
+
+
+def find(connection: Connection, org_id: UUID, reference: UUID | str) -> Sequence[Row[Any]]:
+    """Return the rules with this id, or with this exact name."""
+    query = select(AutomationRule.__table__).where(AutomationRule.org_id == org_id)
+    column = AutomationRule.name if isinstance(reference, str) else AutomationRule.rule_id
+    return connection.execute(query.where(column == reference)).all()
+
+
+def set_status(connection: Connection, org_id: UUID, rule_id: UUID, status: str) -> bool:
+    """Change a rule's status unless it is archived; False if there was nothing to change."""
+    change = (
+        update(AutomationRule)
+        .where(AutomationRule.org_id == org_id, AutomationRule.rule_id == rule_id)
+        .where(AutomationRule.status.not_in([status, "archived"]))
+        .values(status=status)
+    )
+    return connection.execute(change).rowcount == 1

@@ -1,0 +1,139 @@
+"""The durable queue as its workers see it: claim, heartbeat, finish, retry. Every write after a claim carries its fence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from core.ids import uuid7
+from engine.store.statements import with_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime, timedelta
+    from uuid import UUID
+
+    from sqlalchemy import Connection
+
+LEASE_SECONDS = 30
+HEARTBEAT_SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Ownership of a task until its lease ends. `first` = this is the first message of a task that nobody has tried."""
+
+    org_id: UUID
+    task_id: UUID
+    attempt_id: UUID
+    kind: str
+    payload: dict[str, Any]
+    fence: int
+    attempt: int
+    max_attempts: int
+    first: bool
+    worker: str
+
+
+# SKIP LOCKED: a duplicate message never waits for the claim that it duplicates. The lease runs on the true clock.
+_CLAIM = text(f"""
+WITH mine AS MATERIALIZED (
+  SELECT org_id, task_id FROM cmis.tasks
+   WHERE org_id = :org_id AND task_id = :task_id AND state = 'ready' AND run_at <= :now AND NOT cancel_requested
+     AND attempt < max_attempts
+     FOR NO KEY UPDATE SKIP LOCKED)
+UPDATE cmis.tasks t
+   SET state = 'running', fence = t.fence + 1, attempt = t.attempt + 1, attempt_id = :attempt_id, lease_owner = :worker,
+       lease_expires_at = clock_timestamp() + interval '{LEASE_SECONDS} s'
+  FROM mine WHERE t.org_id = mine.org_id AND t.task_id = mine.task_id
+RETURNING t.kind, t.payload, t.fence, t.attempt, t.max_attempts, t.attempt = 1 AND t.delivery <= 1
+""")
+_ATTEMPT = text("""
+INSERT INTO cmis.task_attempts (org_id, attempt_id, task_id, fence, attempt, worker, started_at)
+VALUES (:org_id, :attempt_id, :task_id, :fence, :attempt, :worker, :now)
+""")
+_OWNED = "WHERE org_id = :org_id AND task_id = :task_id AND fence = :fence AND state = 'running'"
+_HEARTBEAT = text(f"""
+UPDATE cmis.tasks SET lease_expires_at = clock_timestamp() + interval '{LEASE_SECONDS} s' {_OWNED}
+RETURNING cancel_requested
+""")
+_FINISH = text(f"""
+UPDATE cmis.tasks SET state = :state, finished_at = :now, lease_owner = NULL, lease_expires_at = NULL, result = :result,
+       error = :error {_OWNED}
+""").bindparams(bindparam("result", type_=JSONB(none_as_null=True)), bindparam("error", type_=JSONB(none_as_null=True)))
+_RETRY = text(f"""
+UPDATE cmis.tasks SET state = 'ready', run_at = :run_at, publish_at = :run_at, published_at = NULL, lease_owner = NULL,
+       lease_expires_at = NULL, error = :error {_OWNED}
+""").bindparams(bindparam("error", type_=JSONB(none_as_null=True)))
+_END_ATTEMPT = text("""
+UPDATE cmis.task_attempts SET outcome = :outcome, finished_at = :now, error = :error
+ WHERE org_id = :org_id AND attempt_id = :attempt_id AND outcome IS NULL
+""").bindparams(bindparam("error", type_=JSONB(none_as_null=True)))
+_INSERT = with_rows("""
+INSERT INTO cmis.tasks (org_id, task_id, kind, queue, payload, run_at, publish_at, attempt, created_at)
+SELECT r.org_id, r.task_id, r.kind, r.queue, r.payload, r.run_at, r.run_at, r.attempt, :now
+  FROM jsonb_to_recordset(:rows) AS r(org_id uuid, task_id uuid, kind text, queue text, payload jsonb, run_at timestamptz,
+       attempt integer)
+""")
+
+
+def claim(connection: Connection, org_id: UUID, task_id: UUID, *, worker: str, now: datetime) -> Claim | None:
+    """Take a ready task and record the attempt; None if there is nothing to take (a duplicate, too early, final)."""
+    attempt_id = uuid7(now)
+    key = {"org_id": org_id, "task_id": task_id, "attempt_id": attempt_id, "worker": worker, "now": now}
+    row = connection.execute(_CLAIM, key).one_or_none()
+    if row is None:
+        return None
+    kind, payload, fence, attempt, max_attempts, first = row
+    connection.execute(_ATTEMPT, key | {"fence": fence, "attempt": attempt})
+    return Claim(org_id, task_id, attempt_id, kind, payload, fence, attempt, max_attempts, first, worker)
+
+
+def heartbeat(connection: Connection, claimed: Claim) -> bool | None:
+    """Extend the lease. Returns whether cancelling was requested, or None if the task is no longer ours."""
+    return connection.execute(_HEARTBEAT, _owned(claimed)).scalar_one_or_none()
+
+
+def finish(
+    connection: Connection,
+    claimed: Claim,
+    state: str,
+    *,
+    now: datetime,
+    result: dict[str, Any] | None = None,
+    error: dict[str, Any] | None = None,
+) -> bool:
+    """End the task (`succeeded` or `failed`); False if the claim is lost, and the caller must roll back."""
+    values = _owned(claimed) | {"state": state, "now": now, "result": result, "error": error}
+    if connection.execute(_FINISH, values).rowcount != 1:
+        return False
+    _end_attempt(connection, claimed, "succeeded" if state == "succeeded" else "failed", now, error)
+    return True
+
+
+def retry(connection: Connection, claimed: Claim, *, after: timedelta, now: datetime, error: dict[str, Any]) -> bool:
+    """Make the task ready again after a delay, which is a row and never a message; False if the claim is lost."""
+    if connection.execute(_RETRY, _owned(claimed) | {"run_at": now + after, "error": error}).rowcount != 1:
+        return False
+    _end_attempt(connection, claimed, "failed", now, error)
+    return True
+
+
+def insert(connection: Connection, rows: Sequence[dict[str, Any]], *, now: datetime) -> None:
+    """Enqueue tasks: org_id, task_id, kind, queue, payload, run_at, attempt (attempts already used)."""
+    if rows:
+        connection.execute(_INSERT, {"rows": rows, "now": now})
+
+
+def _owned(claimed: Claim) -> dict[str, Any]:
+    return {"org_id": claimed.org_id, "task_id": claimed.task_id, "fence": claimed.fence}
+
+
+def _end_attempt(
+    connection: Connection, claimed: Claim, outcome: str, now: datetime, error: dict[str, Any] | None
+) -> None:
+    key = {"org_id": claimed.org_id, "attempt_id": claimed.attempt_id}
+    connection.execute(_END_ATTEMPT, key | {"outcome": outcome, "now": now, "error": error})

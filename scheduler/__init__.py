@@ -1,0 +1,1 @@
+"""The scheduler process: a Celery beat whose schedule is Postgres."""

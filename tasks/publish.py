@@ -1,0 +1,45 @@
+"""The one place that sends messages: for committed tasks only, two ids each, and no promise that they arrive."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from kombu.exceptions import OperationalError
+
+from tasks.broker import app
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kombu.connection import Connection
+
+    from engine.store.dispatch import Message
+
+logger = logging.getLogger(__name__)
+
+GRACE_SECONDS: Final = 10
+"""How much longer than its own timeout a task may run before its process is killed."""
+
+
+def publish(connection: Connection, messages: Sequence[Message]) -> list[Message]:
+    """Send the messages; returns those that the broker did not take, which the caller makes due again."""
+    for index, message in enumerate(messages):
+        try:
+            _send(connection, message)
+        except (OperationalError, *connection.connection_errors, *connection.channel_errors):
+            logger.warning("the broker took %d of %d messages", index, len(messages), exc_info=True)
+            return list(messages[index:])
+    return []
+
+
+def _send(connection: Connection, message: Message) -> None:
+    app.tasks[f"automation.{message.kind}"].apply_async(
+        args=(str(message.org_id), str(message.task_id)),
+        task_id=str(message.task_id),
+        connection=connection,
+        queue=message.queue,
+        priority=message.priority,
+        soft_time_limit=message.timeout_seconds,
+        time_limit=message.timeout_seconds + GRACE_SECONDS,
+    )

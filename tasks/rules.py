@@ -1,0 +1,27 @@
+"""`automation.evaluate_rules`: run one chunk of rule evaluations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.exceptions import Ignore, Retry
+
+from engine.run_rules import service
+from tasks.base import AutomationTask, TaskFailedError, process_database
+from tasks.broker import app
+
+
+@app.task(name="automation.evaluate_rules", base=AutomationTask, bind=True)
+def evaluate_rules(self: AutomationTask, org_id: str, task_id: str) -> dict[str, Any]:
+    """Claim and run the task of these ids; a duplicate finds nothing to claim and is ignored."""
+    result = service.run(process_database(), *self.ids(org_id, task_id), worker=self.worker)
+    match result:
+        case service.Finished(evaluated=evaluated, retried=retried):
+            return {"evaluated": evaluated, "retried": retried}
+        case service.Retrying(after=after, error=error):
+            # The row is already due again; Celery only has to say so. Nothing is published here.
+            raise Retry(error["message"], when=after.total_seconds())
+        case service.GaveUp(error=error):
+            raise TaskFailedError(error["message"])
+        case service.NotClaimed():
+            raise Ignore
