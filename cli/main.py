@@ -10,6 +10,8 @@ import sys
 import click
 from sqlalchemy.exc import DBAPIError
 
+from cli.dev import dev
+from cli.metrics import metrics
 from cli.migrate import migrate
 from cli.output import err
 from core.db import explain
@@ -24,7 +26,8 @@ def cli() -> None:
     """CMIS Automation: rules, schedules and their executions, from the command line."""
 
 
-cli.add_command(migrate)
+for command in (dev, metrics, migrate):
+    cli.add_command(command)
 
 
 def main() -> None:
