@@ -1,0 +1,222 @@
+"""Orgs for tests, filled as the app role would: at least one row in every tenant table, and none by the back door.
+
+A new tenant table needs its row in `fill`; a test in tests/integration/isolation fails until it has one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import insert
+
+import models
+from core import clock
+from core.db import CLI_ACTOR, Context, Database
+from core.ids import uuid7
+from engine.store import orgs
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+IP = "203.0.113.7"
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """An org, its admin, and the ids of the rows that `fill` made for it."""
+
+    org_id: UUID
+    admin_id: UUID
+    campaign_id: UUID
+    rule_id: UUID
+    job_id: UUID
+    task_id: UUID
+    execution_id: UUID
+    action_id: UUID
+    scheduled_for: datetime
+
+    @property
+    def context(self) -> Context:
+        """The admin's context, from an address."""
+        return Context(self.org_id, self.admin_id, IP)
+
+
+def create_org(database: Database, name: str, timezone: str = "UTC") -> Context:
+    """Create an org with an admin of its own, and return the admin's context."""
+    with database.transaction(None) as connection:
+        now = clock.now(connection)
+        org = orgs.OrgRef(uuid7(now), name, timezone)
+        admin_id = uuid7(now)
+        orgs.create(
+            connection, org, actor_id=CLI_ACTOR, admin_id=admin_id, admin_email=f"{uuid4().hex}@{org.org_id}.test"
+        )
+    return Context(org.org_id, admin_id, IP)
+
+
+def create_campaign(connection: Connection, context: Context, **values: Any) -> UUID:
+    """Insert a campaign (by default active, with a budget of 100) and return its id."""
+    now = clock.now(connection)
+    defaults: dict[str, Any] = {
+        "org_id": context.org_id,
+        "campaign_id": uuid7(now),
+        "name": "campaign",
+        "status": "active",
+        "budget": 100,
+        "created_at": now,
+        "updated_at": now,
+    }
+    row = defaults | values
+    connection.execute(insert(models.Campaign), row)
+    campaign_id: UUID = row["campaign_id"]
+    return campaign_id
+
+
+def create_rule(connection: Connection, context: Context, **values: Any) -> UUID:
+    """Insert an active rule over all campaigns and return its id."""
+    now = clock.now(connection)
+    defaults: dict[str, Any] = {
+        "org_id": context.org_id,
+        "rule_id": uuid7(now),
+        "name": "rule",
+        "status": "active",
+        "conditions": [{"field": "cpa", "operator": ">", "value": 50}],
+        "actions": [{"type": "pause_campaign", "params": {}}],
+        "owner_id": context.user_id,
+        "created_at": now,
+        "updated_at": now,
+    }
+    row = defaults | values
+    connection.execute(insert(models.AutomationRule), row)
+    rule_id: UUID = row["rule_id"]
+    return rule_id
+
+
+def create_job(connection: Connection, context: Context, rule_id: UUID, **values: Any) -> UUID:
+    """Insert an active hourly cron job for a rule, due in an hour, and return its id."""
+    now = clock.now(connection)
+    defaults: dict[str, Any] = {
+        "org_id": context.org_id,
+        "job_id": uuid7(now),
+        "name": "job",
+        "rule_id": rule_id,
+        "schedule_type": "cron",
+        "cron_expression": "0 * * * *",
+        "anchor_at": now,
+        "next_run_at": now + timedelta(hours=1),
+        "owner_id": context.user_id,
+        "created_at": now,
+        "updated_at": now,
+    }
+    row = defaults | values
+    connection.execute(insert(models.ScheduledJob), row)
+    job_id: UUID = row["job_id"]
+    return job_id
+
+
+def fill(database: Database, context: Context) -> Tenant:
+    """Write at least one row into every tenant table of the org; returns their ids."""
+    with database.transaction(context) as connection:
+        now = clock.now(connection)
+        campaign_id = create_campaign(connection, context, external_id="external")
+        rule_id = create_rule(connection, context)
+        tenant = Tenant(
+            org_id=context.org_id,
+            admin_id=context.user_id,
+            campaign_id=campaign_id,
+            rule_id=rule_id,
+            job_id=create_job(connection, context, rule_id),
+            task_id=uuid7(now),
+            execution_id=uuid7(now),
+            action_id=uuid7(now),
+            scheduled_for=now.astimezone(UTC).replace(minute=0, second=0, microsecond=0),
+        )
+        for table, row in _rows(tenant, now):
+            connection.execute(insert(table), {"org_id": tenant.org_id} | row)
+    return tenant
+
+
+def _rows(tenant: Tenant, now: datetime) -> list[tuple[type[models.Base], dict[str, Any]]]:
+    run = {"execution_id": tenant.execution_id, "task_id": tenant.task_id, "rule_id": tenant.rule_id}
+    return [
+        (
+            models.CampaignMetric,
+            {"campaign_id": tenant.campaign_id, "date": now.date(), "observed_at": now, "spend": 1},
+        ),
+        (
+            models.RuleEntityState,
+            {
+                "rule_id": tenant.rule_id,
+                "entity_id": tenant.campaign_id,
+                "last_acted_at": now,
+                "execution_id": tenant.execution_id,
+            },
+        ),
+        (models.Task, {"task_id": tenant.task_id, "kind": "evaluate_rules", "queue": "rules"} | _times(now)),
+        (
+            models.TaskAttempt,
+            {
+                "attempt_id": uuid7(now),
+                "task_id": tenant.task_id,
+                "fence": 1,
+                "attempt": 1,
+                "worker": "worker",
+                "started_at": now,
+            },
+        ),
+        (
+            models.Occurrence,
+            {
+                "job_id": tenant.job_id,
+                "origin": "schedule",
+                "scheduled_for": tenant.scheduled_for,
+                "until": tenant.scheduled_for,
+                "count": 1,
+                "job_revision": 1,
+                "decision": "run",
+                "execution_id": tenant.execution_id,
+                "task_id": tenant.task_id,
+                "decided_at": now,
+            },
+        ),
+        (
+            models.AutomationExecution,
+            run
+            | {"rule_version": 1, "trigger": "schedule", "status": "success", "started_at": now, "finished_at": now},
+        ),
+        (
+            models.AutomationAction,
+            run
+            | {
+                "action_id": tenant.action_id,
+                "position": 0,
+                "type": "pause_campaign",
+                "entity_type": "campaign",
+                "entity_id": tenant.campaign_id,
+                "idempotency_key": str(tenant.action_id),
+                "status": "succeeded",
+                "created_at": now,
+                "finished_at": now,
+            },
+        ),
+        (
+            models.Notification,
+            {"notification_id": uuid7(now), "channel": "in_app", "title": "title", "body": "body", "created_at": now},
+        ),
+        (
+            models.AuditEntry,
+            {
+                "created_at": now,
+                "audit_id": uuid7(now),
+                "action": "rule_executed",
+                "entity_type": "rule",
+                "entity_id": tenant.rule_id,
+            },
+        ),
+    ]
+
+
+def _times(now: datetime) -> dict[str, datetime]:
+    return {"run_at": now, "publish_at": now, "created_at": now}
