@@ -10,7 +10,9 @@ import sys
 import click
 from sqlalchemy.exc import DBAPIError
 
+from cli.demo import demo
 from cli.dev import dev
+from cli.invariants import invariants
 from cli.metrics import metrics
 from cli.migrate import migrate
 from cli.output import err
@@ -26,7 +28,7 @@ def cli() -> None:
     """CMIS Automation: rules, schedules and their executions, from the command line."""
 
 
-for command in (dev, metrics, migrate):
+for command in (demo, dev, invariants, metrics, migrate):
     cli.add_command(command)
 
 

@@ -34,7 +34,7 @@ CLI_ACTOR: Final = UUID("00000000-0000-0000-0000-000000000002")
 RESERVED_ORG: Final = UUID(int=0)
 """Owner of tasks that cover several orgs; a row of `orgs` hidden from every list."""
 
-_TIMEOUTS = "-c statement_timeout=5s -c idle_in_transaction_session_timeout=5s -c TimeZone=UTC"
+_STATEMENT_SECONDS = 5
 _CONNECT_SECONDS = 5
 _SET_CONTEXT = text("SELECT cmis.init_transaction_context(:user_id, :org_id, :ip)")
 _ROLE = text(
@@ -62,7 +62,18 @@ class Context:
 class Database:
     """One process's pool of connections to one database as one role."""
 
-    def __init__(self, url: str, *, variable: str, application: str, pool_size: int = 5) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        variable: str,
+        application: str,
+        pool_size: int = 5,
+        statement_seconds: int = _STATEMENT_SECONDS,
+    ) -> None:
+        timeouts = (
+            f"-c statement_timeout={statement_seconds}s -c idle_in_transaction_session_timeout=5s -c TimeZone=UTC"
+        )
         self.variable = variable
         self._url = parse_url(url, variable)
         self._application = application
@@ -72,7 +83,7 @@ class Database:
             max_overflow=2,
             pool_pre_ping=True,
             json_serializer=_to_json,
-            connect_args={"options": _TIMEOUTS, "application_name": application, "connect_timeout": _CONNECT_SECONDS},
+            connect_args={"options": timeouts, "application_name": application, "connect_timeout": _CONNECT_SECONDS},
         )
         event.listen(self._engine, "connect", _forbid_autocommit)
 

@@ -151,9 +151,9 @@ def _lindenhof(times: _Times) -> list[DemoRule]:
             [times.hourly()], rule_type="budget",
         ),
         _rule(
-            "Cut the smallest budget", "is held for approval: the cut would go below the floor of 10",
-            [_leaf("impressions", ">", 0)], [_action("decrease_budget", percent=30)], [times.daily()],
-            ("running",), "LM-FLOOR", rule_type="budget",
+            "Cut the smallest budget", "is held for approval below the floor of 10, and not asked for a second time",
+            [_leaf("impressions", ">", 0)], [_action("decrease_budget", percent=30)], [times.daily(), times.cron_often()],
+            ("running", "skipped:guardrail"), "LM-FLOOR", rule_type="budget",
         ),
         _rule(
             "Nudge once a day", "is stopped by its cooldown the second time",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import bindparam, insert, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Uuid
 
@@ -88,3 +88,8 @@ def listing(connection: Connection, org_id: UUID, *, status: str | None, limit: 
     if status:
         query = query.where(Campaign.status == status)
     return connection.execute(query.limit(limit)).all()
+
+
+def create(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert campaigns."""
+    connection.execute(insert(Campaign), rows)

@@ -1,0 +1,167 @@
+"""What must always be true of the rows, as queries that return offenders (`offender`, one text each); none is right.
+
+They run as the readonly role over all orgs, in one snapshot. Those named in DRAINED hold only once all work is done.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Connection, Row
+
+CHECKS: Final[Mapping[str, str]] = {
+    "no planned time is lost: each row follows the one before": """
+        SELECT org_id || ' ' || job_id || ' ' || scheduled_for AS offender FROM (
+          SELECT o.*, j.anchor_at,
+                 lag(o.until) OVER (PARTITION BY o.org_id, o.job_id ORDER BY o.scheduled_for) AS before
+            FROM cmis.occurrences o JOIN cmis.scheduled_jobs j USING (org_id, job_id) WHERE o.origin = 'schedule') x
+         WHERE previous IS DISTINCT FROM coalesce(before, anchor_at) OR before >= scheduled_for""",
+    "each run has its result, or a task that will bring it": """
+        SELECT o.org_id || ' ' || o.job_id || ' ' || o.scheduled_for AS offender FROM cmis.occurrences o
+         WHERE o.decision = 'run' AND CASE
+           WHEN o.outcome IS NULL THEN NOT EXISTS (
+             SELECT FROM cmis.tasks t WHERE t.task_id = o.task_id AND t.state IN ('ready', 'held', 'running'))
+           ELSE o.outcome <> 'cancelled' AND NOT EXISTS (
+             SELECT FROM cmis.automation_executions e WHERE e.org_id = o.org_id AND e.execution_id = o.execution_id) END""",
+    "each execution of a job has its occurrence": """
+        SELECT e.org_id || ' ' || e.execution_id AS offender FROM cmis.automation_executions e
+         WHERE e.job_id IS NOT NULL AND NOT EXISTS (
+           SELECT FROM cmis.occurrences o WHERE o.org_id = e.org_id AND o.execution_id = e.execution_id
+              AND o.job_id = e.job_id AND o.scheduled_for = e.scheduled_for AND o.outcome IS NOT NULL)""",
+    "a job's cursor and counters equal its rows": """
+        SELECT j.org_id || ' ' || j.job_id AS offender FROM cmis.scheduled_jobs j
+          LEFT JOIN (SELECT org_id, job_id, max(until) AS last, count(*) FILTER (WHERE decision = 'run') AS runs,
+                            max(scheduled_for) FILTER (WHERE decision = 'run') AS last_run
+                       FROM cmis.occurrences WHERE origin = 'schedule' GROUP BY 1, 2) o USING (org_id, job_id)
+         WHERE j.last_scheduled_for IS DISTINCT FROM o.last OR j.run_count <> coalesce(o.runs, 0)
+            OR j.last_run_for IS DISTINCT FROM o.last_run OR j.next_run_at <= j.last_scheduled_for""",
+    "a task succeeds at most once, under its last fence": """
+        SELECT t.org_id || ' ' || t.task_id AS offender FROM cmis.tasks t
+          LEFT JOIN (SELECT org_id, task_id, count(*) AS n, max(fence) AS fence FROM cmis.task_attempts
+                      WHERE outcome = 'succeeded' GROUP BY 1, 2) a USING (org_id, task_id)
+         WHERE (t.state = 'succeeded') <> (a.n IS NOT NULL) OR a.n > 1 OR a.fence <> t.fence""",
+    "a task's attempts have the fences 1 to n": """
+        SELECT t.org_id || ' ' || t.task_id AS offender FROM cmis.tasks t
+          LEFT JOIN (SELECT org_id, task_id, count(*) AS n, count(DISTINCT fence) AS fences, max(fence) AS last
+                       FROM cmis.task_attempts GROUP BY 1, 2) a USING (org_id, task_id)
+         WHERE t.fence <> coalesce(a.n, 0) OR a.fences <> a.n OR a.last <> t.fence""",
+    "an attempt is open only while its task is running": """
+        SELECT a.org_id || ' ' || a.attempt_id AS offender FROM cmis.task_attempts a
+          JOIN cmis.tasks t USING (org_id, task_id)
+         WHERE (a.outcome IS NULL) <> (t.state = 'running' AND t.attempt_id = a.attempt_id)""",
+    "each execution has exactly one rule_executed": """
+        SELECT coalesce(e.org_id, a.org_id) || ' ' || coalesce(e.execution_id, a.execution_id) AS offender
+          FROM cmis.automation_executions e
+          FULL JOIN (SELECT org_id, execution_id, count(*) AS n FROM cmis.automation_audit_log
+                      WHERE action = 'rule_executed' GROUP BY 1, 2) a
+            ON a.org_id = e.org_id AND a.execution_id = e.execution_id
+         WHERE e.execution_id IS NULL OR a.n IS DISTINCT FROM 1""",
+    "each applied effect has exactly one action_taken": """
+        SELECT coalesce(x.org_id, a.org_id) || ' ' || coalesce(x.action_id, a.action_id) AS offender
+          FROM (SELECT org_id, action_id FROM cmis.automation_actions WHERE status IN ('succeeded', 'undone')) x
+          FULL JOIN (SELECT org_id, action_id, count(*) AS n FROM cmis.automation_audit_log
+                      WHERE action = 'action_taken' GROUP BY 1, 2) a
+            ON a.org_id = x.org_id AND a.action_id = x.action_id
+         WHERE x.action_id IS NULL OR a.n IS DISTINCT FROM 1""",
+    "a rule's counters equal its executions": """
+        SELECT r.org_id || ' ' || r.rule_id AS offender FROM cmis.automation_rules r
+          LEFT JOIN (SELECT org_id, rule_id, count(*) FILTER (WHERE status = 'success') AS success,
+                            count(*) FILTER (WHERE status = 'partial') AS partial,
+                            count(*) FILTER (WHERE status = 'failure') AS failure,
+                            count(*) FILTER (WHERE status = 'skipped') AS skipped
+                       FROM cmis.automation_executions GROUP BY 1, 2) e USING (org_id, rule_id)
+         WHERE (r.success_count, r.partial_count, r.failure_count, r.skipped_count) IS DISTINCT FROM
+               (coalesce(e.success, 0), coalesce(e.partial, 0), coalesce(e.failure, 0), coalesce(e.skipped, 0))
+            OR r.acted_today <> (SELECT count(*) FROM cmis.automation_executions e
+                                  WHERE e.org_id = r.org_id AND e.rule_id = r.rule_id AND e.acted_on = r.acted_on)""",
+    "no rule acts more often a day than its limit": """
+        SELECT e.org_id || ' ' || e.rule_id || ' ' || e.acted_on AS offender FROM cmis.automation_executions e
+          JOIN cmis.automation_rules r ON r.org_id = e.org_id AND r.rule_id = e.rule_id AND r.version = e.rule_version
+         WHERE e.acted_on IS NOT NULL AND r.max_executions_per_day IS NOT NULL
+         GROUP BY e.org_id, e.rule_id, e.acted_on, r.max_executions_per_day HAVING count(*) > r.max_executions_per_day""",
+    "no rule acts on an entity within its cooldown": """
+        SELECT org_id || ' ' || rule_id || ' ' || entity_id AS offender FROM (
+          SELECT x.org_id, x.rule_id, x.entity_id, r.cooldown_minutes, x.created_at,
+                 lag(x.created_at) OVER (PARTITION BY x.org_id, x.rule_id, x.entity_id ORDER BY x.created_at) AS before
+            FROM (SELECT DISTINCT org_id, rule_id, entity_id, execution_id, created_at FROM cmis.automation_actions
+                   WHERE status IN ('succeeded', 'undone')) x
+            JOIN cmis.automation_executions e ON e.org_id = x.org_id AND e.execution_id = x.execution_id
+            JOIN cmis.automation_rules r ON r.org_id = x.org_id AND r.rule_id = x.rule_id AND r.version = e.rule_version) y
+         WHERE created_at - before < cooldown_minutes * interval '1 minute'""",
+    "the memory of the cooldown equals the effects": """
+        SELECT s.org_id || ' ' || s.rule_id || ' ' || s.entity_id AS offender FROM cmis.rule_entity_state s
+          FULL JOIN (SELECT org_id, rule_id, entity_id, max(created_at) AS last FROM cmis.automation_actions
+                      WHERE status IN ('succeeded', 'undone') GROUP BY 1, 2, 3) x USING (org_id, rule_id, entity_id)
+         WHERE s.last_acted_at IS DISTINCT FROM x.last""",
+    "an execution's status follows from its effects": """
+        SELECT e.org_id || ' ' || e.execution_id AS offender FROM cmis.automation_executions e
+          LEFT JOIN (SELECT org_id, execution_id, count(*) AS n, count(*) FILTER (WHERE status = 'succeeded') AS good,
+                            count(*) FILTER (WHERE status IN ('held', 'queued', 'running')) AS open
+                       FROM cmis.automation_actions GROUP BY 1, 2) x USING (org_id, execution_id)
+         WHERE e.status <> CASE WHEN x.n IS NULL THEN CASE WHEN e.error IS NULL THEN 'skipped' ELSE 'failure' END
+                                WHEN x.open > 0 THEN 'running' WHEN x.good = x.n THEN 'success'
+                                WHEN x.good > 0 THEN 'partial' ELSE 'failure' END
+            OR (e.acted_on IS NOT NULL) <> (coalesce(x.good, 0) > 0)""",
+    "a budget's chain has no hole, and ends at the budget": """
+        SELECT org_id || ' ' || campaign_id || ' ' || seq AS offender FROM (
+          SELECT l.*, lag(l.after) OVER w AS expected, lag(l.seq) OVER w AS seq_before,
+                 row_number() OVER (PARTITION BY l.org_id, l.campaign_id ORDER BY l.seq DESC) AS from_end, c.budget
+            FROM cmis.budget_ledger l JOIN cmis.campaigns c USING (org_id, campaign_id)
+          WINDOW w AS (PARTITION BY l.org_id, l.campaign_id ORDER BY l.seq)) x
+         WHERE before IS DISTINCT FROM expected OR seq <> coalesce(seq_before, 0) + 1
+            OR from_end = 1 AND after IS DISTINCT FROM budget
+        UNION ALL
+        SELECT c.org_id || ' ' || c.campaign_id FROM cmis.campaigns c WHERE NOT EXISTS (
+          SELECT FROM cmis.budget_ledger l WHERE l.org_id = c.org_id AND l.campaign_id = c.campaign_id)""",
+    "no reference crosses orgs": """
+        SELECT 'execution ' || e.execution_id AS offender FROM cmis.automation_executions e WHERE NOT EXISTS (
+          SELECT FROM cmis.automation_rules r WHERE r.org_id = e.org_id AND r.rule_id = e.rule_id)
+        UNION ALL
+        SELECT 'action ' || a.action_id FROM cmis.automation_actions a WHERE NOT EXISTS (
+          SELECT FROM cmis.automation_executions e WHERE e.org_id = a.org_id AND e.execution_id = a.execution_id)
+           OR NOT EXISTS (SELECT FROM cmis.campaigns c WHERE c.org_id = a.org_id AND c.campaign_id = a.entity_id)
+        UNION ALL
+        SELECT 'occurrence of job ' || o.job_id FROM cmis.occurrences o WHERE NOT EXISTS (
+          SELECT FROM cmis.scheduled_jobs j WHERE j.org_id = o.org_id AND j.job_id = o.job_id)
+        UNION ALL
+        SELECT 'task ' || t.task_id FROM cmis.tasks t CROSS JOIN jsonb_array_elements(t.payload -> 'groups') g
+         WHERE t.kind = 'evaluate_rules' AND t.org_id <> '00000000-0000-0000-0000-000000000000'
+           AND (g ->> 'org_id')::uuid <> t.org_id""",
+}
+
+DRAINED: Final[Mapping[str, str]] = {
+    "nothing is open after a drain": """
+        SELECT 'task ' || t.task_id || ' ' || t.state AS offender FROM cmis.tasks t
+         WHERE t.state IN ('ready', 'running') AND t.kind <> 'maintain'
+        UNION ALL
+        SELECT 'occurrence ' || o.job_id || ' ' || o.scheduled_for FROM cmis.occurrences o WHERE o.outcome IS NULL
+        UNION ALL
+        SELECT 'attempt ' || a.attempt_id FROM cmis.task_attempts a WHERE a.outcome IS NULL
+        UNION ALL
+        SELECT 'job ' || j.job_id || ' is due' FROM cmis.scheduled_jobs j
+         WHERE j.status = 'active' AND j.next_run_at <= cmis.clock()""",
+}
+
+_LEDGER = text("""
+SELECT j.org_id, j.job_id, j.schedule_type, j.frequency, j."interval", j.time_of_day, j.days_of_week, j.day_of_month,
+       j.cron_expression, j.timezone, j.start_date, j.end_date, j.anchor_at, j.status, j.next_run_at, o.scheduled_for,
+       o.until, o.count AS planned
+  FROM cmis.scheduled_jobs j LEFT JOIN cmis.occurrences o
+    ON o.org_id = j.org_id AND o.job_id = j.job_id AND o.origin = 'schedule' AND o.job_revision = j.revision
+ ORDER BY j.org_id, j.job_id, o.scheduled_for
+""")
+
+
+def offenders(connection: Connection, query: str) -> list[str]:
+    """Return the offenders of one check."""
+    return [row.offender for row in connection.execute(text(query))]
+
+
+def ledgers(connection: Connection) -> Sequence[Row[Any]]:
+    """Return each job's definition with its planned times as recorded for its present revision, in order."""
+    return connection.execute(_LEDGER).all()
