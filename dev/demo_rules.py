@@ -152,7 +152,8 @@ def _lindenhof(times: _Times) -> list[DemoRule]:
         ),
         _rule(
             "Cut the smallest budget", "is held for approval below the floor of 10, and not asked for a second time",
-            [_leaf("impressions", ">", 0)], [_action("decrease_budget", percent=30)], [times.daily(), times.cron_often()],
+            [_leaf("impressions", ">", 0)], [_action("decrease_budget", percent=30)],
+            [times.daily(), times.cron_often()],
             ("running", "skipped:guardrail"), "LM-FLOOR", rule_type="budget",
         ),
         _rule(
