@@ -25,7 +25,7 @@ def attempt(
     """Run a statement in a savepoint; returns how many rows it touched, or the SQLSTATE of its refusal."""
     try:
         with connection.transaction():
-            return connection.execute(statement, parameters).rowcount  # type: ignore[arg-type]
+            return connection.execute(statement, parameters).rowcount
     except psycopg.Error as error:
         return error.sqlstate or "unknown"
 

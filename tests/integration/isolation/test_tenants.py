@@ -33,7 +33,7 @@ def become(foreigner: str, connection: Connection, tenants: Tenants) -> None:
 
 
 def on(table: str, statement: str) -> sql.Composed:
-    return sql.SQL(statement).format(table=sql.Identifier("cmis", table))  # type: ignore[arg-type]
+    return sql.SQL(statement).format(table=sql.Identifier("cmis", table))
 
 
 def rows_of(connection: Connection, table: str, org_id: UUID) -> list[Any]:
@@ -143,7 +143,8 @@ def test_no_foreign_key_reaches_another_orgs_row(tenants: Tenants, administrator
     """As the superuser, whom no policy holds: the keys alone must refuse it."""
     keys = administrator.execute("""
         SELECT c.relname, (SELECT array_agg(a.attname::text ORDER BY k.n)
-                             FROM unnest(f.conkey) WITH ORDINALITY k(num, n) JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.num)
+                             FROM unnest(f.conkey) WITH ORDINALITY k(num, n)
+                             JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.num)
           FROM pg_constraint f JOIN pg_class c ON c.oid = f.conrelid
          WHERE f.contype = 'f' AND c.relnamespace = 'cmis'::regnamespace AND cardinality(f.conkey) > 1
     """).fetchall()
