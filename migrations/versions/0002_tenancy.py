@@ -97,17 +97,16 @@ AS $$
 DECLARE v_system boolean;
 BEGIN
   SELECT is_system INTO v_system FROM cmis.users WHERE user_id = p_user_id AND is_active;
-  IF v_system THEN
-    IF p_org_id = '00000000-0000-0000-0000-000000000000' AND p_user_id <> '00000000-0000-0000-0000-000000000001'
-       OR NOT EXISTS (SELECT FROM cmis.orgs WHERE org_id = p_org_id) THEN
-      RAISE EXCEPTION 'system actor % may not act in org %', p_user_id, p_org_id USING ERRCODE = '42501';
-    END IF;
-  ELSIF NOT EXISTS (SELECT FROM cmis.user_orgs WHERE org_id = p_org_id AND user_id = p_user_id AND is_active)
-        OR v_system IS NULL THEN
+  IF p_org_id = '00000000-0000-0000-0000-000000000000' AND p_user_id <> '00000000-0000-0000-0000-000000000001' THEN
+    RAISE EXCEPTION 'user % may not act in the reserved org', p_user_id USING ERRCODE = '42501';
+  ELSIF v_system AND NOT EXISTS (SELECT FROM cmis.orgs WHERE org_id = p_org_id) THEN
+    RAISE EXCEPTION 'there is no org %', p_org_id USING ERRCODE = '42501';
+  ELSIF v_system IS NULL OR NOT v_system AND NOT EXISTS (
+      SELECT FROM cmis.user_orgs WHERE org_id = p_org_id AND user_id = p_user_id AND is_active) THEN
     RAISE EXCEPTION 'user % is no active member of org %', p_user_id, p_org_id USING ERRCODE = '42501';
   END IF;
   PERFORM set_config('app.current_user_id', p_user_id::text, true), set_config('app.current_org_id', p_org_id::text, true),
-          set_config('app.client_ip', coalesce(p_ip, ''), true);
+          set_config('app.client_ip', coalesce(host(nullif(p_ip, '')::inet), ''), true);
 END $$;
 """
 
