@@ -94,6 +94,12 @@ def find(connection: Connection, org_id: UUID, reference: UUID | str) -> Sequenc
     return connection.execute(query.where(column == reference)).all()
 
 
+def names(connection: Connection, org_id: UUID) -> dict[UUID, str]:
+    """Return the name of each of the org's rules, archived ones too."""
+    rows = connection.execute(select(AutomationRule.rule_id, AutomationRule.name).where(AutomationRule.org_id == org_id))
+    return {row.rule_id: row.name for row in rows}
+
+
 def set_status(connection: Connection, org_id: UUID, rule_id: UUID, status: str) -> bool:
     """Change a rule's status unless it is archived; False if there was nothing to change."""
     change = (

@@ -74,9 +74,9 @@ UPDATE cmis.task_attempts SET outcome = :outcome, finished_at = :now, error = :e
 """).bindparams(bindparam("error", type_=JSONB(none_as_null=True)))
 _INSERT = with_rows("""
 INSERT INTO cmis.tasks (org_id, task_id, kind, queue, payload, run_at, publish_at, attempt, created_at)
-SELECT r.org_id, r.task_id, r.kind, r.queue, r.payload, r.run_at, r.run_at, r.attempt, :now
+SELECT r.org_id, r.task_id, r.kind, r.queue, r.payload, r.run_at, coalesce(r.publish_at, r.run_at), r.attempt, :now
   FROM jsonb_to_recordset(:rows) AS r(org_id uuid, task_id uuid, kind text, queue text, payload jsonb, run_at timestamptz,
-       attempt integer)
+       publish_at timestamptz, attempt integer)
 """)
 
 
@@ -123,7 +123,10 @@ def retry(connection: Connection, claimed: Claim, *, after: timedelta, now: date
 
 
 def insert(connection: Connection, rows: Sequence[dict[str, Any]], *, now: datetime) -> None:
-    """Enqueue tasks: org_id, task_id, kind, queue, payload, run_at, attempt (attempts already used)."""
+    """Enqueue tasks: org_id, task_id, kind, queue, payload, run_at, attempt (attempts already used).
+
+    `publish_at` may be later than `run_at` where the inserting process claims the task itself.
+    """
     if rows:
         connection.execute(_INSERT, {"rows": rows, "now": now})
 

@@ -1,0 +1,140 @@
+"""Why a rule did what it did, for people: its gate, its counts, and the trace of each entity as a tree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.tree import Tree
+
+from cli.output import out
+from cli.tables import cell, plain
+from engine.rules.gates import SkipReason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_SHOWN: Final = 25
+_LOGICS: Final = ("all", "any", "none")
+_RESULTS: Final = {True: "[green]true[/green]", False: "[red]false[/red]", None: "[yellow]unknown[/yellow]"}
+_NAMED: Final = {"true": True, "false": False, "unknown": None}
+_GATES: Final = {
+    SkipReason.RULE_INACTIVE: "the rule is not active",
+    SkipReason.DAILY_LIMIT: "the rule has acted as often today as it may",
+    SkipReason.NO_ENTITIES: "there was no campaign to look at",
+    SkipReason.COOLDOWN: "the rule acted on every campaign too recently",
+    SkipReason.CONDITIONS_UNKNOWN: "the conditions could not be decided for any campaign",
+    SkipReason.CONDITIONS_NOT_MET: "the conditions held for no campaign",
+    SkipReason.NO_CHANGE: "every campaign that met the conditions already is as the actions would make it",
+    SkipReason.GUARDRAIL: "what the actions would do already waits for approval",
+}
+
+
+def print_execution(execution: Mapping[str, Any], rule_name: str) -> None:
+    """Print an execution with its `actions`: what happened, why, and to whom."""
+    out.print(f"[bold]Execution {execution['execution_id']}[/bold] of rule {plain(rule_name)}", highlight=False)
+    for line in _summary(execution):
+        out.print(f"  {line}", highlight=False)
+    seen = execution["conditions_evaluated"].get("entities", [])
+    effects = _by_entity(execution["actions"])
+    if not seen:
+        return
+    tree = Tree("campaigns", hide_root=False)
+    for entity in seen[:_SHOWN]:
+        _add_entity(tree, entity, effects.get(entity["entity_id"], []))
+    if len(seen) > _SHOWN:
+        tree.add(f"[dim]… and {len(seen) - _SHOWN} more; --json shows them[/dim]")
+    out.print(tree)
+
+
+def trace_tree(trace: Mapping[str, Any]) -> Tree:
+    """Return the trace of one evaluation as a tree."""
+    tree = Tree(_line(trace), highlight=False)
+    _add_nodes(tree, trace)
+    return tree
+
+
+def result_text(result: bool | None) -> str:
+    """Return a three-valued result as coloured text."""
+    return _RESULTS[result]
+
+
+def _summary(execution: Mapping[str, Any]) -> list[str]:
+    counts = execution["conditions_evaluated"].get("counts", {})
+    lines = [
+        f"status   {execution['status']}, attempt {execution['attempt']}, rule version {execution['rule_version']}",
+        f"started  {cell(execution['started_at'])} ({execution['trigger']}), took {execution['duration_ms']} ms",
+    ]
+    if execution["skip_reason"]:
+        reason = execution["skip_reason"]
+        lines.append(f"gate     {reason}: {_GATES.get(reason, 'it was stopped there')}")
+    if counts:
+        lines.append("counts   " + ", ".join(f"{count} {plain(name)}" for name, count in counts.items()))
+    if execution["results"]:
+        lines.append("actions  " + ", ".join(f"{n} {plain(status)}" for status, n in execution["results"].items()))
+    if execution["error"]:
+        lines.append(f"error    {plain(str(execution['error'].get('message')))}")
+    return lines
+
+
+def _by_entity(actions: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for action in actions:
+        found.setdefault(str(action["entity_id"]), []).append(action)
+    return found
+
+
+def _add_entity(tree: Tree, entity: Mapping[str, Any], effects: Sequence[Mapping[str, Any]]) -> None:
+    result = entity["result"]
+    shown = _RESULTS[_NAMED[result]] if result in _NAMED else f"[cyan]{plain(result)}[/cyan]"
+    branch = tree.add(f"{shown} [bold]{plain(entity['name'])}[/bold] [dim]{entity['entity_id']}[/dim]", highlight=False)
+    if entity.get("last_acted_at"):
+        branch.add(f"the rule last acted on it at {plain(entity['last_acted_at'])}", highlight=False)
+    if "trace" in entity:
+        branch.add(trace_tree(entity["trace"]))
+    for effect in effects:
+        branch.add(_effect(effect), highlight=False)
+
+
+def _effect(effect: Mapping[str, Any]) -> str:
+    changes = [
+        f"{plain(key)} {cell(effect['before'].get(key))} → {cell(value)}" for key, value in effect["after"].items()
+    ]
+    reason = (effect["error"] or {}).get("message")
+    told = [", ".join(changes), "" if reason is None else plain(reason)]
+    return f"{effect['type']} [bold]{effect['status']}[/bold] {'; '.join(filter(None, told))}".rstrip()
+
+
+def _add_nodes(tree: Tree, node: Mapping[str, Any]) -> None:
+    logic = next((logic for logic in _LOGICS if logic in node), None)
+    for child in node[logic] if logic else ():
+        _add_nodes(tree.add(_line(child), highlight=False), child)
+
+
+def _line(node: Mapping[str, Any]) -> str:
+    logic = next((logic for logic in _LOGICS if logic in node), None)
+    result = _RESULTS[node["result"]]
+    if logic:
+        return f"{logic} of → {result}"
+    reason = f" ({plain(node['reason'])})" if "reason" in node else ""
+    return f"{_observed(node)} {plain(node['operator'])} {_expected(node)} → {result}{reason}"
+
+
+def _observed(node: Mapping[str, Any]) -> str:
+    window = f"@{node['window']}" if node.get("window") else ""
+    told = f"{plain(node['field'])}{window} = {_value(node['actual'])}"
+    if "previous" in node:
+        told += f" (before {_value(node['previous'])}, changed {_value(node['change_pct'])} %)"
+    return told
+
+
+def _expected(node: Mapping[str, Any]) -> str:
+    expected = node.get("expected")
+    if isinstance(expected, dict):
+        return f"{_value(expected['value'])} ({_value(expected['times'])} times {_observed(expected)})"
+    return "" if "expected" not in node else _value(expected)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "unknown" if value is None else cell(value)

@@ -1,0 +1,210 @@
+"""`cmis rules`: define rules, switch them, run one now, and try conditions without a database."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from cli.arguments import STDIN, read_json
+from cli.executions import show_execution
+from cli.explain import result_text, trace_tree
+from cli.output import emit_json, err, out, rows_as_dicts
+from cli.session import json_option, open_org, org_command
+from cli.tables import show_fields, show_rows
+from core.errors import InputError, Problem, TransientError
+from engine import define, run_now
+from engine.rules.conditions import parse
+from engine.rules.definition import MAX_JSON_DEPTH
+from engine.rules.evaluate import trace
+from engine.rules.reading import refuse_unstorable
+from engine.run_rules import service
+from engine.store import rules as store
+from models.enums import RuleStatus
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from sqlalchemy import Row
+
+    from core.db import Database
+
+_COLUMNS: Final = ["rule_id", "name", "status", "priority", "cooldown_minutes", "success_count", "last_executed_at"]
+_WAIT_SECONDS: Final = 30.0
+
+
+@click.group()
+def rules() -> None:
+    """Rules: conditions, actions and throttles. RULE is an id or an exact name."""
+
+
+@rules.command("create")
+@org_command
+@click.option("--file", "path", required=True, metavar="FILE", help="A JSON object, up to 256 KiB; - is stdin.")
+def create_command(org_ref: str, user_id: str | None, as_json: bool, path: str) -> None:
+    """Create a rule from a JSON file.
+
+    Needs name, conditions and actions; everything else has a default: status (draft), priority (medium),
+    condition_logic (and), cooldown_minutes (60), max_executions_per_day, entity_id (every campaign), guardrails ...
+
+    \b
+    Example: cmis rules create --org acme --file rule.json, where rule.json holds
+      {"name": "Pause high CPA", "status": "active",
+       "conditions": [{"field": "cpa", "window": "lifetime", "operator": ">", "value": 50}],
+       "actions": [{"type": "pause_campaign"}]}
+    """  # noqa: D301 - \b is click's mark for lines that stay as they are
+    document = read_json("--file", path)
+    with open_org(org_ref, user_id) as session:
+        _print_rule(define.create_rule(session.database, session.context, document), as_json=as_json)
+
+
+@rules.command("list")
+@org_command
+@click.option("--status", type=click.Choice([status.value for status in RuleStatus]), help="Only of this status.")
+def list_command(org_ref: str, user_id: str | None, as_json: bool, status: str | None) -> None:
+    """List an org's rules, oldest first; archived ones only when asked for.
+
+    Example: cmis rules list --org acme --status active
+    """
+    with open_org(org_ref, user_id) as session, session.database.transaction(session.context) as connection:
+        rows = rows_as_dicts(store.listing(connection, session.org.org_id, status=status))
+    if as_json:
+        emit_json(rows)
+    else:
+        show_rows("Rules", rows, _COLUMNS, hint="`cmis rules create` makes one.")
+
+
+@rules.command("show")
+@click.argument("rule")
+@org_command
+def show_command(rule: str, org_ref: str, user_id: str | None, as_json: bool) -> None:
+    """Show one RULE with all its columns.
+
+    Example: cmis rules show "Pause high CPA" --org acme --json
+    """
+    with open_org(org_ref, user_id) as session, session.database.transaction(session.context) as connection:
+        row = define.find_rule(connection, session.org.org_id, rule, "RULE")
+    _print_rule(row, as_json=as_json)
+
+
+@rules.command("activate")
+@click.argument("rule")
+@org_command
+def activate_command(rule: str, org_ref: str, user_id: str | None, as_json: bool) -> None:
+    """Let a RULE act.
+
+    Example: cmis rules activate "Pause high CPA" --org acme
+    """
+    with open_org(org_ref, user_id) as session:
+        _print_rule(define.set_rule_status(session.database, session.context, rule, "active"), as_json=as_json)
+
+
+@rules.command("pause")
+@click.argument("rule")
+@org_command
+def pause_command(rule: str, org_ref: str, user_id: str | None, as_json: bool) -> None:
+    """Keep a RULE from acting until it is activated again.
+
+    Example: cmis rules pause "Pause high CPA" --org acme
+    """
+    with open_org(org_ref, user_id) as session:
+        _print_rule(define.set_rule_status(session.database, session.context, rule, "paused"), as_json=as_json)
+
+
+@rules.command("run")
+@click.argument("rule")
+@org_command
+@click.option("--async", "queue_only", is_flag=True, help="Leave it to the workers; print the task and execution ids.")
+def run_command(rule: str, org_ref: str, user_id: str | None, as_json: bool, queue_only: bool) -> None:
+    """Run a RULE now, in this process, exactly as a worker does, and show the execution.
+
+    All gates apply: a rule that is not active, or acted within its cooldown, is recorded as skipped.
+
+    Example: cmis rules run "Pause high CPA" --org acme
+    """
+    with open_org(org_ref, user_id) as session:
+        database, context = session.database, session.context
+        with database.transaction(context) as connection:
+            rule_id = define.find_rule(connection, session.org.org_id, rule, "RULE").rule_id
+        if queue_only:
+            print_queued(run_now.queue_rule(database, context, rule_id), rule_id, as_json=as_json)
+            return
+        queued, row = run_now.run_rule(database, context, rule_id, _evaluate, seconds=_WAIT_SECONDS)
+        if row is None:
+            raise TransientError(f"task {queued.task_id} is with another worker and has not ended yet")
+        show_execution(session, row.execution_id, as_json=as_json)
+
+
+@rules.command("eval")
+@click.option("--conditions", required=True, metavar="FILE", help="A condition tree or a list, as JSON; - is stdin.")
+@click.option("--facts", required=True, metavar="FILE", help="An object of field to value, as JSON; - is stdin.")
+@click.option(
+    "--logic", type=click.Choice(["and", "or"]), default="and", show_default=True, help="How a list is joined."
+)
+@json_option
+def eval_command(conditions: str, facts: str, logic: str, as_json: bool) -> None:
+    """Evaluate conditions over facts: true, false, or unknown (null in JSON). Needs no database.
+
+    A condition with a window finds its fact as field@window only, one without as field. A fact that is missing or null
+    is unknown. Any dotted path is a field.
+
+    \b
+    Example: cmis rules eval --conditions tree.json --facts facts.json --json, where they hold
+      {"all": [{"field": "cpa", "window": "last_7d", "operator": ">", "value": 50}]}
+      {"cpa@last_7d": 61.2}
+    """  # noqa: D301 - \b is click's mark for lines that stay as they are
+    if conditions == facts == STDIN:
+        raise InputError.of("--facts", "stdin holds the conditions already", "give one of them as a file")
+    document = evaluate_documents(
+        read_json("--conditions", conditions, exact=True), read_json("--facts", facts, exact=True), logic
+    )
+    if as_json:
+        emit_json(document)
+    else:
+        out.print(f"matched: {result_text(document['matched'])}", highlight=False)
+        out.print(trace_tree(document["trace"]))
+
+
+def evaluate_documents(conditions: object, facts: object, logic: str) -> dict[str, Any]:
+    """Return `{matched, trace}` of a condition tree over facts; InputError tells all that is wrong with either."""
+    problems: list[Problem] = []
+    if not isinstance(facts, dict):
+        problems.append(Problem("facts", "must be an object", "write {field: value}"))
+    for name, document in (("conditions", conditions), ("facts", facts)):
+        try:
+            refuse_unstorable(document, name, MAX_JSON_DEPTH)
+        except InputError as error:
+            problems.extend(error.problems)
+    if problems or not isinstance(facts, dict):
+        raise InputError(problems)
+    made = trace(parse(conditions, logic, known_fields=None), facts)
+    return {"matched": made["result"], "trace": made}
+
+
+def print_queued(queued: run_now.Queued, rule_id: UUID, *, as_json: bool) -> None:
+    """Print what was left to the workers."""
+    if as_json:
+        emit_json(
+            {"task_id": queued.task_id, "execution_id": queued.execution_id, "rule_id": rule_id, "state": "ready"}
+        )
+        return
+    out.print(f"queued as task {queued.task_id}", highlight=False)
+    err.print(f"once a worker ran it: cmis executions show {queued.execution_id}", highlight=False, soft_wrap=True)
+
+
+def _evaluate(database: Database, org_id: UUID, task_id: UUID) -> None:
+    match service.run(database, org_id, task_id, worker=f"cli:{os.getpid()}"):
+        case service.Retrying(after=after, error=error):
+            when = f"a worker will try again in {after.total_seconds():.0f} s"
+            raise TransientError(f"the run failed: {error['message']}; {when} (task {task_id})")
+        case _:
+            pass  # ended, or taken by somebody else: either way there will be an execution
+
+
+def _print_rule(row: Row[Any], *, as_json: bool) -> None:
+    [rule] = rows_as_dicts([row])
+    if as_json:
+        emit_json(rule)
+    else:
+        show_fields(f"Rule {rule['name']}", rule)

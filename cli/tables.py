@@ -1,0 +1,63 @@
+"""Rows of an org's data as tables: ids stay whole, and nothing that a tenant wrote is taken for markup or control."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from cli.output import err, out
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+def show_rows(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, hint: str = "") -> None:
+    """Print columns of rows; `hint` says what to do where there are none."""
+    if not rows:
+        out.print(f"{title}: none. {hint}".strip(), markup=False, highlight=False)
+        return
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        table.add_column(column, no_wrap=column.endswith("_id"), overflow="fold")
+    for row in rows:
+        table.add_row(*(cell(row.get(column)) for column in columns))
+    out.print(table)
+
+
+def show_fields(title: str, row: Mapping[str, Any]) -> None:
+    """Print one row as two columns."""
+    table = Table(title=escape(title), title_justify="left", show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for key, value in row.items():
+        table.add_row(key, cell(value))
+    out.print(table)
+
+
+def cut(rows: Sequence[dict[str, Any]], limit: int) -> Sequence[dict[str, Any]]:
+    """Return at most `limit` of the rows (of which one more was read), and say on stderr if there are others."""
+    if len(rows) > limit:
+        err.print(f"the first {limit} are shown; --limit shows more", highlight=False)
+    return rows[:limit]
+
+
+def cell(value: object) -> str:
+    """Return a value as text for a cell."""
+    match value:
+        case None:
+            return "-"
+        case dt.datetime():
+            return f"{value.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S}Z"
+        case dict() | list():
+            return plain(json.dumps(value, default=str, ensure_ascii=False))
+        case _:
+            return plain(str(value))
+
+
+def plain(text: str) -> str:
+    """Return text that the terminal shows as it is: no markup, no control characters but line breaks."""
+    return escape("".join(mark if mark.isprintable() or mark == "\n" else "\N{REPLACEMENT CHARACTER}" for mark in text))

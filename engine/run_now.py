@@ -1,0 +1,171 @@
+"""Run a rule or a job because somebody asked for it: the same queue, the same worker's function, the same records."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from sqlalchemy.exc import IntegrityError
+
+from core import clock
+from core.db import sqlstate
+from core.errors import ConflictError
+from core.ids import uuid7
+from engine import chunk
+from engine.store import audit, executions, maintenance, occurrences, tasks
+from models.enums import AuditAction, Decision, Origin, Queue, TaskKind, TriggerType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from uuid import UUID
+
+    from sqlalchemy import Connection, Row
+
+    from core.db import Context, Database
+
+    # The worker's function, `engine.run_rules.service.run`: services of the engine know nothing of each other.
+    Evaluate: TypeAlias = Callable[[Database, UUID, UUID], object]
+
+OURS_FOR: Final = timedelta(seconds=15)
+"""No message is sent for a task that this process is about to claim; if it dies first, the scheduler sends one then."""
+_AT_ONCE: Final = timedelta(0)
+_UNIQUE_VIOLATION: Final = "23505"
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A task that waits for a worker, and the id of the execution that it will make."""
+
+    task_id: UUID
+    execution_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Triggered:
+    """A run of a job by hand: its row in the ledger of occurrences."""
+
+    job_id: UUID
+    origin: str
+    scheduled_for: datetime
+    decision: str
+    job_revision: int
+    execution_id: UUID
+    task_id: UUID
+    actor_id: UUID
+    decided_at: datetime
+
+
+def queue_rule(database: Database, context: Context, rule_id: UUID) -> Queued:
+    """Leave one evaluation of a rule to the workers."""
+    with database.transaction(context) as connection:
+        queued = _enqueue_rule(connection, context, rule_id, _AT_ONCE)
+        maintenance.wake_schedulers(connection)
+        return queued
+
+
+def run_rule(
+    database: Database, context: Context, rule_id: UUID, evaluate: Evaluate, *, seconds: float
+) -> tuple[Queued, Row[Any] | None]:
+    """Evaluate a rule in this process, as a worker does; returns its execution.
+
+    Should somebody else have claimed the task, it is waited for; None if it is not there after `seconds`.
+    """
+    with database.transaction(context) as connection:
+        queued = _enqueue_rule(connection, context, rule_id, OURS_FOR)
+    evaluate(database, context.org_id, queued.task_id)
+    return queued, wait_for_execution(database, context, queued.execution_id, seconds=seconds)
+
+
+def run_job(database: Database, context: Context, job: Row[Any]) -> Triggered:
+    """Record a run of the job outside its schedule, leave it to the workers and wake the schedulers.
+
+    A paused or completed job may be run so, too; neither its cursor nor its counters move. Raises ConflictError if it
+    was run by hand in this very millisecond.
+    """
+    try:
+        with database.transaction(context) as connection:
+            return _trigger(connection, context, job, clock.now(connection))
+    except IntegrityError as error:
+        if sqlstate(error) != _UNIQUE_VIOLATION:
+            raise
+        message = f"the job {job.name!r} was run by hand in this very moment"
+        raise ConflictError.of("job", message, "look at that run, or try again") from error
+
+
+def wait_for_execution(database: Database, context: Context, execution_id: UUID, *, seconds: float) -> Row[Any] | None:
+    """Return an execution once it is there; None if it is not after `seconds`."""
+    deadline, pause = clock.monotonic() + seconds, _FIRST_PAUSE
+    while True:
+        with database.transaction(context) as connection:
+            row = executions.get(connection, context.org_id, execution_id)
+        left = deadline - clock.monotonic()
+        if row is not None or left <= 0:
+            return row
+        time.sleep(min(pause, left))
+        pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _enqueue_rule(connection: Connection, context: Context, rule_id: UUID, quiet: timedelta) -> Queued:
+    now = clock.now(connection)
+    return _enqueue(connection, context, chunk.Item(rule_id, uuid7(now), TriggerType.MANUAL.value), now, quiet)
+
+
+def _trigger(connection: Connection, context: Context, job: Row[Any], now: datetime) -> Triggered:
+    # To the millisecond: the time is part of the occurrence's key, and has to survive every JSON on its way.
+    moment = now.replace(microsecond=now.microsecond // 1000 * 1000)
+    item = chunk.Item(
+        job.rule_id, uuid7(now), TriggerType.MANUAL.value, job.job_id, Origin.MANUAL.value, scheduled_for=moment
+    )
+    queued = _enqueue(connection, context, item, now, _AT_ONCE)
+    run = Triggered(
+        job_id=job.job_id,
+        origin=Origin.MANUAL.value,
+        scheduled_for=moment,
+        decision=Decision.RUN.value,
+        job_revision=job.revision,
+        execution_id=queued.execution_id,
+        task_id=queued.task_id,
+        actor_id=context.user_id,
+        decided_at=now,
+    )
+    _record(connection, context, job, run)
+    maintenance.wake_schedulers(connection)
+    return run
+
+
+def _record(connection: Connection, context: Context, job: Row[Any], run: Triggered) -> None:
+    keys = ("job_id", "origin", "scheduled_for", "job_revision", "execution_id", "task_id", "actor_id")
+    row = {key: getattr(run, key) for key in keys}
+    occurrences.insert_runs(connection, context.org_id, [row], now=run.decided_at)
+    entry = {
+        "audit_id": uuid7(run.decided_at),
+        "action": AuditAction.JOB_TRIGGERED.value,
+        "entity_type": "job",
+        "entity_id": run.job_id,
+        "rule_id": job.rule_id,
+        "execution_id": run.execution_id,
+        "details": {"scheduled_for": run.scheduled_for.isoformat()},
+    }
+    audit.record(connection, context.org_id, [entry], now=run.decided_at)
+
+
+def _enqueue(connection: Connection, context: Context, item: chunk.Item, now: datetime, quiet: timedelta) -> Queued:
+    """Insert a task of one item that is ready now; its first message is due after `quiet`."""
+    task_id = uuid7(now)
+    row = {
+        "org_id": context.org_id,
+        "task_id": task_id,
+        "kind": TaskKind.EVALUATE_RULES.value,
+        "queue": Queue.RULES.value,
+        "payload": chunk.payload([chunk.Group(context.org_id, (item,))]),
+        "run_at": now,
+        "publish_at": now + quiet,
+        "attempt": 0,
+    }
+    tasks.insert(connection, [row], now=now)
+    return Queued(task_id, item.execution_id)
