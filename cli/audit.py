@@ -11,6 +11,7 @@ from cli.output import emit_json, rows_as_dicts
 from cli.session import open_org, org_command
 from cli.tables import cut, show_rows
 from core import clock
+from core.db import CLI_ACTOR, ENGINE_ACTOR
 from core.errors import InputError
 from engine.define import find_rule
 from engine.store import audit as store
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
     from cli.session import OrgSession
 
-_COLUMNS: Final = ["created_at", "action", "entity_type", "entity_id", "user_id", "before", "after", "details"]
+_COLUMNS: Final = ["created_at", "action", "entity_type", "entity_id", "by", "before", "after", "details"]
+
+_ACTORS: Final = {ENGINE_ACTOR: "engine", CLI_ACTOR: "command line"}
 
 
 @click.group()
@@ -60,7 +63,8 @@ def list_command(
     if as_json:
         emit_json(shown)
     else:
-        show_rows("Audit log", shown, _COLUMNS, hint="A longer --since may show some.")
+        named = [{**row, "by": _ACTORS.get(row["user_id"], row["user_id"])} for row in shown]
+        show_rows("Audit log", named, _COLUMNS, hint="A longer --since may show some.")
 
 
 def _read(connection: Connection, session: OrgSession, wanted: dict[str, str | None], limit: int) -> Sequence[Row[Any]]:

@@ -13,7 +13,7 @@ from cli.tables import cut, show_rows
 from engine.store import campaigns as store
 from models.enums import CampaignStatus
 
-_COLUMNS: Final = ["campaign_id", "name", "platform", "status", "budget", "budget_type", "currency", "updated_at"]
+_COLUMNS: Final = ["campaign_id", "name", "platform", "status", "budget", "budget_type", "currency"]
 
 
 @click.group()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from cli.session import OrgSession
 
-_COLUMNS: Final = ["execution_id", "rule", "status", "skip_reason", "trigger", "started_at", "results"]
+_COLUMNS: Final = ["execution_id", "rule", "status", "skip_reason", "results", "started_at"]
 
 
 @click.group()

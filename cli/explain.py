@@ -31,14 +31,13 @@ _GATES: Final = {
 
 def print_execution(execution: Mapping[str, Any], rule_name: str) -> None:
     """Print an execution with its `actions`: what happened, why, and to whom."""
-    out.print(f"[bold]Execution {execution['execution_id']}[/bold] of rule {plain(rule_name)}", highlight=False)
-    for line in _summary(execution):
-        out.print(f"  {line}", highlight=False)
-    seen = execution["conditions_evaluated"].get("entities", [])
+    title = f"[bold]Execution {execution['execution_id']}[/bold] of rule {plain(rule_name)}"
+    out.print("\n  ".join([title, *_summary(execution)]), highlight=False, soft_wrap=True)
+    seen = sorted(execution["conditions_evaluated"].get("entities", []), key=lambda entity: not entity["acted"])
     effects = _by_entity(execution["actions"])
     if not seen:
         return
-    tree = Tree("campaigns", hide_root=False)
+    tree = Tree("campaigns")
     for entity in seen[:_SHOWN]:
         _add_entity(tree, entity, effects.get(entity["entity_id"], []))
     if len(seen) > _SHOWN:

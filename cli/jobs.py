@@ -21,7 +21,7 @@ from models.enums import Frequency
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_COLUMNS: Final = ["job_id", "name", "rule", "when", "timezone", "status", "next_run_at", "last_run_at", "run_count"]
+_COLUMNS: Final = ["job_id", "name", "rule", "when", "timezone", "status", "next_run_at"]
 _KINDS: Final = {"cron_expression": "--cron", "once": "--once", "frequency": "--every"}
 
 
@@ -49,8 +49,8 @@ def add_command(org_ref: str, user_id: str | None, as_json: bool, **given: Any) 
 
     \b
     Examples:
-      cmis jobs add --org acme --rule "Pause high CPA" --cron "0 9 * * 1-5" --timezone Europe/Berlin
-      cmis jobs add --org acme --rule "Pause high CPA" --every weekly --on mon,thu --at 09:00
+      cmis jobs add --org acme --rule "Pause dear campaigns" --cron "0 9 * * 1-5" --timezone Europe/Berlin
+      cmis jobs add --org acme --rule "Pause dear campaigns" --every weekly --on mon,thu --at 09:00
     """  # noqa: D301 - \b is click's mark for lines that stay as they are
     document = job_document(given)
     with open_org(org_ref, user_id) as session:
@@ -89,7 +89,7 @@ def run_command(job: str, org_ref: str, user_id: str | None, as_json: bool, wait
 
     Its cursor and counters stay as they are; a paused or completed job may be run so, too. The rule's gates apply.
 
-    Example: cmis jobs run "Pause high CPA" --org acme --wait
+    Example: cmis jobs run "Pause dear campaigns" --org acme --wait
     """
     with open_org(org_ref, user_id) as session:
         with session.database.transaction(session.context) as connection:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from core.db import Database
 
-_COLUMNS: Final = ["rule_id", "name", "status", "priority", "cooldown_minutes", "success_count", "last_executed_at"]
+_COLUMNS: Final = ["rule_id", "name", "status", "priority", "last_executed_at"]
 _WAIT_SECONDS: Final = 30.0
 
 
@@ -50,7 +50,7 @@ def create_command(org_ref: str, user_id: str | None, as_json: bool, path: str) 
 
     \b
     Example: cmis rules create --org acme --file rule.json, where rule.json holds
-      {"name": "Pause high CPA", "status": "active",
+      {"name": "Pause dear campaigns", "status": "active",
        "conditions": [{"field": "cpa", "window": "lifetime", "operator": ">", "value": 50}],
        "actions": [{"type": "pause_campaign"}]}
     """  # noqa: D301 - \b is click's mark for lines that stay as they are
@@ -81,7 +81,7 @@ def list_command(org_ref: str, user_id: str | None, as_json: bool, status: str |
 def show_command(rule: str, org_ref: str, user_id: str | None, as_json: bool) -> None:
     """Show one RULE with all its columns.
 
-    Example: cmis rules show "Pause high CPA" --org acme --json
+    Example: cmis rules show "Pause dear campaigns" --org acme --json
     """
     with open_org(org_ref, user_id) as session, session.database.transaction(session.context) as connection:
         row = define.find_rule(connection, session.org.org_id, rule, "RULE")
@@ -94,7 +94,7 @@ def show_command(rule: str, org_ref: str, user_id: str | None, as_json: bool) ->
 def activate_command(rule: str, org_ref: str, user_id: str | None, as_json: bool) -> None:
     """Let a RULE act.
 
-    Example: cmis rules activate "Pause high CPA" --org acme
+    Example: cmis rules activate "Pause dear campaigns" --org acme
     """
     with open_org(org_ref, user_id) as session:
         _print_rule(define.set_rule_status(session.database, session.context, rule, "active"), as_json=as_json)
@@ -106,7 +106,7 @@ def activate_command(rule: str, org_ref: str, user_id: str | None, as_json: bool
 def pause_command(rule: str, org_ref: str, user_id: str | None, as_json: bool) -> None:
     """Keep a RULE from acting until it is activated again.
 
-    Example: cmis rules pause "Pause high CPA" --org acme
+    Example: cmis rules pause "Pause dear campaigns" --org acme
     """
     with open_org(org_ref, user_id) as session:
         _print_rule(define.set_rule_status(session.database, session.context, rule, "paused"), as_json=as_json)
@@ -121,7 +121,7 @@ def run_command(rule: str, org_ref: str, user_id: str | None, as_json: bool, que
 
     All gates apply: a rule that is not active, or acted within its cooldown, is recorded as skipped.
 
-    Example: cmis rules run "Pause high CPA" --org acme
+    Example: cmis rules run "Pause dear campaigns" --org acme
     """
     with open_org(org_ref, user_id) as session:
         database, context = session.database, session.context

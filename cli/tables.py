@@ -1,11 +1,12 @@
-"""Rows of an org's data as tables: ids stay whole, and nothing that a tenant wrote is taken for markup or control."""
+"""Rows as tables: the first column stays whole, and nothing that a tenant wrote is taken for markup or control."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -13,6 +14,8 @@ from cli.output import err, out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+_ROOM: Final = 200
 
 
 def show_rows(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, hint: str = "") -> None:
@@ -22,10 +25,10 @@ def show_rows(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[s
         return
     table = Table(title=title, title_justify="left", header_style="bold")
     for column in columns:
-        table.add_column(column, no_wrap=column.endswith("_id"), overflow="fold")
+        table.add_column(column, no_wrap=column == columns[0], overflow="fold")
     for row in rows:
         table.add_row(*(cell(row.get(column)) for column in columns))
-    out.print(table)
+    _print(table)
 
 
 def show_fields(title: str, row: Mapping[str, Any]) -> None:
@@ -35,7 +38,15 @@ def show_fields(title: str, row: Mapping[str, Any]) -> None:
     table.add_column(overflow="fold")
     for key, value in row.items():
         table.add_row(key, cell(value))
-    out.print(table)
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    """Fit the table to the terminal; in a file or pipe, whose width nobody knows, give it room."""
+    if out.is_terminal:
+        out.print(table)
+    else:
+        Console(width=_ROOM).print(table)
 
 
 def cut(rows: Sequence[dict[str, Any]], limit: int) -> Sequence[dict[str, Any]]:
