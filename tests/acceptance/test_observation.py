@@ -1,0 +1,71 @@
+"""`celery inspect ping` answers, and Flower's API lists the worker and its tasks."""
+
+from __future__ import annotations
+
+import base64
+import json
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+from core.db import Database
+from dev.fleet import fleet
+from dev.launch import spawn, stop, wait_until
+from dev.processes import shell
+from dev.procfile import read_procfile
+from dev.site import ROOT, free_port
+from tests.acceptance.load import create_due_org
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dev.site import Site
+
+
+def test_inspect_ping_answers_and_flower_lists_the_worker_and_its_tasks(database: Site, tmp_path: Path) -> None:
+    app = Database(database.urls.app, variable="DATABASE_URL", application="test")
+    create_due_org(app, "watched", rules_=2, jobs_per_rule=1)
+    app.close()
+    port = free_port()
+    user = "flower:secret"
+    env = database.full_env() | {"FLOWER_PORT": str(port), "FLOWER_BASIC_AUTH": user}
+    with fleet(1, 0, env, tmp_path) as running:
+        flower = spawn(
+            shell(read_procfile(ROOT)["flower"]), output=(tmp_path / "flower.log").open("wb"), env=env, cwd=ROOT
+        )
+        try:
+            assert wait_until(lambda: bool(_flower(port, user, "workers")), 60), (tmp_path / "flower.log").read_text()
+            running.start("scheduler")
+            running.await_ready()
+            assert wait_until(lambda: "SUCCESS" in _states(port, user), 30), _flower(port, user, "tasks")
+            [worker] = _flower(port, user, "workers")
+            assert worker.startswith("worker1@")
+            assert f"{worker}: OK" in _ping(env)
+        finally:
+            stop(flower, signal.SIGTERM, 10)
+
+
+def _ping(env: dict[str, str]) -> str:
+    command = [sys.executable, "-m", "celery", "-A", "worker", "inspect", "ping", "--timeout", "5"]
+    return subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def _states(port: int, user: str) -> set[str]:
+    tasks = _flower(port, user, "tasks").values()
+    return {task["state"] for task in tasks if task["name"] == "automation.evaluate_rules"}
+
+
+def _flower(port: int, user: str, what: str) -> dict[str, Any]:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/api/{what}",
+        headers={"Authorization": f"Basic {base64.b64encode(user.encode()).decode()}"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - the same
+            found: dict[str, Any] = json.load(answer)
+            return found
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return {}
