@@ -32,12 +32,11 @@ def test_inspect_ping_answers_and_flower_lists_the_worker_and_its_tasks(database
     port = free_port()
     user = "flower:secret"
     env = database.full_env() | {"FLOWER_PORT": str(port), "FLOWER_BASIC_AUTH": user}
-    with fleet(1, 0, env, tmp_path) as running:
-        flower = spawn(
-            shell(read_procfile(ROOT)["flower"]), output=(tmp_path / "flower.log").open("wb"), env=env, cwd=ROOT
-        )
+    log = tmp_path / "flower.log"
+    with fleet(1, 0, env, tmp_path) as running, log.open("wb") as output:
+        flower = spawn(shell(read_procfile(ROOT)["flower"]), output=output, env=env, cwd=ROOT)
         try:
-            assert wait_until(lambda: bool(_flower(port, user, "workers")), 60), (tmp_path / "flower.log").read_text()
+            assert wait_until(lambda: bool(_flower(port, user, "workers")), 60), log.read_text()
             running.start("scheduler")
             running.await_ready()
             assert wait_until(lambda: "SUCCESS" in _states(port, user), 30), _flower(port, user, "tasks")
