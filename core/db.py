@@ -190,7 +190,7 @@ def parse_url(url: str, variable: str) -> URL:
     """Return the SQLAlchemy URL of a `postgresql://` URL, for psycopg; a SetupError names `variable`."""
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
         message = f"{variable} is no database URL: {redact(url)}"
         raise SetupError(message, "write postgresql://user:password@host:5432/database") from error
     if parsed.get_backend_name() not in {"postgresql", "postgres"}:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
@@ -14,7 +15,7 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from core.db import explain, parse_url
+from core.db import explain, parse_url, sqlstate
 from core.errors import SetupError
 from migrations.bootstrap import prepare
 
@@ -25,6 +26,8 @@ _LOCK_KEY = 0x636D6973  # "cmis"
 _WAIT_FOR_OTHERS = "60s"
 _LOCK_TIMEOUT = "5s"
 _STATEMENT_TIMEOUT = "60s"
+_TIMED_OUT = frozenset({"55P03", "57014"})  # by the lock, by the statement
+_FORBIDDEN = "42501"
 VARIABLE = "MIGRATION_DATABASE_URL"
 
 
@@ -62,16 +65,45 @@ def _transaction(url: str) -> Iterator[Connection]:
     engine = create_engine(parse_url(url, VARIABLE), poolclass=NullPool, connect_args={"connect_timeout": 5})
     try:
         with engine.begin() as connection:
-            for setting, value in (("lock_timeout", _WAIT_FOR_OTHERS), ("statement_timeout", _WAIT_FOR_OTHERS)):
-                _set(connection, setting, value)
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
-            for setting, value in (("lock_timeout", _LOCK_TIMEOUT), ("statement_timeout", _STATEMENT_TIMEOUT)):
-                _set(connection, setting, value)
+            _wait_for_others(connection)
+            _set(connection, "lock_timeout", _LOCK_TIMEOUT)
+            _set(connection, "statement_timeout", _STATEMENT_TIMEOUT)
             yield connection
+    except psycopg.Error as error:  # revisions run on the driver's own connection
+        raise _failed(error) from error
     except DBAPIError as error:
-        raise explain(error, VARIABLE) from error
+        raise (_failed(error.orig) if _is_of_server(error) else explain(error, VARIABLE)) from error
     finally:
         engine.dispose()
+
+
+def _wait_for_others(connection: Connection) -> None:
+    _set(connection, "statement_timeout", _WAIT_FOR_OTHERS)
+    try:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
+    except DBAPIError as error:
+        if sqlstate(error) not in _TIMED_OUT:
+            raise
+        message = f"another migration of the database at {VARIABLE} has not ended within {_WAIT_FOR_OTHERS}"
+        raise SetupError(message, "run `cmis migrate` again when it has") from error
+
+
+def _is_of_server(error: DBAPIError) -> bool:
+    """Say whether a statement failed, and not the connection."""
+    state = sqlstate(error)
+    return state is not None and state[:2] != "08" and not error.connection_invalidated
+
+
+def _failed(error: BaseException | None) -> SetupError:
+    """Turn what a statement failed with into an error with its remedy; the transaction is rolled back whole."""
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    state = getattr(error, "sqlstate", None)
+    remedy = "mend what the message names, then run `cmis migrate` again"
+    if state in _TIMED_OUT:
+        remedy = "end what uses the schema, then run `cmis migrate` again"
+    if state == _FORBIDDEN:
+        remedy = "use a role that may create roles, as the server's administrator does"
+    return SetupError(f"the migration of the database at {VARIABLE} failed: {reason}; nothing was changed", remedy)
 
 
 def _set(connection: Connection, setting: str, value: str) -> None:

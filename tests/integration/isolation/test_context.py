@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 Connection = psycopg.Connection[Any]
 _INIT = "SELECT cmis.init_transaction_context(%s, %s)"
-_SETTINGS = text(
-    "SELECT pg_backend_pid(), current_setting('app.current_org_id', true), "
-    "current_setting('app.current_user_id', true), current_setting('app.client_ip', true), (SELECT count(*) FROM cmis.campaigns)"
-)
+_SETTINGS = text("""
+SELECT pg_backend_pid(), current_setting('app.current_org_id', true), current_setting('app.current_user_id', true),
+       current_setting('app.client_ip', true), (SELECT count(*) FROM cmis.campaigns)
+""")
 
 
 @contextmanager
