@@ -103,7 +103,7 @@ def create_job(database: Database, context: Context, document: Mapping[str, obje
     `document`: `rule` (id or name), optional `name` (default: the rule's), and the schedule columns of SPEC §5; the
     time zone is the org's unless one is given. Raises InputError with every problem, ConflictError for a taken name.
     """
-    taken = ConflictError.of("name", "there is a job of this name already", "give the job a name of its own")
+    taken = ConflictError.of("name", "there is a job of this name already", "give the job a name of its own (--name)")
     with _conflict("scheduled_jobs_org_id_name_key", taken), database.transaction(context) as connection:
         now = clock.now(connection)
         columns = _job_columns(connection, context, document, now)

@@ -11,6 +11,8 @@ import pytest
 from sqlalchemy import text
 
 from cli.rules import _evaluate
+from core import faults
+from core.config import Settings
 from core.db import CLI_ACTOR, Context, Database
 from core.errors import ConflictError
 from engine import run_now
@@ -244,3 +246,16 @@ def test_wrong_periods_and_ids_are_told_with_their_option(cmis: Cmis) -> None:
         done = cmis(*arguments)
         assert (done.code, done.out) == (2, "")
         assert said in done.err
+
+
+def test_a_run_that_fails_for_now_says_when_a_worker_tries_again(cmis: Cmis, app: Database) -> None:
+    faults.arm(Settings.load({"CMIS_FAULTS": "rules.item=1x1"}))
+    try:
+        done = cmis("rules", "run", "Pause dear ones")
+    finally:
+        faults.arm(Settings.load({}))
+    assert (done.code, done.out) == (1, "")
+    assert "the run failed: injected fault at rules.item; a worker will try again in" in done.err
+    assert "Traceback" not in done.err
+    [task] = query(app, context(cmis), "SELECT state, attempt FROM cmis.tasks")
+    assert (task.state, task.attempt) == ("ready", 1)
