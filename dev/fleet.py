@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from core.errors import SetupError
 from dev.launch import has_ended, spawn, tail, wait_until
-from dev.processes import shell, stop_all
+from dev.processes import READY, shell, stop_all
 from dev.procfile import read_procfile
 from dev.signals import undisturbed
 from dev.site import ROOT
@@ -22,10 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _READY_SECONDS: Final = 60.0  # imports on a busy small machine
-_READY: Final = {
-    "worker": re.compile(r"@\S+ ready\b|\bworker ready\b"),
-    "scheduler": re.compile(r"\bscheduler ready\b"),
-}
 
 
 @dataclass(frozen=True)
@@ -53,7 +48,7 @@ class Member:
 
     def is_ready(self) -> bool:
         """Tell whether its log says so. Raises SetupError with the log's end if it died instead."""
-        if _READY[self.kind].search(self.log.read_text(errors="replace")):
+        if READY[self.kind].search(self.log.read_text(errors="replace")):
             return True
         if self.is_alive():
             return False

@@ -7,6 +7,7 @@ mid-task, and it does not tie the processes' lives to its own.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,6 +26,15 @@ if TYPE_CHECKING:
 
 STOP_SECONDS: Final = 20.0
 """What a process has for a warm shutdown before it is killed."""
+
+READY: Final = {
+    "worker": re.compile(r"@\S+ ready\b|\bworker ready\b"),
+    "scheduler": re.compile(r"\bscheduler ready\b"),
+}
+"""What a process's log says once it is ready, by its name in the Procfile."""
+_AFTER: Final = {"flower": "worker"}
+"""Who waits for whom: Flower's API lists the workers that answered when it started, and no later ones."""
+_AFTER_SECONDS: Final = 20.0
 
 _COLOURS: Final = (36, 33, 35, 32, 34, 96, 93, 95)
 _FOREVER: Final = float("inf")
@@ -58,6 +68,7 @@ class Console:
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._seen: list[str] = []
+        self._ready: set[str] = set()
 
     @classmethod
     def on_stdout(cls, width: int) -> Console:
@@ -82,8 +93,15 @@ class Console:
     def copy(self, name: str, source: IO[bytes]) -> None:
         """Write what comes from `source` until it ends."""
         with source:
-            for line in source:
-                self.say(name, line.decode(errors="replace").rstrip("\r\n"))
+            for raw in source:
+                line = raw.decode(errors="replace").rstrip("\r\n")
+                self.say(name, line)
+                if name in READY and READY[name].search(line):
+                    self._ready.add(name)
+
+    def is_ready(self, name: str) -> bool:
+        """Tell whether a process's output said that it is ready."""
+        return name in self._ready
 
 
 @contextmanager
@@ -94,6 +112,7 @@ def _started(
     pumps = []
     try:
         for name, command in commands.items():
+            _await_predecessor(name, processes, console)
             process = processes[name] = spawn(shell(command), output=subprocess.PIPE, env=env, cwd=cwd)
             pumps.append(threading.Thread(target=console.copy, args=(name, process.stdout), daemon=True))
             pumps[-1].start()
@@ -104,6 +123,12 @@ def _started(
                 console.say("dev", f"{name} ended: {_described(status)}")
             for pump in pumps:
                 pump.join(timeout=1)
+
+
+def _await_predecessor(name: str, processes: Mapping[str, subprocess.Popen[bytes]], console: Console) -> None:
+    before = _AFTER.get(name, "")
+    if before in processes:
+        wait_until(lambda: console.is_ready(before) or has_ended(processes[before]), _AFTER_SECONDS)
 
 
 def _described(status: int) -> str:
