@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Uuid
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 HELD_SEARCH = timedelta(days=31)
 """How far back an effect that is still held keeps the same rule from asking again."""
 _MARGIN = timedelta(days=1)
+_LONGEST_WAIT = timedelta(days=28)
+# No id is newer; without an upper bound the months that are made ahead would be read, too.
+_NEWEST = func.cmis.uuid_v7_floor(func.cmis.clock() + timedelta(minutes=1), type_=Uuid())
 
 _INSERT = with_rows("""
 INSERT INTO cmis.automation_executions (org_id, execution_id, rule_id, rule_version, task_id, job_id, trigger, scheduled_for,
@@ -102,7 +105,8 @@ def listing(
 ) -> Sequence[Row[Any]]:
     """Return executions newest first, none older than `since`."""
     table = AutomationExecution
-    query = select(table.__table__).where(table.org_id == org_id, table.execution_id >= uuid7_floor(since))
+    query = select(table.__table__).where(table.org_id == org_id)
+    query = query.where(table.execution_id.between(uuid7_floor(since), _NEWEST))
     if rule_id:
         query = query.where(table.rule_id == rule_id)
     if status:
@@ -118,12 +122,12 @@ def get(connection: Connection, org_id: UUID, execution_id: UUID) -> Row[Any] | 
 
 
 def actions_of(connection: Connection, org_id: UUID, execution_id: UUID) -> Sequence[Row[Any]]:
-    """Return the effects of an execution in their order; they were made within a day of it, or wait to be."""
-    table = AutomationAction
+    """Return the effects of an execution in their order; it ran within four weeks of its id, which its task was made with."""
+    table, made = AutomationAction, uuid7_time(execution_id)
     query = (
         select(table.__table__)
         .where(table.org_id == org_id, table.execution_id == execution_id)
-        .where(table.action_id >= uuid7_floor(uuid7_time(execution_id)))
+        .where(table.action_id.between(uuid7_floor(made), uuid7_floor(made + _LONGEST_WAIT)))
         .order_by(table.action_id, table.position)
     )
     return connection.execute(query).all()

@@ -21,7 +21,7 @@ def downgrade() -> None:
 
 
 # Locks the due jobs until the scheduler's transaction ends; another scheduler skips them. `run_open`: the last planned time
-# that ran has no outcome yet. `entities`: how many campaigns one evaluation would look at (chunks are bounded by it).
+# that ran has no outcome yet; a scalar, since EXISTS may be hashed and then reads every month. `entities`: how many campaigns one evaluation would look at (chunks are bounded by it).
 _CLAIM = """
 CREATE FUNCTION cmis.claim_due_jobs(p_limit integer) RETURNS TABLE (
   now timestamptz, org_id uuid, job_id uuid, rule_id uuid, entities bigint, schedule_type text, frequency text,
@@ -43,8 +43,9 @@ BEGIN
   SELECT v_now, j.org_id, j.job_id, j.rule_id, CASE WHEN r.entity_id IS NULL THEN sizes.campaigns ELSE 1 END,
          j.schedule_type, j.frequency, j."interval", j.time_of_day, j.days_of_week, j.day_of_month, j.cron_expression,
          j.timezone, j.start_date, j.end_date, j.anchor_at, j.revision, j.next_run_at, j.last_scheduled_for,
-         EXISTS (SELECT FROM cmis.occurrences o WHERE o.org_id = j.org_id AND o.job_id = j.job_id AND o.origin = 'schedule'
-                    AND o.scheduled_for = j.last_run_for AND o.outcome IS NULL)
+         coalesce((SELECT o.outcome IS NULL FROM cmis.occurrences o
+                    WHERE o.org_id = j.org_id AND o.job_id = j.job_id AND o.origin = 'schedule'
+                      AND o.scheduled_for = j.last_run_for), false)
     FROM due JOIN cmis.scheduled_jobs j USING (org_id, job_id) JOIN sizes USING (org_id)
     JOIN cmis.automation_rules r ON r.org_id = j.org_id AND r.rule_id = j.rule_id;
 END $$;

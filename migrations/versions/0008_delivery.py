@@ -115,7 +115,8 @@ END $$;
 """
 
 # Expired leases, by the true clock. Attempts are used up by crashes too: a poison task ends `dead`, and the same transaction
-# gives each of its items what an execution must leave: its row, its audit, its counters, its occurrence's outcome.
+# gives each of its items what an execution must leave: its row, its audit, its counters, its occurrence's outcome. What it
+# writes in partitioned tables carries its smallest and largest key, so that no other month is read.
 _REAP = """
 CREATE FUNCTION cmis.reap(p_limit integer) RETURNS TABLE (org_id uuid, task_id uuid, state text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -140,7 +141,9 @@ BEGIN
     RETURNING t.org_id, t.task_id, t.kind, t.state, t.fence, t.attempt, t.attempt_id, t.payload, t.error),
   attempts AS (
     UPDATE cmis.task_attempts a SET outcome = 'lost', finished_at = v_now, error = m.error
-      FROM moved m WHERE a.org_id = m.org_id AND a.attempt_id = m.attempt_id AND a.outcome IS NULL),
+      FROM moved m WHERE a.org_id = m.org_id AND a.attempt_id = m.attempt_id AND a.outcome IS NULL
+       AND a.attempt_id BETWEEN (SELECT attempt_id FROM moved ORDER BY attempt_id LIMIT 1)
+                            AND (SELECT attempt_id FROM moved ORDER BY attempt_id DESC NULLS LAST LIMIT 1)),
   items AS (
     SELECT (g ->> 'org_id')::uuid AS org_id, m.task_id, m.state, m.attempt, m.error, i.*
       FROM moved m CROSS JOIN jsonb_array_elements(m.payload -> 'groups') g
@@ -160,7 +163,8 @@ BEGIN
   outcomes AS (
     UPDATE cmis.occurrences o SET outcome = CASE i.state WHEN 'dead' THEN 'lost' ELSE 'cancelled' END, finished_at = v_now
       FROM items i WHERE o.org_id = i.org_id AND o.job_id = i.job_id AND o.origin = i.origin
-       AND o.scheduled_for = i.scheduled_for AND o.outcome IS NULL),
+       AND o.scheduled_for = i.scheduled_for AND o.outcome IS NULL
+       AND o.scheduled_for BETWEEN (SELECT min(scheduled_for) FROM items) AND (SELECT max(scheduled_for) FROM items)),
   audits AS (
     INSERT INTO cmis.automation_audit_log (org_id, created_at, audit_id, action, user_id, entity_type, entity_id, rule_id,
            execution_id, details)

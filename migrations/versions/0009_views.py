@@ -16,7 +16,8 @@ def downgrade() -> None:
     run("DROP VIEW cmis.v_automation_performance; DROP VIEW cmis.automation_schedules;")
 
 
-# Skipped runs never count: success rate = success / (success + partial + failure).
+# Skipped runs never count: success rate = success / (success + partial + failure). The upper bound keeps the months that
+# are made ahead from being read.
 _VIEWS = """
 CREATE VIEW cmis.v_automation_performance WITH (security_invoker = true) AS
 SELECT r.org_id, r.rule_id, r.name AS rule_name, r.rule_type, r.status,
@@ -26,7 +27,8 @@ SELECT r.org_id, r.rule_id, r.name AS rule_name, r.rule_type, r.status,
        r.last_executed_at,
        (SELECT count(*) FROM cmis.automation_executions e
          WHERE e.org_id = r.org_id AND e.rule_id = r.rule_id AND e.status IN ('success', 'partial', 'failure')
-           AND e.execution_id >= cmis.uuid_v7_floor(cmis.clock() - interval '30 days')) AS executions_last_30d
+           AND e.execution_id BETWEEN cmis.uuid_v7_floor(cmis.clock() - interval '30 days')
+                                  AND cmis.uuid_v7_floor(cmis.clock() + interval '1 minute')) AS executions_last_30d
   FROM cmis.automation_rules r;
 
 CREATE VIEW cmis.automation_schedules WITH (security_invoker = true) AS

@@ -1,0 +1,166 @@
+"""No statement on a partitioned table looks into more than two months of it, whatever else the table holds."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import text
+
+from core import clock
+from core.db import Database
+from core.ids import uuid7
+from engine.store import audit, dispatch, executions, occurrences, tasks
+from tests.integration.isolation.visits import counting_visits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy import Connection
+
+    from tests.factories import Tenant
+    from tests.integration.isolation.conftest import Tenants
+
+
+def occurrence(tenant: Tenant, **values: Any) -> dict[str, Any]:
+    return {"job_id": tenant.job_id, "origin": "schedule", "scheduled_for": tenant.scheduled_for} | values
+
+
+def _insert_executions(connection: Connection, tenant: Tenant, now: datetime) -> None:
+    row = {
+        "execution_id": uuid7(now),
+        "rule_id": tenant.rule_id,
+        "rule_version": 1,
+        "trigger": "manual",
+        "status": "success",
+        "attempt": 1,
+        "conditions_evaluated": {},
+        "actions_executed": [],
+        "results": {},
+        "context": {},
+    }
+    executions.insert(connection, tenant.org_id, tenant.task_id, [row], now=now)
+
+
+def _claim_and_finish(connection: Connection, tenant: Tenant, now: datetime) -> None:
+    claimed = tasks.claim(connection, tenant.org_id, tenant.task_id, worker="test", now=now)
+    assert claimed is not None
+    assert tasks.finish(connection, claimed, "succeeded", now=now)
+
+
+def _claim_and_retry(connection: Connection, tenant: Tenant, now: datetime) -> None:
+    claimed = tasks.claim(connection, tenant.org_id, tenant.task_id, worker="test", now=now)
+    assert claimed is not None
+    assert tasks.retry(connection, claimed, after=timedelta(seconds=1), now=now, error={})
+
+
+def _list_audit(connection: Connection, tenant: Tenant, now: datetime) -> None:
+    since = now - timedelta(days=30)
+    assert audit.listing(connection, tenant.org_id, since=since, until=now, matching={}, limit=50)
+
+
+def _list_executions(connection: Connection, tenant: Tenant, now: datetime) -> None:
+    since = now - timedelta(days=1)
+    assert executions.listing(connection, tenant.org_id, since=since, rule_id=tenant.rule_id, status="success")
+
+
+def _finish_occurrences(connection: Connection, tenant: Tenant, now: datetime) -> None:
+    occurrences.finish(connection, tenant.org_id, [occurrence(tenant, outcome="success")], now=now)
+
+
+STATEMENTS: dict[str, Callable[[Connection, Tenant, datetime], object]] = {
+    "insert executions": _insert_executions,
+    "list executions of a day": _list_executions,
+    "get an execution": lambda c, t, _: executions.get(c, t.org_id, t.execution_id),
+    "effects of an execution": lambda c, t, _: executions.actions_of(c, t.org_id, t.execution_id),
+    "held effects": lambda c, t, now: executions.held(c, t.org_id, [t.rule_id], now=now),
+    "finish occurrences": _finish_occurrences,
+    "move occurrences": lambda c, t, now: occurrences.move(c, t.org_id, [occurrence(t, task_id=uuid7(now))]),
+    "claim and finish a task": _claim_and_finish,
+    "claim and retry a task": _claim_and_retry,
+    "list the audit log of 30 days": _list_audit,
+    "performance of the rules": lambda c, _, __: c.execute(text("SELECT * FROM cmis.v_automation_performance")).all(),
+}
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_a_statement_visits_at_most_two_months(tenants: Tenants, name: str) -> None:
+    with tenants.app.transaction(tenants.north.context) as connection:
+        now = max(clock.now(connection).replace(day=15), clock.now(connection))
+        with counting_visits(connection) as visited:
+            STATEMENTS[name](connection, tenants.north, now)
+        connection.rollback()
+    assert {parent: sorted(names) for parent, names in visited.items() if len(names) > 2} == {}
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [("SELECT count(*) FROM cmis.automation_executions", 6), ("SELECT count(*) FROM cmis.tasks", 0)],
+)
+def test_the_count_of_visits_is_not_blind(tenants: Tenants, query: str, expected: int) -> None:
+    with tenants.app.transaction(tenants.north.context) as connection:
+        with counting_visits(connection) as visited:
+            connection.execute(text(query))
+        assert len(visited["automation_executions"]) == expected
+
+
+MANY_JOBS = text("""
+WITH jobs AS (
+  INSERT INTO cmis.scheduled_jobs (org_id, job_id, name, rule_id, schedule_type, cron_expression, anchor_at,
+                                   next_run_at, last_run_for, owner_id, created_at, updated_at)
+  SELECT org_id, gen_random_uuid(), 'job ' || n, rule_id, 'cron', '* * * * *', now(),
+         now(), now(), owner_id, now(), now()
+    FROM cmis.scheduled_jobs, generate_series(1, :jobs) n
+  RETURNING org_id, job_id)
+INSERT INTO cmis.occurrences (org_id, job_id, origin, scheduled_for, until, count, job_revision, decision, execution_id,
+                              task_id, decided_at)
+SELECT org_id, job_id, 'schedule', now() - n * interval '5 days', now() - n * interval '5 days', 1, 1, 'run',
+       gen_random_uuid(), gen_random_uuid(), now()
+  FROM jobs, generate_series(0, 10) n
+""")
+ITS_OWNER_DIED = text("""
+UPDATE cmis.tasks t
+   SET state = 'running', attempt = 5, lease_owner = 'worker', lease_expires_at = clock_timestamp() - interval '1 hour',
+       attempt_id = (SELECT a.attempt_id FROM cmis.task_attempts a WHERE a.org_id = t.org_id),
+       payload = jsonb_build_object('groups', jsonb_build_array(jsonb_build_object('org_id', t.org_id, 'items', (
+         SELECT jsonb_agg(jsonb_build_object('rule_id', j.rule_id, 'execution_id', cmis.uuid_v7(now()),
+                  'job_id', j.job_id, 'origin', 'schedule', 'scheduled_for', j.last_run_for, 'trigger', 'schedule'))
+           FROM cmis.scheduled_jobs j WHERE j.org_id = t.org_id AND j.last_run_for IS NOT NULL))))
+""")
+
+
+@pytest.fixture
+def many_jobs(tenants: Tenants, request: pytest.FixtureRequest) -> Iterator[Connection]:
+    """Open a transaction as the superuser over many due jobs with a past; it is rolled back."""
+    superuser = Database(tenants.site.urls.migration, variable="MIGRATION_DATABASE_URL", application="tests")
+    with superuser.transaction(None) as connection:
+        connection.execute(MANY_JOBS, {"jobs": request.param})
+        for table in ("occurrences", "scheduled_jobs", "task_attempts", "tasks"):
+            connection.execute(text(f"ANALYZE cmis.{table}"))
+        yield connection
+        connection.rollback()
+    superuser.close()
+
+
+@pytest.mark.parametrize("many_jobs", [1, 250], indirect=True)
+def test_claiming_due_jobs_looks_into_no_month_but_their_last_ones(many_jobs: Connection) -> None:
+    many_jobs.execute(text("SET LOCAL ROLE cmis_scheduler"))
+    with counting_visits(many_jobs) as visited:
+        claimed = dispatch.claim_due_jobs(many_jobs, 500)
+    assert claimed
+    assert {row.run_open for row in claimed} == {True}
+    assert len(visited["occurrences"]) <= 2
+
+
+@pytest.mark.parametrize("many_jobs", [1, 250], indirect=True)
+def test_reaping_looks_into_no_month_but_those_of_its_tasks(many_jobs: Connection) -> None:
+    many_jobs.execute(ITS_OWNER_DIED)
+    many_jobs.execute(text("SET LOCAL ROLE cmis_scheduler"))
+    with counting_visits(many_jobs) as visited:
+        reaped = dispatch.reap(many_jobs, 50)
+    assert [row.state for row in reaped] == ["dead", "dead"]
+    assert {parent: sorted(names) for parent, names in visited.items() if len(names) > 2} == {}
+    many_jobs.execute(text("RESET ROLE"))
+    lost = many_jobs.execute(text("SELECT count(*) FROM cmis.occurrences WHERE outcome = 'lost'")).scalar_one()
+    assert lost == len(many_jobs.execute(text("SELECT FROM cmis.scheduled_jobs WHERE last_run_for IS NOT NULL")).all())
