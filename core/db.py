@@ -46,6 +46,7 @@ _ROLE = text(
 _OFFSET = text("SELECT cmis.clock_is_shifted()")
 _REPEATABLE = frozenset({"40001", "40P01"})
 _REPEATS = 3
+_CANCELLED = "57014"
 
 T = TypeVar("T")
 
@@ -149,7 +150,10 @@ class Database:
 
 
 def switch(connection: Connection, context: Context) -> None:
-    """Make `context` the transaction's tenant from here on (a chunk goes through several orgs)."""
+    """Make `context` the transaction's tenant from here on (a chunk goes through several orgs).
+
+    The database refuses (SQLSTATE 42501) a user who is no active member, and an org that does not exist.
+    """
     connection.execute(_SET_CONTEXT, {"user_id": context.user_id, "org_id": context.org_id, "ip": context.ip})
 
 
@@ -170,15 +174,31 @@ def sqlstate(error: DBAPIError) -> str | None:
 
 
 def must_restart(error: DBAPIError) -> bool:
-    """Say whether an error ends the whole transaction, beyond any savepoint: a conflict, or a dead connection."""
+    """Say whether an error ends the whole transaction, beyond any savepoint: a conflict, or a dead connection.
+
+    A statement that was cancelled for its length is undone by its savepoint.
+    """
     state = sqlstate(error)
-    return error.connection_invalidated or state is None or state in _REPEATABLE or state[:2] in {"08", "25", "57"}
+    if error.connection_invalidated or state is None or state in _REPEATABLE:
+        return True
+    return state[:2] in {"08", "25", "57"} and state != _CANCELLED
+
+
+def first_line(error: DBAPIError) -> str:
+    """Return what the server or the driver said, without the statement and its values, which are nobody's to read."""
+    said = str(error.orig).strip() if error.orig else ""
+    return said.splitlines()[0] if said else type(error).__name__
+
+
+def is_outage(error: DBAPIError) -> bool:
+    """Say whether an error means that the server is out of reach or going down, and not that it refused something."""
+    return must_restart(error) and sqlstate(error) not in _REPEATABLE
 
 
 def explain(error: DBAPIError, variable: str) -> SetupError:
     """Turn a failed connection or a missing schema into an error that names the variable and the remedy."""
     state = sqlstate(error)
-    reason = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
+    reason = first_line(error)
     if state in {"42P01", "42883", "3F000"}:
         return SetupError(f"the database at {variable} has no schema of this version: {reason}", "run `cmis migrate`")
     return SetupError(

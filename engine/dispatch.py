@@ -6,12 +6,14 @@ Any number of schedulers may do this at once: a claimed job is skipped by the ot
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy.exc import DBAPIError
 
 from core import faults
 from core.clock import monotonic
-from core.db import RESERVED_ORG
+from core.db import RESERVED_ORG, first_line, must_restart, repeat_on_conflict
 from core.ids import uuid7
 from engine import chunk
 from engine.schedule.due import decide
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from sqlalchemy import Row
+    from sqlalchemy import Connection, Row
 
     from core.db import Database
     from engine.schedule.due import Plan, Stretch
@@ -39,66 +41,115 @@ _SHOWN_ERROR: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Dispatched:
-    """What one batch did: jobs seen, evaluations enqueued, tasks they were packed in."""
+    """What one batch did: jobs decided, evaluations enqueued, their tasks; `more` = some jobs are still due."""
 
     jobs: int
     runs: int
     tasks: int
+    more: bool
 
 
-@dataclass(slots=True)
-class _Batch:
-    """Rows to record, as they are decided."""
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """What becomes of one claimed job: its new columns, the planned times to record, and the evaluation if one runs."""
 
-    now: datetime
-    jobs: list[dict[str, Any]] = field(default_factory=list)
-    occurrences: list[dict[str, Any]] = field(default_factory=list)
-    due: list[chunk.Due] = field(default_factory=list)
-    computed: int = 0
+    row: Row[Any]
+    job: dict[str, Any]
+    occurrences: tuple[dict[str, Any], ...] = ()
+    due: chunk.Due | None = None
 
 
 def dispatch_due(database: Database, limit: int = BATCH) -> Dispatched:
     """Dispatch up to `limit` due jobs. A batch is also bounded by 0.5 s and 5,000 planned times; the rest stays due."""
+    done = repeat_on_conflict(lambda: _dispatch(database, limit))
+    faults.crash("dispatch.committed")
+    return done
+
+
+def _dispatch(database: Database, limit: int) -> Dispatched:
     with database.transaction(None) as connection:
         rows = store.claim_due_jobs(connection, limit)
         if not rows:
-            return Dispatched(0, 0, 0)
-        batch = _decide(rows)
-        tasks = _pack(batch)
-        store.record(connection, now=batch.now, jobs=batch.jobs, occurrences=batch.occurrences, tasks=tasks)
+            return Dispatched(0, 0, 0, more=False)
+        now: datetime = rows[0].now
+        decided = _decide(rows, now)
+        tasks = _record(connection, decided, now)
         faults.crash("dispatch.before_commit")
-    faults.crash("dispatch.committed")
-    return Dispatched(len(batch.jobs), len(batch.due), len(tasks))
+    waiting = (one.job["next_run_at"] for one in decided)
+    return Dispatched(
+        jobs=len(decided),
+        runs=sum(one.due is not None for one in decided),
+        tasks=tasks,
+        more=len(rows) == limit or len(decided) < len(rows) or any(time and time <= now for time in waiting),
+    )
 
 
-def _decide(rows: Sequence[Row[Any]]) -> _Batch:
-    batch = _Batch(now=rows[0].now)
+def _decide(rows: Sequence[Row[Any]], now: datetime) -> list[_Decided]:
     deadline = monotonic() + SECONDS
+    decided: list[_Decided] = []
+    computed = 0
     for row in rows:
-        _decide_job(batch, row)
-        if monotonic() > deadline or batch.computed >= COMPUTED:
+        one, cost = _decide_job(row, now, COMPUTED - computed)
+        decided.append(one)
+        computed += cost
+        if monotonic() > deadline or computed >= COMPUTED:
             break
-    return batch
+    return decided
 
 
-def _decide_job(batch: _Batch, row: Row[Any]) -> None:
-    """Add one job's decisions to the batch. A job whose times cannot be computed fails alone."""
+def _decide_job(row: Row[Any], now: datetime, limit: int) -> tuple[_Decided, int]:
+    """Decide one job, and say how many planned times that took. A job whose times cannot be computed fails alone."""
     try:
         plan = decide(
             from_columns(row._asdict()),
             first=row.next_run_at,
-            now=batch.now,
+            now=now,
             previous=row.last_scheduled_for,
             run_open=row.run_open,
-            limit=COMPUTED - batch.computed,
+            limit=limit,
         )
     except Exception as error:
         logger.exception("the next time of job %s cannot be computed", row.job_id)
-        batch.jobs.append(_failed(row, error))
-        return
-    batch.computed += plan.computed
-    batch.jobs.append(_advanced(row, plan))
-    batch.occurrences.extend(_occurrence(batch, row, stretch) for stretch in plan.stretches)
+        return _Decided(row, _failed(row, str(error) or type(error).__name__)), 1
+    item = _item(row, plan.run, now) if plan.run else None
+    return _Decided(
+        row,
+        _advanced(row, plan),
+        tuple(_occurrence(row, stretch, item) for stretch in plan.stretches),
+        chunk.Due(row.org_id, item, row.entities) if item else None,
+    ), plan.computed
+
+
+def _record(connection: Connection, decided: Sequence[_Decided], now: datetime) -> int:
+    """Record the batch at once; if the database refuses it, job by job: the one that it refuses fails alone.
+
+    Returns the number of tasks.
+    """
+    try:
+        return _record_together(connection, decided, now)
+    except DBAPIError as error:
+        if must_restart(error):
+            raise
+        logger.warning("a batch of %d jobs was refused, trying one by one: %s", len(decided), first_line(error))
+    return sum(_record_alone(connection, one, now) for one in decided)
+
+
+def _record_alone(connection: Connection, one: _Decided, now: datetime) -> int:
+    try:
+        return _record_together(connection, [one], now)
+    except DBAPIError as error:
+        if must_restart(error):
+            raise
+        logger.exception("job %s cannot be recorded", one.row.job_id)
+        return _record_together(connection, [_Decided(one.row, _failed(one.row, first_line(error)))], now)
+
+
+def _record_together(connection: Connection, decided: Sequence[_Decided], now: datetime) -> int:
+    tasks, carriers = _pack([one.due for one in decided if one.due], now)
+    occurrences = [row | {"task_id": carriers.get(row["execution_id"])} for one in decided for row in one.occurrences]
+    with connection.begin_nested():
+        store.record(connection, now=now, jobs=[one.job for one in decided], occurrences=occurrences, tasks=tasks)
+    return len(tasks)
 
 
 def _advanced(row: Row[Any], plan: Plan) -> dict[str, Any]:
@@ -112,14 +163,14 @@ def _advanced(row: Row[Any], plan: Plan) -> dict[str, Any]:
     }
 
 
-def _failed(row: Row[Any], error: Exception) -> dict[str, Any]:
+def _failed(row: Row[Any], reason: str) -> dict[str, Any]:
     return _job(row) | {
         "next_run_at": None,
         "last_scheduled_for": row.last_scheduled_for,
         "last_run_for": None,
         "runs": 0,
         "status": JobStatus.FAILED.value,
-        "last_error": f"{type(error).__name__}: {error}"[:_SHOWN_ERROR],
+        "last_error": reason[:_SHOWN_ERROR],
     }
 
 
@@ -128,8 +179,13 @@ def _job(row: Row[Any]) -> dict[str, Any]:
     return key | {"previous": row.last_scheduled_for}
 
 
-def _occurrence(batch: _Batch, row: Row[Any], stretch: Stretch) -> dict[str, Any]:
-    occurrence = {
+def _item(row: Row[Any], run: Stretch, now: datetime) -> chunk.Item:
+    key = (row.job_id, Origin.SCHEDULE.value, run.scheduled_for)
+    return chunk.Item(row.rule_id, uuid7(now), TriggerType.SCHEDULE.value, *key)
+
+
+def _occurrence(row: Row[Any], stretch: Stretch, item: chunk.Item | None) -> dict[str, Any]:
+    return {
         "org_id": row.org_id,
         "job_id": row.job_id,
         "scheduled_for": stretch.scheduled_for,
@@ -138,27 +194,16 @@ def _occurrence(batch: _Batch, row: Row[Any], stretch: Stretch) -> dict[str, Any
         "previous": stretch.previous,
         "job_revision": row.revision,
         "decision": stretch.decision,
+        "execution_id": item.execution_id if item and stretch.decision == "run" else None,
     }
-    if stretch.decision == "run":
-        item = chunk.Item(
-            row.rule_id,
-            uuid7(batch.now),
-            TriggerType.SCHEDULE.value,
-            row.job_id,
-            Origin.SCHEDULE.value,
-            stretch.scheduled_for,
-        )
-        batch.due.append(chunk.Due(row.org_id, item, row.entities))
-        occurrence["execution_id"] = item.execution_id
-    return occurrence
 
 
-def _pack(batch: _Batch) -> list[dict[str, Any]]:
-    """Pack the runs into tasks, and name in each occurrence the task that carries it."""
+def _pack(due: Sequence[chunk.Due], now: datetime) -> tuple[list[dict[str, Any]], dict[UUID, UUID]]:
+    """Pack the runs into tasks; returns them, and for each execution the task that carries it."""
     carriers: dict[UUID, UUID] = {}
     tasks: list[dict[str, Any]] = []
-    for groups in chunk.pack(batch.due):
-        task_id = uuid7(batch.now)
+    for groups in chunk.pack(due):
+        task_id = uuid7(now)
         carriers |= {item.execution_id: task_id for group in groups for item in group.items}
         tasks.append(
             {
@@ -169,6 +214,4 @@ def _pack(batch: _Batch) -> list[dict[str, Any]]:
                 "payload": chunk.payload(groups),
             }
         )
-    for occurrence in batch.occurrences:
-        occurrence["task_id"] = carriers[occurrence["execution_id"]] if "execution_id" in occurrence else None
-    return tasks
+    return tasks, carriers

@@ -61,8 +61,8 @@ class Heartbeat:
             try:
                 with self._database.transaction(context) as connection:
                     answer = tasks.heartbeat(connection, self._claim)
-            except SQLAlchemyError:
-                logger.warning("heartbeat of task %s failed", self._claim.task_id, exc_info=True)
+            except SQLAlchemyError as error:
+                logger.warning("heartbeat of task %s failed: %s", self._claim.task_id, type(error).__name__)
                 continue
             if answer is None or answer:
                 self.lost.set()

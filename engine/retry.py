@@ -20,6 +20,9 @@ TRANSIENT_NAMES: Final = frozenset({"ConnectionError", "TimeoutError", "Operatio
 Matched by name because drivers do not share types, and this module knows none of them.
 """
 
+OUT_OF_TIME_NAME: Final = "SoftTimeLimitExceeded"
+"""What the pool raises anywhere in a task's code when its time is up; by name, since the engine knows no Celery."""
+
 TRANSIENT_SQLSTATES: Final = frozenset(
     {
         "25P03",  # idle in transaction timeout: the process was stopped or starved
@@ -88,6 +91,11 @@ def classify(error: BaseException) -> Kind:
     if isinstance(code := getattr(error, "sqlstate", None), str):
         return "transient" if code in TRANSIENT_SQLSTATES or code.startswith(_CONNECTION_CLASS) else "bug"
     return "transient" if TRANSIENT_NAMES & {ancestor.__name__ for ancestor in type(error).__mro__} else "bug"
+
+
+def out_of_time(error: BaseException) -> bool:
+    """Say whether an error means that the task's own time is up: whatever it struck is not to blame for it."""
+    return OUT_OF_TIME_NAME in {ancestor.__name__ for ancestor in type(error).__mro__}
 
 
 def plan(

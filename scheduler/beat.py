@@ -6,16 +6,17 @@ import logging
 import random
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 from celery.beat import Scheduler
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from core import faults
 from core.clock import monotonic
 from core.config import Settings, require
-from core.db import Database
+from core.db import Database, first_line
 from core.errors import SetupError
 from engine.store.maintenance import WAKE_CHANNEL
 from scheduler.duties import Duties
@@ -30,6 +31,7 @@ VARIABLE: Final = "SCHEDULER_DATABASE_URL"
 POLL_SECONDS: Final = 0.5
 """How long a tick waits for a wake-up; polling is the truth, NOTIFY only makes it faster."""
 _OUTAGE_PAUSE: Final = (0.5, 5.0)
+_LOOK_SECONDS: Final = 0.1
 
 
 class PostgresScheduler(Scheduler):
@@ -59,8 +61,8 @@ class PostgresScheduler(Scheduler):
         try:
             if not self._duties.run():
                 self._wait(POLL_SECONDS)
-        except (SQLAlchemyError, psycopg.Error):
-            self._survive_outage()
+        except (SQLAlchemyError, psycopg.Error) as error:
+            self._survive_outage(error)
         if self._stopping:
             raise SystemExit(0)
         return 0
@@ -91,15 +93,16 @@ class PostgresScheduler(Scheduler):
         for _ in self._listener.notifies(timeout=seconds, stop_after=1):
             pass
 
-    def _survive_outage(self) -> None:
+    def _survive_outage(self, error: SQLAlchemyError | psycopg.Error) -> None:
         """Wait with jitter and come back: an exception out of tick would end the process."""
         pause = random.uniform(*_OUTAGE_PAUSE)  # noqa: S311 - jitter
-        logger.warning("the database at %s failed, trying again in %.1f s", VARIABLE, pause)
+        said = first_line(error) if isinstance(error, DBAPIError) else str(error).strip()
+        logger.warning("the database at %s failed, trying again in %.1f s: %s", VARIABLE, pause, said)
         self._close_listener()
         self._duties.after_outage()
         deadline = monotonic() + pause
         while monotonic() < deadline and not self._stopping:
-            signal.sigtimedwait((), 0.1)
+            time.sleep(_LOOK_SECONDS)  # in slices: the signal's handler only sets a flag, and the sleep goes on
 
     def _close_listener(self) -> None:
         if self._listener is not None:

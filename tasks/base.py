@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import logging
 import os
+import random
+import time
+from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from celery import Task
 from celery.exceptions import Ignore
+from sqlalchemy.exc import DBAPIError
 
 from core.config import Settings, require
-from core.db import Database
+from core.db import Database, first_line, is_outage, sqlstate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 logger = logging.getLogger(__name__)
+
+_REFUSED: Final = "42501"
+_OUTAGE_PAUSE: Final = (0.5, 1.5)
+_CONNECTIONS: Final = 2  # a child works on one task at a time: its transaction, and the heartbeat
 
 
 class TaskFailedError(Exception):
@@ -31,14 +42,39 @@ class AutomationTask(Task):
         """Name of this worker process, as leases and attempts record it."""
         return f"{self.request.hostname or 'local'}:{os.getpid()}"
 
+    throws = (TaskFailedError,)  # said by the row and the log already: no traceback
+
     @staticmethod
-    def ids(org_id: Any, task_id: Any) -> tuple[UUID, UUID]:
-        """Parse a message's ids; a forged or garbled message is logged and dropped."""
+    def ids(message: tuple[Any, ...], others: Mapping[str, Any]) -> tuple[UUID, UUID]:
+        """Parse a message's arguments, two ids; a forged or garbled message is logged and dropped."""
         try:
-            return UUID(str(org_id)), UUID(str(task_id))
-        except ValueError as error:
-            logger.warning("dropped a message whose ids are none")
-            raise Ignore from error
+            org_id, task_id = message
+            if not others:
+                return UUID(str(org_id)), UUID(str(task_id))
+        except ValueError:
+            pass
+        logger.warning("dropped a message whose arguments are not the ids of an org and a task")
+        raise Ignore
+
+
+@contextmanager
+def leaving_to_the_row() -> Iterator[None]:
+    """Drop a message whose org does not exist, and one that comes while the database is out of reach.
+
+    Nothing is lost: the task's row is still ready, or its lease ends, and it is published again. The pause keeps a
+    worker from emptying the whole queue into an outage.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        if sqlstate(error) == _REFUSED:
+            logger.warning("dropped a message: %s", first_line(error))
+        elif is_outage(error):
+            logger.warning("left a task for later, the database failed: %s", first_line(error))
+            time.sleep(random.uniform(*_OUTAGE_PAUSE))  # noqa: S311 - jitter
+        else:
+            raise
+        raise Ignore from None
 
 
 def process_database() -> Database:
@@ -49,4 +85,4 @@ def process_database() -> Database:
 @lru_cache(maxsize=1)
 def _database(_pid: int) -> Database:
     url = require(Settings.load().database_url, "DATABASE_URL")
-    return Database(url, variable="DATABASE_URL", application="cmis-worker")
+    return Database(url, variable="DATABASE_URL", application="cmis-worker", pool_size=_CONNECTIONS)

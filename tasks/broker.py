@@ -5,14 +5,18 @@ Reasons and measurements: docs/architecture.md (“The broker”). Never used: e
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from celery import Celery
 from kombu.entity import Exchange, Queue
+from kombu.exceptions import OperationalError
 
 from core.config import Settings, redact
 from core.errors import SetupError
 from models.enums import Queue as QueueName
+
+if TYPE_CHECKING:
+    from kombu.connection import Connection
 
 SCHEMES: Final = ("redis://", "rediss://", "redis+socket://", "sentinel://", "amqp://", "amqps://", "pyamqp://")
 _EXCHANGE: Final = Exchange("cmis", type="direct")
@@ -28,6 +32,11 @@ def check_broker_url(settings: Settings) -> None:
     if not url.startswith(SCHEMES):
         message = f"BROKER_URL names no supported transport: {redact(url)}"
         raise SetupError(message, remedy)
+
+
+def broker_errors(connection: Connection) -> tuple[type[Exception], ...]:
+    """Return every error by which the transport says that the broker is out of reach, full or unwilling."""
+    return (OperationalError, OSError, *connection.connection_errors, *connection.channel_errors)
 
 
 def settings_for(settings: Settings) -> dict[str, Any]:

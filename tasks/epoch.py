@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 import redis
-from amqp.exceptions import NotFound
 from kombu.exceptions import ChannelError
 
 from tasks.broker import app
@@ -30,18 +29,21 @@ def read(connection: Connection) -> str:
 
 def depth(connection: Connection, queue: str) -> int:
     """Return how many messages wait in a queue; 0 if the broker does not know it."""
-    try:
-        return int(connection.default_channel.queue_declare(queue=queue, passive=True).message_count)
-    except (ChannelError, NotFound):
-        return 0
+    with connection.channel() as channel:  # of its own: AMQP closes a channel that asked for an unknown queue
+        try:
+            return int(channel.queue_declare(queue=queue, passive=True).message_count)
+        except ChannelError:
+            return 0
 
 
 def _read_redis(channel: Any) -> str:
     # kombu's own client puts the key prefix on some commands only; a plain one on its pool is explicit
     client = redis.Redis(connection_pool=channel.pool)
     key = app.conf.broker_transport_options.get("global_keyprefix", "") + _NAME
-    client.set(key, uuid4().hex, nx=True)
     value = client.get(key)
+    if value is None:  # write only then: a broker whose memory is full refuses to, and has lost nothing
+        client.set(key, uuid4().hex, nx=True)
+        value = client.get(key)
     return value.decode() if isinstance(value, bytes) else ""
 
 

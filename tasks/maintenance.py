@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from celery.exceptions import Ignore
 
 from engine import rescue
-from tasks.base import AutomationTask, process_database
+from tasks.base import AutomationTask, leaving_to_the_row, process_database
 from tasks.broker import app
 
 
 @app.task(name="automation.maintain", base=AutomationTask, bind=True)
-def maintain(self: AutomationTask, org_id: str, task_id: str) -> dict[str, int]:
+def maintain(self: AutomationTask, *message: Any, **others: Any) -> dict[str, int]:
     """Claim and run the hour's maintenance."""
-    _, task = self.ids(org_id, task_id)
-    result = rescue.maintain(process_database(), task, worker=self.worker)
+    _, task_id = self.ids(message, others)
+    with leaving_to_the_row():
+        result = rescue.maintain(process_database(), task_id, worker=self.worker)
     if result is None:
         raise Ignore
     return result

@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from kombu.exceptions import OperationalError
-
-from tasks.broker import app
+from tasks.broker import app, broker_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,11 +22,12 @@ GRACE_SECONDS: Final = 10
 
 def publish(connection: Connection, messages: Sequence[Message]) -> list[Message]:
     """Send the messages; returns those that the broker did not take, which the caller makes due again."""
+    errors = broker_errors(connection)
     for index, message in enumerate(messages):
         try:
             _send(connection, message)
-        except (OperationalError, *connection.connection_errors, *connection.channel_errors):
-            logger.warning("the broker took %d of %d messages", index, len(messages), exc_info=True)
+        except errors as error:
+            logger.warning("the broker took %d of %d messages: %s", index, len(messages), error)
             return list(messages[index:])
     return []
 

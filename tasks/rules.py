@@ -7,14 +7,16 @@ from typing import Any
 from celery.exceptions import Ignore, Retry
 
 from engine.run_rules import service
-from tasks.base import AutomationTask, TaskFailedError, process_database
+from tasks.base import AutomationTask, TaskFailedError, leaving_to_the_row, process_database
 from tasks.broker import app
 
 
 @app.task(name="automation.evaluate_rules", base=AutomationTask, bind=True)
-def evaluate_rules(self: AutomationTask, org_id: str, task_id: str) -> dict[str, Any]:
-    """Claim and run the task of these ids; a duplicate finds nothing to claim and is ignored."""
-    result = service.run(process_database(), *self.ids(org_id, task_id), worker=self.worker)
+def evaluate_rules(self: AutomationTask, *message: Any, **others: Any) -> dict[str, Any]:
+    """Claim and run the task of the message's ids; a duplicate finds nothing to claim and is ignored."""
+    org_id, task_id = self.ids(message, others)
+    with leaving_to_the_row():
+        result = service.run(process_database(), org_id, task_id, worker=self.worker)
     match result:
         case service.Finished(evaluated=evaluated, retried=retried):
             return {"evaluated": evaluated, "retried": retried}

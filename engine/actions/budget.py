@@ -45,13 +45,16 @@ class AdjustBudget(CampaignChange):
     def plan(self, params: Params, campaign: Campaign, scope: Scope) -> Plan:
         """Compute the new budget, rounded to cents half up, clamped by the action's own bounds.
 
+        A clamp shortens a step and never turns it round: to increase a budget that is over its ceiling does nothing.
         Lowering it below the guardrail's floor is held for approval, not refused (SPEC §3).
         """
         before = campaign.budget
         if before is None:
             return Impossible("the campaign has no budget to adjust")
-        after = _clamp(_target(params, before), params).quantize(_CENT, ROUND_HALF_UP)
-        if after == before:
+        wanted = _target(params, before)
+        after = _clamp(wanted, params).quantize(_CENT, ROUND_HALF_UP)
+        turned = "set" not in params and (after - before) * (wanted - before) < 0
+        if after == before or turned:
             return Nothing()
         if after > _LARGEST:
             return Impossible(f"the budget would exceed {_LARGEST}")

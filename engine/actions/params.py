@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import InputError, Problem
 from engine.rules.document import json_number
@@ -11,6 +11,9 @@ from engine.rules.reading import exact_number
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from decimal import Decimal
+
+
+_SHOWN: Final = 200
 
 
 def unknown_keys(params: Mapping[str, Any], allowed: Collection[str], path: str) -> list[Problem]:
@@ -37,8 +40,9 @@ def amount(
     if params.get(key) is None:
         return None
     value = exact_number(params[key])
-    if value is None or not low <= value <= high:
-        allowed = f"{json_number(low)} to {json_number(high)}"
-        problems.append(Problem(f"{path}.{key}", f"must be a number, not {params[key]!r}"[:200], f"allowed: {allowed}"))
-        return None
-    return value
+    if value is not None and low <= value <= high:
+        return value
+    said = "must be a number, not" if value is None else "is out of range:"
+    remedy = f"allowed: {json_number(low)} to {json_number(high)}"
+    problems.append(Problem(f"{path}.{key}", f"{said} {params[key]!r}"[:_SHOWN], remedy))
+    return None

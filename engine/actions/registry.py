@@ -56,9 +56,9 @@ def _parse(node: object, path: str) -> ActionSpec:
     action = _SPELLINGS.get(written) if isinstance(written, str) else None
     if action is None or not isinstance(written, str):
         raise InputError.of(f"{path}.type", f"unknown action {written!r}"[:80], f"allowed: {', '.join(_SPELLINGS)}")
-    params = node.get("params") or {}
+    params = {} if node.get("params") is None else node["params"]
     if not isinstance(params, dict):
-        raise InputError.of(f"{path}.params", "must be an object")
+        raise InputError.of(f"{path}.params", "must be an object", "write {name: value}, or leave it out")
     if "value" in node:
         params = {"value": node["value"], **params}
     return ActionSpec(action.name, action.validate(params, spelling=written, path=f"{path}.params"))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from engine.rules.tree import Condition, Operand
 
 DEFAULT_FLOOR: Final = Decimal(10)  # SPEC §3, guardrails
-_RANKS: Final = {"critical": 0, "high": 1, "medium": 2, "low": 3}
+RANKS: Final = {"critical": 0, "high": 1, "medium": 2, "low": 3}
 _CACHED: Final = 4096
 
 
@@ -55,8 +55,12 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """Identity of a program (a version never changes) and, beside it, the text to parse."""
+    """Identity of a program (a version never changes) and, beside it, the text to parse.
 
+    The org is part of it: nothing of one tenant may ever be found by another, whatever ids the rows carry.
+    """
+
+    org_id: UUID
     rule_id: UUID
     version: int
     conditions: Any = field(compare=False)
@@ -71,9 +75,11 @@ def compile_rule(row: Row[Any], org_guardrails: Mapping[str, Any]) -> Rule:
         name=row.name,
         version=row.version,
         entity_id=row.entity_id,
-        program=_program(_Source(row.rule_id, row.version, row.conditions, row.condition_logic, row.actions)),
+        program=_program(
+            _Source(row.org_id, row.rule_id, row.version, row.conditions, row.condition_logic, row.actions)
+        ),
         stop_on_error=row.stop_on_error,
-        rank=_RANKS[row.priority],
+        rank=RANKS[row.priority],
         status=row.status,
         daily_limit=row.max_executions_per_day,
         cooldown_minutes=row.cooldown_minutes,

@@ -14,10 +14,11 @@ from sqlalchemy.exc import DBAPIError
 
 from core import faults
 from core.db import must_restart
-from core.errors import TransientError
+from core.errors import InputError, TransientError
 from engine.actions.registry import KINDS
-from engine.retry import classify
-from engine.run_rules.compiled import compile_rule
+from engine.lease import LostClaimError
+from engine.retry import classify, out_of_time
+from engine.run_rules.compiled import RANKS, compile_rule
 from engine.run_rules.facts import load
 from engine.run_rules.plan import (
     Memory,
@@ -48,30 +49,53 @@ _PLANS: Final = 3
 _LOWEST: Final = UUID(int=0)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Wave:
-    """Evaluations of different rules of one org, and what became of those that did not end with a plan."""
+    """Evaluations of different rules of one org. `still_ours` raises LostClaimError once the task was taken over."""
 
     carrier: Carrier
     items: Sequence[Item]
     now: datetime
     still_ours: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """An evaluation that a passing error stopped: it left nothing behind and must be tried again."""
+
+    item: Item
+    error: Exception
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Evaluations on their way through one savepoint: to be planned, failed for good, to be tried again."""
+
+    runs: list[Run] = field(default_factory=list)
     failures: list[Failed] = field(default_factory=list)
-    again: list[tuple[Item, BaseException]] = field(default_factory=list)
+    unfinished: list[Unfinished] = field(default_factory=list)
 
 
-def run_wave(connection: Connection, wave: Wave) -> None:
-    """Evaluate every item of the wave; afterwards each is recorded, or stands in `wave.again` to be retried."""
+class _PlanError(Exception):
+    """One rule's plan failed, by a defect of ours or of its definition."""
+
+    def __init__(self, run: Run, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.run = run
+        self.cause = cause
+
+
+def run_wave(connection: Connection, wave: Wave) -> list[Unfinished]:
+    """Evaluate every item of the wave; each is recorded afterwards, but for those that are returned."""
     try:
         with connection.begin_nested():
-            _run(connection, wave, wave.items)
-    except (DBAPIError, TransientError) as error:
-        _raise_if_restart(error)
-        logger.warning("a wave of %d rules failed, trying one by one", len(wave.items), exc_info=True)
-        wave.failures.clear()
-        wave.again.clear()
-        for item in wave.items:
-            _run_alone(connection, wave, item)
+            return _run(connection, wave, wave.items)
+    except Exception as error:  # noqa: BLE001 - whatever it was, it shows again below, at the rule that it comes from
+        _raise_if_over(error)
+        shown = error_document(error)["message"]
+        logger.warning("%d rules failed together, trying one by one: %s", len(wave.items), shown)
+    tried = [_run_alone(connection, wave, item) for item in _most_urgent_first(connection, wave)]
+    return [item for unfinished in tried for item in unfinished]
 
 
 def waves(items: Sequence[Item]) -> Iterator[list[Item]]:
@@ -83,108 +107,133 @@ def waves(items: Sequence[Item]) -> Iterator[list[Item]]:
         rest = [item for item in rest if first[item.rule_id] is not item]
 
 
-def _run_alone(connection: Connection, wave: Wave, item: Item) -> None:
+def record_failures(
+    connection: Connection, carrier: Carrier, items: Sequence[Item], error: BaseException, *, now: datetime
+) -> None:
+    """Write the executions of items that end in an error: their rows, audit, counters and occurrences' outcomes."""
+    versions = {row.rule_id: row.version for row in rules.lock(connection, carrier.org_id, [i.rule_id for i in items])}
+    nothing = Memory(now, now.date(), {}, set())  # a failure neither acts nor looks back, so that no zone matters
+    for wave in waves(items):
+        failed = [Failed(item, versions[item.rule_id], error_document(error)) for item in wave]
+        write(connection, carrier, [], failed, nothing)
+
+
+def _run_alone(connection: Connection, wave: Wave, item: Item) -> list[Unfinished]:
     try:
         with connection.begin_nested():
-            _run(connection, wave, [item])
-    except (DBAPIError, TransientError) as error:
-        _raise_if_restart(error)
+            return _run(connection, wave, [item])
+    except Exception as error:
+        _raise_if_over(error)
         if classify(error) == "transient":
-            wave.again.append((item, error))
-        else:
-            logger.exception("rule %s failed", item.rule_id)
-            record_failure(connection, wave.carrier, item, error, now=wave.now)
+            return [Unfinished(item, error)]
+        logger.exception("rule %s failed", item.rule_id)
+        record_failures(connection, wave.carrier, [item], error, now=wave.now)
+        return []
 
 
-def record_failure(
-    connection: Connection, carrier: Carrier, item: Item, error: BaseException, *, now: datetime
-) -> None:
-    """Write the execution of an item that ends in an error: its row, audit, counters and its occurrence's outcome."""
-    row = rules.lock(connection, carrier.org_id, [item.rule_id])[0]
-    memory = _memory(connection, carrier.org_id, orgs.get(connection, carrier.org_id), [], now=now)
-    write(connection, carrier, [], [Failed(item, row.version, error_document(error))], memory)
-
-
-def _raise_if_restart(error: Exception) -> None:
-    if isinstance(error, DBAPIError) and must_restart(error):
+def _raise_if_over(error: Exception) -> None:
+    """Raise what ends the whole transaction, and not one rule only: a lost claim, a conflict, no time left."""
+    restart = isinstance(error, DBAPIError) and must_restart(error)
+    if restart or isinstance(error, LostClaimError) or out_of_time(error):
         raise error
 
 
-def _run(connection: Connection, wave: Wave, items: Sequence[Item]) -> None:
-    org = orgs.get(connection, wave.carrier.org_id)
-    rows = {row.rule_id: row for row in rules.lock(connection, wave.carrier.org_id, [item.rule_id for item in items])}
-    memory = _memory(connection, wave.carrier.org_id, org, list(rows), now=wave.now)
+def _most_urgent_first(connection: Connection, wave: Wave) -> list[Item]:
+    urgency = rules.priorities(connection, wave.carrier.org_id, [item.rule_id for item in wave.items])
+    return sorted(wave.items, key=lambda item: (RANKS[urgency[item.rule_id]], item.rule_id))
+
+
+def _run(connection: Connection, wave: Wave, items: Sequence[Item]) -> list[Unfinished]:
+    org_id = wave.carrier.org_id
+    org = orgs.get(connection, org_id)
+    rows = {row.rule_id: row for row in rules.lock(connection, org_id, [item.rule_id for item in items])}
+    memory = _memory(connection, org, list(rows), now=wave.now)
     for attempt in range(_PLANS):
-        runs = _prepare(wave, items, rows, org)
-        overlays = _plan(connection, wave, runs, memory)
-        ids = touched(runs)
-        locked = campaigns.lock(connection, wave.carrier.org_id, ids) if ids else {}
-        if not conflicting_versions(runs, locked, overlays):
+        batch = _prepare(items, rows, org)
+        overlays = _plan(connection, wave, batch, memory)
+        ids = touched(batch.runs)
+        locked = campaigns.lock(connection, org_id, ids) if ids else {}
+        if not conflicting_versions(batch.runs, locked, overlays):
             break
         logger.info("facts moved on while planning (%d), planning again", attempt + 1)
     else:
         message = "campaigns kept changing while their rules were planned"
         raise TransientError(message)
-    for effects in rounds(runs):
-        KINDS[effects[0].kind].apply(connection, wave.carrier.org_id, effects, now=wave.now)
-    write(connection, wave.carrier, runs, wave.failures, memory)
+    for effects in rounds(batch.runs):
+        KINDS[effects[0].kind].apply(connection, org_id, effects, now=wave.now)
+    write(connection, wave.carrier, batch.runs, batch.failures, memory)
+    return batch.unfinished
 
 
-def _memory(connection: Connection, org_id: UUID, org: Row[Any], rule_ids: Sequence[UUID], *, now: datetime) -> Memory:
+def _memory(connection: Connection, org: Row[Any], rule_ids: Sequence[UUID], *, now: datetime) -> Memory:
     today = local_day(now, zone(org.timezone))
-    last_acted = rules.cooldowns(connection, org_id, rule_ids)
-    return Memory(now, today, last_acted, executions.held(connection, org_id, rule_ids, now=now))
+    last_acted = rules.cooldowns(connection, org.org_id, rule_ids)
+    return Memory(now, today, last_acted, executions.held(connection, org.org_id, rule_ids, now=now))
 
 
-def _prepare(wave: Wave, items: Sequence[Item], rows: dict[UUID, Row[Any]], org: Row[Any]) -> list[Run]:
+def _prepare(items: Sequence[Item], rows: dict[UUID, Row[Any]], org: Row[Any]) -> _Batch:
     """Compile the rules, most urgent first; one that cannot be is a failure of its own."""
-    runs = []
-    wave.failures.clear()
-    wave.again.clear()
+    batch = _Batch()
     for item in items:
         row = rows[item.rule_id]
         try:
             faults.fail("rules.item")
-            runs.append(Run(item, compile_rule(row, org.guardrails)))
+            batch.runs.append(Run(item, compile_rule(row, org.guardrails)))
         except TransientError as error:
-            wave.again.append((item, error))
+            batch.unfinished.append(Unfinished(item, error))
+        except InputError as error:
+            logger.warning("rule %s cannot be read: %s", item.rule_id, error)
+            batch.failures.append(Failed(item, row.version, error_document(error)))
         except Exception as error:
+            _raise_if_over(error)
             logger.exception("rule %s cannot be read", item.rule_id)
-            wave.failures.append(Failed(item, row.version, error_document(error)))
-    return sorted(runs, key=lambda run: (run.rule.rank, run.rule.rule_id))
+            batch.failures.append(Failed(item, row.version, error_document(error)))
+    batch.runs.sort(key=lambda run: (run.rule.rank, run.rule.rule_id))
+    return batch
 
 
-def _plan(connection: Connection, wave: Wave, runs: list[Run], memory: Memory) -> list[Overlay]:
+def _plan(connection: Connection, wave: Wave, batch: _Batch, memory: Memory) -> list[Overlay]:
+    """Plan all rules. One whose plan fails is taken out and the rest planned afresh: none may see its effects."""
+    while True:
+        try:
+            return _plan_pages(connection, wave, batch.runs, memory)
+        except _PlanError as failed:
+            rule = failed.run.rule
+            logger.exception("rule %s failed while it was planned", rule.rule_id)
+            batch.failures.append(Failed(failed.run.item, rule.version, error_document(failed.cause)))
+            batch.runs = [Run(run.item, run.rule) for run in batch.runs if run is not failed.run]
+
+
+def _plan_pages(connection: Connection, wave: Wave, runs: Sequence[Run], memory: Memory) -> list[Overlay]:
     for run in runs:
         close_gates(run, memory)
+    going = [run for run in runs if not run.stopped]
+    read = {operand for run in going for operand in run.rule.program.operands}
     overlays = []
-    for rows in _pages(connection, wave, [run for run in runs if not run.stopped]):
+    for rows in _pages(connection, wave.carrier.org_id, going):
         wave.still_ours()
-        read = {operand for run in runs if not run.stopped for operand in run.rule.program.operands}
         overlay = Overlay(load(connection, wave.carrier.org_id, rows, read, now=memory.now, today=memory.today))
         overlays.append(overlay)
-        for run in [run for run in runs if not run.stopped]:
-            _plan_or_fail(wave, runs, run, overlay, memory)
+        for run in going:
+            _plan_one(run, overlay, memory)
     return overlays
 
 
-def _plan_or_fail(wave: Wave, runs: list[Run], run: Run, overlay: Overlay, memory: Memory) -> None:
+def _plan_one(run: Run, overlay: Overlay, memory: Memory) -> None:
     try:
         plan_page(run, overlay, memory)
     except Exception as error:
-        logger.exception("rule %s failed while it was planned", run.rule.rule_id)
-        runs.remove(run)
-        wave.failures.append(Failed(run.item, run.rule.version, error_document(error)))
+        _raise_if_over(error)
+        raise _PlanError(run, error) from error
 
 
-def _pages(connection: Connection, wave: Wave, runs: list[Run]) -> Iterator[Sequence[Row[Any]]]:
+def _pages(connection: Connection, org_id: UUID, runs: Sequence[Run]) -> Iterator[Sequence[Row[Any]]]:
     """Yield the campaigns that the rules look at, page by page: all of the org, or only those that rules name."""
-    org_id = wave.carrier.org_id
     if not runs:
         return
-    if all(run.rule.entity_id for run in runs):
-        named = {run.rule.entity_id for run in runs if run.rule.entity_id}
-        yield campaigns.some(connection, org_id, sorted(named))
+    named = {run.rule.entity_id for run in runs}
+    if None not in named:
+        yield campaigns.some(connection, org_id, sorted(one for one in named if one))
         return
     after = _LOWEST
     while rows := campaigns.page(connection, org_id, after=after, limit=PAGE):

@@ -18,6 +18,7 @@ from engine.rules.evaluate import evaluate, trace
 from engine.rules.gates import SkipReason, conditions_gate, cooldown_gate, rule_gate
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import date, datetime
     from uuid import UUID
 
@@ -42,6 +43,8 @@ class Run:
     counts: Counter[str] = field(default_factory=Counter)
     entities: list[dict[str, Any]] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
+    shown: int = 0
+    """How many of `entities` have effects."""
     seconds: float = 0.0
 
     @property
@@ -107,32 +110,46 @@ def _plan_entity(run: Run, overlay: Overlay, memory: Memory, campaign: Campaign)
     last_acted = memory.last_acted.get((rule.rule_id, campaign.campaign_id))
     if not cooldown_gate(last_acted, rule.cooldown_minutes, memory.now):
         run.reached.add(SkipReason.COOLDOWN)
-        _show(run, campaign, "cooldown", {"last_acted_at": last_acted.isoformat() if last_acted else None})
+        if _room(run, "cooldown", ()):
+            _show(run, campaign, "cooldown", {"last_acted_at": last_acted.isoformat() if last_acted else None}, ())
+        else:
+            _count(run, "cooldown", ())
         return
     facts = overlay.page.facts(rule.program.operands, campaign)
     result = evaluate(rule.program.condition, facts)
     stopped = conditions_gate(result)
-    before = len(run.effects)
+    first = len(run.effects)
     if stopped:
         run.reached.add(stopped)
     else:
         _plan_actions(run, overlay, memory, campaign)
-    acted = len(run.effects) > before
-    if acted or run.counts[_NAMES[result]] < SHOWN_OTHERS:
+    effects = run.effects[first:]
+    if _room(run, _NAMES[result], effects):
         ages = overlay.page.ages(rule.program.operands, campaign.campaign_id)
-        _show(run, campaign, _NAMES[result], {"trace": trace(rule.program.condition, facts, ages)}, acted=acted)
+        details = {"trace": trace(rule.program.condition, facts, ages)}
+        _show(run, campaign, _NAMES[result], details, effects)
     else:
-        run.counts[_NAMES[result]] += 1
+        _count(run, _NAMES[result], effects)
 
 
-def _show(run: Run, campaign: Campaign, result: str, details: dict[str, Any], *, acted: bool = False) -> None:
-    """Count a result and keep its trace, within the caps: all that acted up to 1,000, and 20 of each other."""
-    kept = run.counts["acted"] < SHOWN_ACTED if acted else run.counts[result] < SHOWN_OTHERS
+def _room(run: Run, result: str, effects: Sequence[Effect]) -> bool:
+    """Say whether a trace is kept: of all with effects up to 1,000, and of 20 of each other result."""
+    return run.shown < SHOWN_ACTED if effects else run.counts[result] < SHOWN_OTHERS
+
+
+def _count(run: Run, result: str, effects: Sequence[Effect]) -> bool:
+    """Count a campaign by its result; returns whether the rule acted on it."""
+    acted = any(effect.status == "succeeded" for effect in effects)
     run.counts[result] += 1
     run.counts["acted"] += acted
-    if kept:
-        entity = {"entity_id": str(campaign.campaign_id), "name": campaign.name, "result": result, "acted": acted}
-        run.entities.append(entity | details)
+    return acted
+
+
+def _show(run: Run, campaign: Campaign, result: str, details: dict[str, Any], effects: Sequence[Effect]) -> None:
+    acted = _count(run, result, effects)
+    run.shown += bool(effects)
+    entity = {"entity_id": str(campaign.campaign_id), "name": campaign.name, "result": result, "acted": acted}
+    run.entities.append(entity | details)
 
 
 def _plan_actions(run: Run, overlay: Overlay, memory: Memory, campaign: Campaign) -> None:

@@ -6,8 +6,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from core.errors import CmisError
+from sqlalchemy.exc import DBAPIError
+
+from core.db import first_line
+from core.errors import CmisError, TransientError
 from core.ids import uuid7
+from engine.retry import classify
 from engine.rules.gates import skip_reason
 from engine.store import audit, executions, occurrences, rules
 from models.enums import AuditAction, ExecutionStatus
@@ -62,9 +66,13 @@ def write(
 
 
 def error_document(error: BaseException) -> dict[str, Any]:
-    """Return a stable code and a bounded message; an error that is none of ours is a bug."""
-    code = error.code if isinstance(error, CmisError) else "INTERNAL_ERROR"
-    return {"code": code, "type": type(error).__name__, "message": str(error)[:_SHOWN_TEXT]}
+    """Return a stable code and a bounded message, fit for the tenant's eyes; an unexpected error is a bug of ours."""
+    if isinstance(error, CmisError):
+        code = error.code
+    else:
+        code = TransientError.code if classify(error) == "transient" else CmisError.code
+    message = first_line(error) if isinstance(error, DBAPIError) else str(error)
+    return {"code": code, "type": type(error).__name__, "message": message[:_SHOWN_TEXT]}
 
 
 def status_of(effects: Sequence[Effect]) -> ExecutionStatus:

@@ -15,7 +15,7 @@ from core.db import ENGINE_ACTOR, Context, repeat_on_conflict, switch
 from core.ids import uuid7
 from engine import chunk, retry
 from engine.lease import Heartbeat, LostClaimError
-from engine.run_rules.group import Wave, record_failure, run_wave, waves
+from engine.run_rules.group import Unfinished, Wave, record_failures, run_wave, waves
 from engine.run_rules.record import Carrier, error_document
 from engine.store import audit, occurrences, tasks
 from models.enums import AuditAction, Queue, TaskKind
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from core.db import Database
-    from engine.chunk import Item
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +70,7 @@ class _Work:
     claim: tasks.Claim
     now: datetime
     still_ours: Callable[[], None]
-    again: list[tuple[UUID, Item, BaseException]] = field(default_factory=list)
+    again: list[tuple[UUID, Unfinished]] = field(default_factory=list)
 
     @property
     def groups(self) -> Sequence[chunk.Group]:
@@ -83,7 +82,11 @@ class _Work:
 
 
 def run(database: Database, org_id: UUID, task_id: UUID, *, worker: str) -> Result:
-    """Claim the task, evaluate its rules, record everything, commit. Raises nothing that a retry could mend."""
+    """Claim the task, evaluate its rules, record everything, commit.
+
+    An error that comes out of a first delivery has left nothing behind, not even a claim: the task's next message,
+    which is due in seconds, claims it alone, and from then on failures are counted and recorded.
+    """
     claimed = repeat_on_conflict(lambda: _claim_and_work(database, org_id, task_id, worker))
     if not isinstance(claimed, tasks.Claim):
         return claimed
@@ -94,12 +97,8 @@ def run(database: Database, org_id: UUID, task_id: UUID, *, worker: str) -> Resu
     except LostClaimError:
         logger.warning("task %s was taken over", task_id)
         return NotClaimed()
-    except Exception as error:
-        logger.exception("task %s failed", task_id)
-        try:
-            return _give_back(database, claimed, error)
-        except LostClaimError:
-            return NotClaimed()
+    except Exception as error:  # noqa: BLE001 - it is logged there, by how grave it is
+        return _give_back(database, claimed, error)
 
 
 def _claim_and_work(database: Database, org_id: UUID, task_id: UUID, worker: str) -> Result | tasks.Claim:
@@ -131,13 +130,12 @@ def _work(connection: Connection, work: _Work) -> Result:
         switch(connection, Context(group.org_id, ENGINE_ACTOR))
         for items in waves(group.items):
             carrier = Carrier(group.org_id, work.claim.task_id, work.claim.attempt)
-            wave = Wave(carrier, items, work.now, work.still_ours)
-            run_wave(connection, wave)
-            work.again += [(group.org_id, item, error) for item, error in wave.again]
+            unfinished = run_wave(connection, Wave(carrier, items, work.now, work.still_ours))
+            work.again += [(group.org_id, one) for one in unfinished]
     if work.size == 1 and work.again:
         return _end_single(connection, work)
-    for org_id, item, error in work.again:
-        _split_off(connection, work, org_id, item, error)
+    for org_id, one in work.again:
+        _split_off(connection, work, org_id, one)
     result = {"evaluated": work.size - len(work.again), "retried": len(work.again)}
     switch(connection, Context(work.claim.org_id, ENGINE_ACTOR))
     _owned(tasks.finish(connection, work.claim, "succeeded", now=work.now, result=result))
@@ -146,7 +144,8 @@ def _work(connection: Connection, work: _Work) -> Result:
 
 def _end_single(connection: Connection, work: _Work) -> Result:
     """Retry the one item by retrying its task, or give it up."""
-    [(org_id, item, error)] = work.again
+    [(_, unfinished)] = work.again
+    error = unfinished.error
     decision = retry.plan(work.claim.attempt, work.claim.max_attempts, error)
     document = error_document(error)
     match decision:
@@ -155,13 +154,13 @@ def _end_single(connection: Connection, work: _Work) -> Result:
             _owned(tasks.retry(connection, work.claim, after=after, now=work.now, error=document))
             return Retrying(after, document)
         case retry.GiveUp():
-            switch(connection, Context(org_id, ENGINE_ACTOR))
-            return _fail(connection, work, [(org_id, item)], error)
+            return _fail(connection, work, error)
 
 
-def _split_off(connection: Connection, work: _Work, org_id: UUID, item: Item, error: BaseException) -> None:
+def _split_off(connection: Connection, work: _Work, org_id: UUID, unfinished: Unfinished) -> None:
     """Give an item that must be retried a task of its own; its chunk has used up the first attempt, and succeeds."""
-    logger.warning("rule %s is retried on its own: %s", item.rule_id, error)
+    item = unfinished.item
+    logger.warning("rule %s is retried on its own: %s", item.rule_id, error_document(unfinished.error)["message"])
     switch(connection, Context(org_id, ENGINE_ACTOR))
     task_id = uuid7(work.now)
     row = {
@@ -181,26 +180,39 @@ def _split_off(connection: Connection, work: _Work, org_id: UUID, item: Item, er
 
 def _give_back(database: Database, claimed: tasks.Claim, error: Exception) -> Result:
     """After the work's transaction is rolled back: make the task ready again after a delay, or fail all of it."""
-    document = error_document(error)
     decision = retry.plan(claimed.attempt, claimed.max_attempts, error)
+    if isinstance(decision, retry.Retry):
+        logger.warning("task %s failed and is retried: %s", claimed.task_id, error_document(error)["message"])
+    else:
+        logger.error("task %s failed (%s)", claimed.task_id, decision.reason, exc_info=error)
+    try:
+        return repeat_on_conflict(lambda: _end_without_work(database, claimed, error, decision))
+    except LostClaimError:  # taken over; or the commit had happened, although its answer was lost
+        return NotClaimed()
+
+
+def _end_without_work(
+    database: Database, claimed: tasks.Claim, error: Exception, decision: retry.Retry | retry.GiveUp
+) -> Result:
     with database.transaction(Context(claimed.org_id, ENGINE_ACTOR)) as connection:
+        _owned(tasks.hold(connection, claimed))  # the task before its rules: the reaper locks in this order, too
         work = _Work(claimed, clock.now(connection), lambda: None)
         match decision:
             case retry.Retry(after=after):
+                document = error_document(error)
                 _owned(tasks.retry(connection, claimed, after=after, now=work.now, error=document))
                 return Retrying(after, document)
             case retry.GiveUp():
-                every = [(group.org_id, item) for group in work.groups for item in group.items]
-                return _fail(connection, work, every, error)
+                return _fail(connection, work, error)
 
 
-def _fail(connection: Connection, work: _Work, items: Sequence[tuple[UUID, Item]], error: BaseException) -> GaveUp:
+def _fail(connection: Connection, work: _Work, error: Exception) -> GaveUp:
     """End the task as failed, with a failure recorded for each of its items."""
     document = error_document(error)
-    for org_id, item in items:
-        switch(connection, Context(org_id, ENGINE_ACTOR))
-        carrier = Carrier(org_id, work.claim.task_id, work.claim.attempt)
-        record_failure(connection, carrier, item, error, now=work.now)
+    for group in work.groups:
+        switch(connection, Context(group.org_id, ENGINE_ACTOR))
+        carrier = Carrier(group.org_id, work.claim.task_id, work.claim.attempt)
+        record_failures(connection, carrier, group.items, error, now=work.now)
     switch(connection, Context(work.claim.org_id, ENGINE_ACTOR))
     _owned(tasks.finish(connection, work.claim, "failed", now=work.now, error=document))
     entry = {

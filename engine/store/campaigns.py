@@ -26,7 +26,8 @@ SELECT {_FACTS} FROM cmis.campaigns
  WHERE org_id = :org_id AND status <> 'archived' AND campaign_id > :after ORDER BY campaign_id LIMIT :limit
 """)
 _SOME = text(f"""
-SELECT {_FACTS} FROM cmis.campaigns WHERE org_id = :org_id AND campaign_id = ANY (:ids) ORDER BY campaign_id
+SELECT {_FACTS} FROM cmis.campaigns
+ WHERE org_id = :org_id AND status <> 'archived' AND campaign_id = ANY (:ids) ORDER BY campaign_id
 """).bindparams(bindparam("ids", type_=_UUIDS))
 # One statement, ascending: the lock order of RELIABILITY §2.
 _LOCK = text("""
@@ -56,7 +57,7 @@ def page(connection: Connection, org_id: UUID, *, after: UUID, limit: int) -> Se
 
 
 def some(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> Sequence[Row[Any]]:
-    """Return the campaigns of these ids, by id."""
+    """Return the campaigns of these ids that rules look at (not archived), by id."""
     return connection.execute(_SOME, {"org_id": org_id, "ids": list(ids)}).all()
 
 

@@ -25,9 +25,12 @@ _UUIDS = ARRAY(Uuid())
 
 # Ascending by id: the lock order of RELIABILITY §2. The row lock is what makes limit and cooldown hold among workers.
 _LOCK = text("""
-SELECT rule_id, name, entity_id, conditions, condition_logic, actions, stop_on_error, priority, status,
+SELECT org_id, rule_id, name, entity_id, conditions, condition_logic, actions, stop_on_error, priority, status,
        max_executions_per_day, cooldown_minutes, guardrails, version, acted_on, acted_today
   FROM cmis.automation_rules WHERE org_id = :org_id AND rule_id = ANY (:rule_ids) ORDER BY rule_id FOR NO KEY UPDATE
+""").bindparams(bindparam("rule_ids", type_=_UUIDS))
+_PRIORITIES = text("""
+SELECT rule_id, priority FROM cmis.automation_rules WHERE org_id = :org_id AND rule_id = ANY (:rule_ids)
 """).bindparams(bindparam("rule_ids", type_=_UUIDS))
 _COOLDOWNS = text("""
 SELECT rule_id, entity_id, last_acted_at FROM cmis.rule_entity_state
@@ -55,6 +58,12 @@ UPDATE cmis.automation_rules a
 def lock(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -> Sequence[Row[Any]]:
     """Lock rules in id order until the transaction ends, and return them."""
     return connection.execute(_LOCK, {"org_id": org_id, "rule_ids": list(rule_ids)}).all()
+
+
+def priorities(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Return the priority of each rule, without a lock."""
+    rows = connection.execute(_PRIORITIES, {"org_id": org_id, "rule_ids": list(rule_ids)})
+    return {row.rule_id: row.priority for row in rows}
 
 
 def cooldowns(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -> dict[tuple[UUID, UUID], datetime]:
@@ -96,7 +105,9 @@ def find(connection: Connection, org_id: UUID, reference: UUID | str) -> Sequenc
 
 def names(connection: Connection, org_id: UUID) -> dict[UUID, str]:
     """Return the name of each of the org's rules, archived ones too."""
-    rows = connection.execute(select(AutomationRule.rule_id, AutomationRule.name).where(AutomationRule.org_id == org_id))
+    rows = connection.execute(
+        select(AutomationRule.rule_id, AutomationRule.name).where(AutomationRule.org_id == org_id)
+    )
     return {row.rule_id: row.name for row in rows}
 
 

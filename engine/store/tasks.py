@@ -60,6 +60,7 @@ _HEARTBEAT = text(f"""
 UPDATE cmis.tasks SET lease_expires_at = clock_timestamp() + interval '{LEASE_SECONDS} s' {_OWNED}
 RETURNING cancel_requested
 """)
+_HOLD = text(f"SELECT FROM cmis.tasks {_OWNED} FOR NO KEY UPDATE")
 _FINISH = text(f"""
 UPDATE cmis.tasks SET state = :state, finished_at = :now, lease_owner = NULL, lease_expires_at = NULL, result = :result,
        error = :error {_OWNED}
@@ -95,6 +96,11 @@ def claim(connection: Connection, org_id: UUID, task_id: UUID, *, worker: str, n
 def heartbeat(connection: Connection, claimed: Claim) -> bool | None:
     """Extend the lease. Returns whether cancelling was requested, or None if the task is no longer ours."""
     return connection.execute(_HEARTBEAT, _owned(claimed)).scalar_one_or_none()
+
+
+def hold(connection: Connection, claimed: Claim) -> bool:
+    """Lock the task until the transaction ends; False if the claim is lost."""
+    return connection.execute(_HOLD, _owned(claimed)).rowcount == 1
 
 
 def finish(
