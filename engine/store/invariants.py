@@ -147,6 +147,7 @@ DRAINED: Final[Mapping[str, str]] = {
          WHERE j.status = 'active' AND j.next_run_at <= cmis.clock()""",
 }
 
+_QUERIES: Final = {**CHECKS, **DRAINED}
 _LEDGER = text("""
 SELECT j.org_id, j.job_id, j.schedule_type, j.frequency, j."interval", j.time_of_day, j.days_of_week, j.day_of_month,
        j.cron_expression, j.timezone, j.start_date, j.end_date, j.anchor_at, j.status, j.next_run_at, o.scheduled_for,
@@ -157,9 +158,9 @@ SELECT j.org_id, j.job_id, j.schedule_type, j.frequency, j."interval", j.time_of
 """)
 
 
-def offenders(connection: Connection, query: str) -> list[str]:
-    """Return the offenders of one check."""
-    return [row.offender for row in connection.execute(text(query))]
+def offenders(connection: Connection, name: str) -> list[str]:
+    """Return the offenders of one check, of CHECKS or of DRAINED."""
+    return [row.offender for row in connection.execute(text(_QUERIES[name]))]
 
 
 def ledgers(connection: Connection) -> Sequence[Row[Any]]:
