@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.output import emit_json, err, out, print_object, print_table
+from cli.output import emit_json, err, out
 from cli.session import json_option, open_database
+from cli.tables import show_fields, show_rows
 from dev import demo as demonstration
 
 if TYPE_CHECKING:
@@ -54,11 +55,11 @@ def _print(report: Report) -> None:
         row | {"outcome": row["skip_reason"] or row["status"], "effects": _counts(row["results"])}
         for row in report.executions
     ]
-    columns = ("org", "rule", "timezone", "outcome", "attempt", "effects")
-    print_table("What each due job did", rows, columns)
-    print_object("In all", {key: report.summary[key] for key in _SUMMARY})
-    print_object("Executions", report.summary["executions"])
-    print_object("Skipped, by the gate that stopped them", report.summary["skipped"])
+    columns = ("rule", "org", "timezone", "outcome", "attempt", "effects")
+    show_rows("What each due job did", rows, columns)
+    show_fields("In all", {key: report.summary[key] for key in _SUMMARY})
+    show_fields("Executions", report.summary["executions"])
+    show_fields("Skipped, by the gate that stopped them", report.summary["skipped"])
     broken = [check.name for check in report.invariants if check.offenders]
     if broken:
         out.print(f"[red]Broken invariants: {', '.join(broken)}[/red]")

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from cli.output import emit_json, err, out, print_object, print_table
+from cli.output import emit_json, err, out
 from cli.session import open_org, org_command
+from cli.tables import show_fields, show_rows
 from engine.imports.columns import FIELDS, METRICS, parse_mapping
 from engine.imports.dates import DateOrder
 from engine.imports.numbers import DecimalMark
@@ -124,11 +124,11 @@ def _conflict(conflict: Conflict) -> dict[str, Any]:
 def _print_report(report: dict[str, Any]) -> None:
     days = report["campaign_days"]
     totals = {metric: f"{value:,.2f}" for metric, value in report["totals"].items() if value is not None}
-    print_object(
+    show_fields(
         "Import",
         {
             "rows": f"{report['rows_read']:,} read, {report['rows_rejected']:,} rejected",
-            "columns": ", ".join(f"{field} ← {escape(column)}" for field, column in report["columns"].items()),
+            "columns": ", ".join(f"{field} ← {column}" for field, column in report["columns"].items()),
             "campaigns": f"{report['campaigns']:,}, of them {report['campaigns_created']:,} new",
             "days": f"{report['days']:,}, {report['first_day']} to {report['last_day']}",
             "campaign-days": ", ".join(f"{count:,} {what}" for what, count in days.items()),
@@ -138,12 +138,12 @@ def _print_report(report: dict[str, Any]) -> None:
     for note in report["notes"]:
         out.print(f"note: {note}", markup=False)
     if report["rows_rejected"]:
-        rows = [{"line": row["line"], "reason": escape(row["reason"])} for row in report["rejected"][:_SHOWN]]
-        print_table(f"Rejected rows ({_of(len(rows), report['rows_rejected'])})", rows, ["line", "reason"])
+        rows = report["rejected"][:_SHOWN]
+        show_rows(f"Rejected rows ({_of(len(rows), report['rows_rejected'])})", rows, ["line", "reason"])
     if days["conflicts"]:
-        shown = [{**row, "campaign": escape(row["campaign"])} for row in report["conflicts"][:_SHOWN]]
+        shown = report["conflicts"][:_SHOWN]
         title = f"Stored otherwise, left as they are; --replace restates ({_of(len(shown), days['conflicts'])})"
-        print_table(title, shown, ["campaign", "date", "stored", "file"])
+        show_rows(title, shown, ["campaign", "date", "stored", "file"])
 
 
 def _of(shown: int, total: int) -> str:

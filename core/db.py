@@ -39,10 +39,11 @@ _CONNECT_SECONDS = 5
 _SET_CONTEXT = text("SELECT cmis.init_transaction_context(:user_id, :org_id, :ip)")
 _ROLE = text(
     "SELECT current_user, rolsuper, rolbypassrls, "
-    "EXISTS (SELECT FROM pg_roles o WHERE o.rolname IN ('cmis_owner', 'cmis_engine') "
-    "        AND pg_has_role(r.oid, o.oid, 'MEMBER')) "
+    "EXISTS (SELECT FROM pg_roles o WHERE (o.rolname IN ('cmis_owner', 'cmis_engine') OR o.rolsuper OR o.rolbypassrls) "
+    "        AND o.oid <> r.oid AND pg_has_role(r.oid, o.oid, 'MEMBER')) "
     "FROM pg_roles r WHERE rolname = current_user"
 )
+_MEMBER = "a member of an owner of the schema, or of a role that bypasses row security"
 _OFFSET = text("SELECT cmis.clock_is_shifted()")
 _REPEATABLE = frozenset({"40001", "40P01"})
 _REPEATS = 3
@@ -131,7 +132,7 @@ class Database:
             with self._engine.connect() as connection:
                 role, superuser, bypass, owner = connection.execute(_ROLE).one()
                 if superuser or bypass or owner:
-                    what = "a superuser" if superuser else "BYPASSRLS" if bypass else "an owner of the schema"
+                    what = "a superuser" if superuser else "BYPASSRLS" if bypass else _MEMBER
                     message = f"{self.variable} connects as {role}, which is {what}: tenants would not be isolated"
                     raise SetupError(message, "connect as cmis_app, cmis_scheduler or cmis_readonly")
                 if connection.execute(_OFFSET).scalar_one() and not test_clock:

@@ -30,6 +30,8 @@ class Item:
     job_id: UUID | None = None
     origin: str | None = None
     scheduled_for: datetime | None = None
+    requested_by: UUID | None = None
+    """Who asked for it by hand; None = a schedule did."""
 
     def document(self) -> dict[str, Any]:
         """Return the JSON of the task's payload."""
@@ -44,6 +46,8 @@ class Item:
                 "origin": self.origin,
                 "scheduled_for": self.scheduled_for.isoformat(),
             }
+        if self.requested_by is not None:
+            document["requested_by"] = str(self.requested_by)
         return document
 
 
@@ -131,7 +135,7 @@ def _grouped(due: Iterable[Due]) -> tuple[Group, ...]:
 
 
 def _item(document: Mapping[str, Any]) -> Item:
-    job_id, scheduled_for = document.get("job_id"), document.get("scheduled_for")
+    job_id, scheduled_for, asker = (document.get(key) for key in ("job_id", "scheduled_for", "requested_by"))
     return Item(
         rule_id=UUID(document["rule_id"]),
         execution_id=UUID(document["execution_id"]),
@@ -139,4 +143,5 @@ def _item(document: Mapping[str, Any]) -> Item:
         job_id=UUID(job_id) if job_id else None,
         origin=document.get("origin"),
         scheduled_for=datetime.fromisoformat(scheduled_for) if scheduled_for else None,
+        requested_by=UUID(asker) if asker else None,
     )

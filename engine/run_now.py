@@ -112,14 +112,21 @@ def wait_for_execution(database: Database, context: Context, execution_id: UUID,
 
 def _enqueue_rule(connection: Connection, context: Context, rule_id: UUID, quiet: timedelta) -> Queued:
     now = clock.now(connection)
-    return _enqueue(connection, context, chunk.Item(rule_id, uuid7(now), TriggerType.MANUAL.value), now, quiet)
+    item = chunk.Item(rule_id, uuid7(now), TriggerType.MANUAL.value, requested_by=context.user_id)
+    return _enqueue(connection, context, item, now, quiet)
 
 
 def _trigger(connection: Connection, context: Context, job: Row[Any], now: datetime) -> Triggered:
     # To the millisecond: the time is part of the occurrence's key, and has to survive every JSON on its way.
     moment = now.replace(microsecond=now.microsecond // 1000 * 1000)
     item = chunk.Item(
-        job.rule_id, uuid7(now), TriggerType.MANUAL.value, job.job_id, Origin.MANUAL.value, scheduled_for=moment
+        job.rule_id,
+        uuid7(now),
+        TriggerType.MANUAL.value,
+        job.job_id,
+        Origin.MANUAL.value,
+        scheduled_for=moment,
+        requested_by=context.user_id,
     )
     queued = _enqueue(connection, context, item, now, _AT_ONCE)
     run = Triggered(

@@ -17,7 +17,7 @@ from engine.store import audit, executions, occurrences, rules
 from models.enums import AuditAction, ExecutionStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import date, datetime
     from uuid import UUID
 
@@ -56,9 +56,10 @@ def write(
     now, org_id = memory.now, carrier.org_id
     rows = [_execution(run, memory, carrier) for run in runs] + [_failure(failed, carrier) for failed in failures]
     effects = [effect for run in runs for effect in run.effects]
+    askers = {run.item.execution_id: run.item.requested_by for run in runs}
     executions.insert(connection, org_id, carrier.task_id, rows, now=now)
     executions.insert_actions(connection, org_id, carrier.task_id, [_action(effect) for effect in effects], now=now)
-    audit.record(connection, org_id, [*_executed(rows, now), *_taken(effects, now)], now=now)
+    audit.record(connection, org_id, [*_executed(rows, now), *_taken(effects, askers, now)], now=now)
     rules.count(connection, org_id, [*_counters(runs, memory), *map(_failure_counter, failures)], now=now)
     rules.remember(connection, org_id, _cooldowns(runs), now=now)
     items = [run.item for run in runs] + [failed.item for failed in failures]
@@ -99,7 +100,6 @@ def _execution(run: Run, memory: Memory, carrier: Carrier) -> dict[str, Any]:
         "actions_executed": [_summary(effect) for effect in run.effects[:SHOWN_ACTIONS]],
         "results": dict(Counter(effect.status for effect in run.effects)),
         "acted_on": memory.today if run.acted else None,
-        "context": {},
     }
 
 
@@ -113,7 +113,6 @@ def _failure(failed: Failed, carrier: Carrier) -> dict[str, Any]:
         "actions_executed": [],
         "results": {},
         "error": failed.error,
-        "context": {},
     }
 
 
@@ -125,6 +124,7 @@ def _item_columns(item: Item, carrier: Carrier) -> dict[str, Any]:
         "trigger": item.trigger,
         "scheduled_for": item.scheduled_for,
         "attempt": carrier.attempt,
+        "context": {} if item.requested_by is None else {"requested_by": str(item.requested_by)},
     }
 
 
@@ -164,13 +164,14 @@ def _executed(rows: Sequence[dict[str, Any]], now: datetime) -> list[dict[str, A
             "entity_id": row["rule_id"],
             "rule_id": row["rule_id"],
             "execution_id": row["execution_id"],
+            "user_id": row["context"].get("requested_by"),
             "details": {key: row[key] for key in ("status", "skip_reason", "results")} | {"error": row.get("error")},
         }
         for row in rows
     ]
 
 
-def _taken(effects: Sequence[Effect], now: datetime) -> list[dict[str, Any]]:
+def _taken(effects: Sequence[Effect], askers: Mapping[UUID, UUID | None], now: datetime) -> list[dict[str, Any]]:
     return [
         {
             "audit_id": uuid7(now),
@@ -180,6 +181,7 @@ def _taken(effects: Sequence[Effect], now: datetime) -> list[dict[str, Any]]:
             "rule_id": effect.rule_id,
             "execution_id": effect.execution_id,
             "action_id": effect.action_id,
+            "user_id": askers[effect.execution_id],
             "before": effect.before,
             "after": effect.after,
             "details": {"type": effect.kind},

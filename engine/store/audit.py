@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 _INSERT = with_rows("""
 INSERT INTO cmis.automation_audit_log (org_id, created_at, audit_id, action, user_id, entity_type, entity_id, rule_id,
        execution_id, action_id, before, after, details, ip)
-SELECT :org_id, :now, r.audit_id, r.action, nullif(current_setting('app.current_user_id', true), '')::uuid, r.entity_type,
-       r.entity_id, r.rule_id, r.execution_id, r.action_id, r.before, r.after, r.details,
+SELECT :org_id, :now, r.audit_id, r.action,
+       coalesce(r.user_id, nullif(current_setting('app.current_user_id', true), '')::uuid), r.entity_type, r.entity_id, r.rule_id, r.execution_id, r.action_id, r.before, r.after, r.details,
        nullif(current_setting('app.client_ip', true), '')::inet
-  FROM jsonb_to_recordset(:rows) AS r(audit_id uuid, action text, entity_type text, entity_id uuid, rule_id uuid,
+  FROM jsonb_to_recordset(:rows) AS r(audit_id uuid, action text, user_id uuid, entity_type text, entity_id uuid, rule_id uuid,
        execution_id uuid, action_id uuid, before jsonb, after jsonb, details jsonb)
 """)
 
 
 def record(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
-    """Append entries; who acted and from where come from the transaction's context."""
+    """Append entries; who acted and from where come from the transaction's context, unless a row has a `user_id`."""
     if rows:
         connection.execute(_INSERT, {"org_id": org_id, "rows": rows, "now": now})
 

@@ -118,6 +118,11 @@ CHECKS: Final[Mapping[str, str]] = {
         UNION ALL
         SELECT c.org_id || ' ' || c.campaign_id FROM cmis.campaigns c WHERE NOT EXISTS (
           SELECT FROM cmis.budget_ledger l WHERE l.org_id = c.org_id AND l.campaign_id = c.campaign_id)""",
+    "a budget change in an action's name is that action's": """
+        SELECT l.org_id || ' ' || l.campaign_id || ' ' || l.seq AS offender FROM cmis.budget_ledger l
+         WHERE l.action_id IS NOT NULL AND NOT EXISTS (
+           SELECT FROM cmis.automation_actions a WHERE a.org_id = l.org_id AND a.action_id = l.action_id
+              AND a.entity_id = l.campaign_id AND (a.after ->> 'budget')::numeric = l.after)""",
     "no reference crosses orgs": """
         SELECT 'execution ' || e.execution_id AS offender FROM cmis.automation_executions e WHERE NOT EXISTS (
           SELECT FROM cmis.automation_rules r WHERE r.org_id = e.org_id AND r.rule_id = e.rule_id)
