@@ -1,0 +1,286 @@
+"""The durable queue as its workers see it: claims, leases, zombies, the reaper."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import text
+
+from core import clock
+from core.db import ENGINE_ACTOR, Context
+from dev.launch import wait_until
+from engine import rescue
+from engine.dispatch import dispatch_due
+from engine.lease import Heartbeat, LostClaimError
+from engine.run_rules import service
+from engine.store import tasks
+from tests.world import NOTIFY, SPENT
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from tests.world import Org, World
+
+EXPIRE = "UPDATE cmis.tasks SET lease_expires_at = clock_timestamp() - interval '1 s' WHERE state = 'running'"
+LATER = {"attempt": 1}
+"""A task that somebody tried before: its claim commits alone."""
+
+
+def _claim(world: World, org_id: UUID, task_id: UUID, worker: str = "zombie") -> tasks.Claim:
+    """Claim a task and die: nothing but the claim is committed."""
+    with world.app.transaction(Context(org_id, ENGINE_ACTOR)) as connection:
+        claimed = tasks.claim(connection, org_id, task_id, worker=worker, now=clock.now(connection))
+    assert claimed is not None
+    return claimed
+
+
+def _audited(world: World) -> list[str]:
+    audited = "SELECT action FROM cmis.automation_audit_log WHERE action LIKE 'task%' ORDER BY created_at"
+    return [row[0] for row in world.rows(audited)]
+
+
+def test_a_duplicate_message_finds_nothing_to_claim(world: World, org: Org) -> None:
+    org.campaign()
+    task_id = world.enqueue({org.id: [org.rule()]})
+    assert world.run(org.id, task_id) == service.Finished(evaluated=1, retried=0)
+    assert world.run(org.id, task_id) == service.NotClaimed()
+    assert world.one("SELECT count(*) FROM cmis.automation_executions") == 1
+    assert world.one("SELECT count(*) FROM cmis.task_attempts") == 1
+
+
+def test_a_duplicate_message_never_waits_for_the_claim_that_it_duplicates(world: World, org: Org) -> None:
+    task_id = world.enqueue({org.id: [org.rule()]})
+    with world.app.transaction(org.context) as connection:
+        connection.execute(text("SELECT FROM cmis.tasks FOR UPDATE"))
+        started = clock.monotonic()
+        assert world.run(org.id, task_id) == service.NotClaimed()
+        assert clock.monotonic() - started < 2  # far below the statement timeout of 5 s
+    assert world.task(task_id).state == "ready"
+
+
+def test_a_task_is_not_claimed_before_its_time(world: World, org: Org) -> None:
+    org.campaign()
+    task_id = world.enqueue({org.id: [org.rule()]})
+    world.meddle("UPDATE cmis.tasks SET run_at = run_at + interval '1 hour'")
+    assert world.run(org.id, task_id) == service.NotClaimed()
+    world.advance(minutes=61)
+    assert world.run(org.id, task_id) == service.Finished(evaluated=1, retried=0)
+
+
+@pytest.mark.parametrize("column", ["cancel_requested = true", "state = 'held'"])
+def test_a_task_that_is_cancelled_or_held_is_not_claimed(world: World, org: Org, column: str) -> None:
+    task_id = world.enqueue({org.id: [org.rule()]})
+    world.meddle(f"UPDATE cmis.tasks SET {column}")
+    assert world.run(org.id, task_id) == service.NotClaimed()
+
+
+def test_the_first_delivery_is_one_transaction_and_a_crash_in_it_leaves_nothing(
+    world: World, org: Org, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign = org.campaign()
+    task_id = world.enqueue({org.id: [org.rule()]})
+
+    class PowerCutError(BaseException):
+        pass
+
+    def cut(point: str) -> None:
+        if point == "rules.before_commit":
+            raise PowerCutError
+
+    with monkeypatch.context() as cutting:
+        cutting.setattr(service.faults, "crash", cut)
+        with pytest.raises(PowerCutError):
+            world.run(org.id, task_id)
+    task = world.task(task_id)
+    assert (task.state, task.attempt, task.fence) == ("ready", 0, 0)
+    assert world.one("SELECT count(*) FROM cmis.task_attempts") == 0
+    assert world.one("SELECT count(*) FROM cmis.automation_executions") == 0
+    assert org.campaign_row(campaign).status == "active"
+    assert world.run(org.id, task_id) == service.Finished(evaluated=1, retried=0)
+
+
+@pytest.mark.parametrize("later", ["delivery = 2", "attempt = 1"])
+def test_a_later_delivery_commits_its_claim_before_it_works(
+    world: World, org: Org, monkeypatch: pytest.MonkeyPatch, later: str
+) -> None:
+    org.campaign()
+    task_id = world.enqueue({org.id: [org.rule()]})
+    world.meddle(f"UPDATE cmis.tasks SET {later}")
+    seen: list[Any] = []
+    original = service.run_wave
+
+    def run_wave(*args: Any) -> Any:
+        seen.append(world.task(task_id))
+        return original(*args)
+
+    monkeypatch.setattr(service, "run_wave", run_wave)
+    assert world.run(org.id, task_id, worker="w1") == service.Finished(evaluated=1, retried=0)
+    [during] = seen
+    assert (during.state, during.fence, during.lease_owner) == ("running", 1, "w1")
+    assert world.task(task_id).state == "succeeded"
+
+
+def test_a_heartbeat_extends_the_lease_and_notices_that_the_task_was_taken_over(world: World, org: Org) -> None:
+    task_id = world.enqueue({org.id: [org.rule()]}, **LATER)
+    claimed = _claim(world, org.id, task_id)
+    soon = "UPDATE cmis.tasks SET lease_expires_at = clock_timestamp() + interval '1 s'"
+    world.meddle(soon)
+    left = "SELECT lease_expires_at > clock_timestamp() + interval '20 s' FROM cmis.tasks"
+    with Heartbeat(world.app, claimed, interval=0.05) as heartbeat:
+        assert wait_until(lambda: bool(world.one(left)), 5)
+        heartbeat.check()
+        world.meddle(EXPIRE)
+        wait_until(lambda: rescue.reap(world.scheduler) == 1 or not world.meddle(EXPIRE), 5)
+        assert wait_until(heartbeat.lost.is_set, 5)
+        with pytest.raises(LostClaimError):
+            heartbeat.check()
+
+
+def test_a_heartbeat_notices_that_the_task_is_to_be_cancelled(world: World, org: Org) -> None:
+    claimed = _claim(world, org.id, world.enqueue({org.id: [org.rule()]}, **LATER))
+    world.meddle("UPDATE cmis.tasks SET cancel_requested = true")
+    with Heartbeat(world.app, claimed, interval=0.05) as heartbeat:
+        assert wait_until(heartbeat.lost.is_set, 5)
+
+
+def test_a_zombie_writes_nothing_after_another_worker_took_over(
+    world: World, org: Org, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign = org.campaign(budget=100)
+    task_id = world.enqueue({org.id: [org.rule(SPENT, [{"type": "increase_budget", "value": 10}])]}, **LATER)
+    original = service.run_wave
+    results = []
+
+    def stopped_meanwhile(*args: Any) -> Any:
+        """Stand still before the work, as a process stopped by SIGSTOP, until the successor has finished."""
+        monkeypatch.setattr(service, "run_wave", original)
+        world.meddle(EXPIRE)
+        assert rescue.reap(world.scheduler) == 1
+        results.append(world.run(org.id, task_id, worker="successor"))
+        return original(*args)
+
+    monkeypatch.setattr(service, "run_wave", stopped_meanwhile)
+    assert world.run(org.id, task_id, worker="zombie") == service.NotClaimed()
+    assert results == [service.Finished(evaluated=1, retried=0)]
+    assert org.campaign_row(campaign).budget == 110
+    attempts = world.rows("SELECT fence, worker, outcome FROM cmis.task_attempts ORDER BY fence")
+    assert [tuple(one) for one in attempts] == [(1, "zombie", "lost"), (2, "successor", "succeeded")]
+
+
+def test_every_write_of_a_lost_claim_is_refused(world: World, org: Org) -> None:
+    org.campaign()
+    task_id = world.enqueue({org.id: [org.rule()]}, **LATER)
+    zombie = _claim(world, org.id, task_id)
+    world.meddle(EXPIRE)
+    rescue.reap(world.scheduler)
+    _claim(world, org.id, task_id, "successor")
+    with world.app.transaction(Context(org.id, ENGINE_ACTOR)) as connection:
+        now = clock.now(connection)
+        assert tasks.heartbeat(connection, zombie) is None
+        assert not tasks.hold(connection, zombie)
+        assert not tasks.finish(connection, zombie, "succeeded", now=now)
+        assert not tasks.retry(connection, zombie, after=now - now, now=now, error={})
+    assert world.task(task_id).lease_owner == "successor"
+
+
+def test_the_reaper_makes_a_task_ready_again_and_audits_it(world: World, org: Org) -> None:
+    org.campaign()
+    task_id = world.enqueue({org.id: [org.rule()]}, **LATER)
+    _claim(world, org.id, task_id)
+    assert rescue.reap(world.scheduler) == 0  # the lease has not expired
+    world.meddle(EXPIRE)
+    assert rescue.reap(world.scheduler) == 1
+    task = world.task(task_id)
+    assert (task.state, task.published_at, task.lease_owner) == ("ready", None, None)
+    assert task.publish_at <= world.now()
+    assert _audited(world) == ["task_lost"]
+    assert world.one("SELECT outcome FROM cmis.task_attempts") == "lost"
+    assert world.run(org.id, task_id) == service.Finished(evaluated=1, retried=0)
+
+
+def test_a_task_whose_attempts_are_used_up_by_crashes_is_dead_with_everything_that_an_execution_leaves(
+    world: World, org: Org
+) -> None:
+    rule = org.rule()
+    job = org.job(rule)
+    dispatch_due(world.scheduler)
+    [(org_id, task_id)] = world.rows("SELECT org_id, task_id FROM cmis.tasks")
+    world.meddle("UPDATE cmis.tasks SET delivery = 2")
+    for _ in range(5):
+        _claim(world, org_id, task_id)
+        world.meddle(EXPIRE)
+        rescue.reap(world.scheduler)
+    task = world.task(task_id)
+    assert (task.state, task.attempt, task.finished_at is not None) == ("dead", 5, True)
+    assert world.run(org_id, task_id) == service.NotClaimed()
+    [execution] = world.rows("SELECT status, error, trigger, job_id, attempt FROM cmis.automation_executions")
+    assert (execution.status, execution.error["code"], execution.job_id) == ("failure", "LOST", job)
+    assert world.one("SELECT outcome FROM cmis.occurrences") == "lost"
+    assert world.one("SELECT failure_count FROM cmis.automation_rules WHERE rule_id = :id", id=rule) == 1
+    assert _audited(world) == ["task_lost"] * 4 + ["task_died"]
+
+
+def test_a_task_that_was_to_be_cancelled_is_cancelled_by_the_reaper(world: World, org: Org) -> None:
+    job = org.job(org.rule())
+    dispatch_due(world.scheduler)
+    [(org_id, task_id)] = world.rows("SELECT org_id, task_id FROM cmis.tasks")
+    world.meddle("UPDATE cmis.tasks SET delivery = 2")
+    _claim(world, org_id, task_id)
+    world.meddle("UPDATE cmis.tasks SET cancel_requested = true")
+    world.meddle(EXPIRE)
+    rescue.reap(world.scheduler)
+    assert world.task(task_id).state == "cancelled"
+    assert world.one("SELECT outcome FROM cmis.occurrences WHERE job_id = :job", job=job) == "cancelled"
+    assert _audited(world) == ["task_cancelled"]
+
+
+def test_of_many_workers_with_the_same_message_one_works(world: World, org: Org) -> None:
+    org.campaign()
+    task_id = world.enqueue({org.id: [org.rule(SPENT, NOTIFY)]})
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda n: world.run(org.id, task_id, worker=f"w{n}"), range(8)))
+    assert sorted(type(one).__name__ for one in results) == ["Finished"] + ["NotClaimed"] * 7
+    assert world.one("SELECT count(*) FROM cmis.notifications") == 1
+
+
+def test_a_limit_of_three_a_day_lets_exactly_three_of_eight_concurrent_runs_act(world: World, org: Org) -> None:
+    org.campaign()
+    rule = org.rule(SPENT, NOTIFY, max_executions_per_day=3)
+    waiting = [world.enqueue({org.id: [rule]}) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda task_id: world.run(org.id, task_id), waiting))
+    assert set(results) == {service.Finished(evaluated=1, retried=0)}
+    statuses = world.rows("SELECT coalesce(skip_reason, status), count(*) FROM cmis.automation_executions GROUP BY 1")
+    assert dict(map(tuple, statuses)) == {"success": 3, "daily_limit": 5}  # type: ignore[arg-type]
+    assert world.one("SELECT acted_today FROM cmis.automation_rules WHERE rule_id = :id", id=rule) == 3
+
+
+def test_a_cooldown_lets_one_of_eight_concurrent_runs_act(world: World, org: Org) -> None:
+    org.campaign()
+    rule = org.rule(SPENT, NOTIFY, cooldown_minutes=60)
+    waiting = [world.enqueue({org.id: [rule]}) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda task_id: world.run(org.id, task_id), waiting))
+    assert world.one("SELECT count(*) FROM cmis.notifications") == 1
+
+
+def test_twenty_rules_on_one_budget_at_once_never_pass_the_floor_nor_break_the_chain(world: World, org: Org) -> None:
+    campaign = org.campaign(budget=100)
+    rules = [org.rule(SPENT, [{"type": "decrease_budget", "value": 20}]) for _ in range(20)]
+    waiting = [world.enqueue({org.id: [rule]}) for rule in rules]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda task_id: world.run(org.id, task_id), waiting))
+    world.meddle("UPDATE cmis.tasks SET run_at = run_at - interval '1 minute' WHERE state = 'ready'")
+    world.run_all()  # whoever found the campaign changed too often is tried again
+    ledger = world.rows("SELECT before, after FROM cmis.budget_ledger ORDER BY seq")
+    assert [one.before for one in ledger[1:]] == [one.after for one in ledger[:-1]]
+    assert min(one.after for one in ledger) >= 10
+    assert org.campaign_row(campaign).budget == ledger[-1].after
+    statuses = dict(map(tuple, world.rows("SELECT status, count(*) FROM cmis.automation_executions GROUP BY 1")))  # type: ignore[arg-type]
+    assert statuses == {"success": 10, "running": 10}  # ten steps to 0.8 lead from 100 to 10.74; the next would pass 10
+    effects = world.rows("SELECT before, after FROM cmis.automation_actions WHERE status = 'succeeded'")
+    assert {(one.before["budget"], one.after["budget"]) for one in effects} == {
+        (float(one.before), float(one.after)) for one in ledger[1:]
+    }
