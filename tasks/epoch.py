@@ -55,7 +55,9 @@ def _read_amqp(channel: Any) -> str:
         message = channel.basic_get(queue=_NAME)
         if message is not None:
             channel.basic_reject(message.delivery_tag, requeue=True)
-            return str(message.body)
+            body = message.body
+            return body.decode(errors="replace") if isinstance(body, bytes) else str(body)
     epoch = uuid4().hex
-    channel.basic_publish(channel.prepare_message(epoch, properties={"delivery_mode": 2}), routing_key=_NAME)
+    # bytes: of a text without an encoding py-amqp makes none
+    channel.basic_publish(channel.prepare_message(epoch.encode(), properties={"delivery_mode": 2}), routing_key=_NAME)
     return epoch

@@ -1,0 +1,317 @@
+"""Messages are hints: marked before they are sent, sent again when they may be lost, and nothing is lost with them."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+from celery.exceptions import Ignore
+from kombu.connection import Connection
+
+from core.clock import monotonic
+from core.config import Settings
+from core.db import RESERVED_ORG
+from dev.launch import wait_until
+from engine import rescue
+from engine.store import dispatch as store
+from scheduler import duties
+from scheduler.duties import Duties, Timer
+from tasks import epoch
+from tasks.base import AutomationTask
+from tasks.broker import app, settings_for
+from tasks.publish import publish
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+    from uuid import UUID
+
+    from dev.valkey import Valkey
+    from tests.world import Org, World
+
+FIFTEEN = timedelta(seconds=15)
+AMQP_URL = "amqp://guest:guest@127.0.0.1:5672//"
+DUE = "UPDATE cmis.tasks SET publish_at = publish_at - %(by)s::interval"
+
+
+@pytest.fixture
+def scheduler(world: World) -> Iterator[Duties]:
+    """Give the test one scheduler's duties, on this process's own app."""
+    before = dict(app.conf.changes)
+    app.conf.update(settings_for(Settings.load(world.site.full_env())))
+    app.loader.import_default_modules()  # as worker and beat do at their start
+    made = Duties(world.scheduler)
+    yield made
+    made.close()
+    app.conf.update(before)
+
+
+def _messages(broker: Valkey, queue: str = "rules") -> list[dict[str, Any]]:
+    with redis.Redis.from_url(broker.url) as client:
+        return [json.loads(one) for key in client.keys(f"{queue}*") for one in client.lrange(key, 0, -1)]
+
+
+def _ids(broker: Valkey) -> list[str]:
+    return sorted(one["headers"]["id"] for one in _messages(broker))
+
+
+def _take(world: World, *backlogged: str) -> list[UUID]:
+    with world.scheduler.transaction(None) as connection:
+        return [one.task_id for one in store.take_publishable(connection, 100, backlogged)]
+
+
+def _publish_times(world: World) -> tuple[datetime, datetime, int]:
+    [row] = world.rows("SELECT publish_at, published_at, delivery FROM cmis.tasks WHERE kind = 'evaluate_rules'")
+    return row.publish_at, row.published_at, row.delivery
+
+
+def test_a_due_task_is_marked_and_then_sent_as_two_ids(
+    world: World, org: Org, scheduler: Duties, broker: Valkey
+) -> None:
+    task_id = world.enqueue({org.id: [org.rule()]})
+    scheduler.run()
+    [message] = _messages(broker)
+    assert message["headers"]["id"] == str(task_id)
+    assert message["headers"]["task"] == "automation.evaluate_rules"
+    assert message["headers"]["timelimit"] == [310, 300]
+    again, at, delivery = _publish_times(world)
+    assert (again - at, delivery) == (FIFTEEN, 1)
+    scheduler.run()
+    assert len(_messages(broker)) == 1
+
+
+def test_a_task_is_marked_before_it_is_sent_so_that_a_death_in_between_only_delays_it(world: World, org: Org) -> None:
+    task_id = world.enqueue({org.id: [org.rule()]})
+    assert _take(world) == [task_id]  # and the process dies here
+    assert _take(world) == []
+    world.meddle(DUE, by="15 s")
+    assert _take(world) == [task_id]
+
+
+def test_what_the_broker_refuses_is_due_again_at_once(
+    world: World, org: Org, scheduler: Duties, broker: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task_ids = [world.enqueue({org.id: [org.rule()]}) for _ in range(3)]
+    with monkeypatch.context() as refusing:
+        refusing.setattr(duties, "publish", lambda _, messages: list(messages)[1:])
+        scheduler.run()
+    waiting = world.rows(
+        "SELECT task_id, published_at FROM cmis.tasks WHERE publish_at <= cmis.clock() AND kind <> 'maintain'"
+    )
+    assert [(one.task_id in task_ids, one.published_at) for one in waiting] == [(True, None)] * 2
+    assert scheduler.broker is None
+    scheduler.connecting = Timer(1)
+    scheduler.run()
+    assert set(_ids(broker)) == {str(one.task_id) for one in waiting}
+
+
+def test_a_full_broker_refuses_and_the_scheduler_goes_on(
+    world: World, org: Org, scheduler: Duties, broker: Valkey
+) -> None:
+    scheduler.run()
+    task_id = world.enqueue({org.id: [org.rule()]})
+    with redis.Redis.from_url(broker.url) as client:
+        client.config_set("maxmemory", "1")
+        try:
+            scheduler.run()
+            scheduler.connecting = Timer(1)
+            scheduler.run()
+        finally:
+            client.config_set("maxmemory", "0")
+    assert world.task(task_id).published_at is None
+    scheduler.connecting = Timer(1)
+    scheduler.run()
+    assert _ids(broker) == [str(task_id)]
+
+
+def test_a_message_is_repeated_after_15_seconds_and_then_ever_more_rarely_up_to_8_minutes(
+    world: World, org: Org
+) -> None:
+    task_id = world.enqueue({org.id: [org.rule()]})
+    waits = []
+    for number in range(1, 8):
+        assert _take(world) == [task_id]
+        again, at, delivery = _publish_times(world)
+        assert delivery == number
+        waits.append((again - at).total_seconds())
+        assert _take(world) == []
+        world.meddle(DUE, by=f"{waits[-1]} s")
+    assert waits == [15, 30, 60, 120, 240, 480, 480]
+
+
+def test_a_message_that_waits_in_a_long_queue_is_postponed_and_not_doubled(
+    world: World, org: Org, scheduler: Duties, broker: Valkey
+) -> None:
+    for _ in range(3):
+        world.enqueue({org.id: [org.rule()]})
+    scheduler.run()
+    before = _ids(broker)
+    world.meddle(DUE, by="20 s")
+    scheduler.run()
+    assert _ids(broker) == before
+    assert world.one("SELECT max(delivery) FROM cmis.tasks") == 1
+    with redis.Redis.from_url(broker.url) as client:
+        client.lpop("rules\x06\x163") or client.lpop("rules")  # a worker took one, and died
+    world.meddle(DUE, by="20 s")
+    scheduler.run()
+    assert world.one("SELECT count(*) FROM cmis.tasks WHERE delivery = 2") == 3
+
+
+def test_a_task_that_is_ready_again_is_published_although_the_queue_is_long(world: World, org: Org) -> None:
+    task_id = world.enqueue({org.id: [org.rule()]})
+    _take(world)
+    world.meddle("UPDATE cmis.tasks SET published_at = NULL, publish_at = cmis.clock()")  # as retry and reaper do
+    assert _take(world, "rules") == [task_id]
+
+
+def test_a_broker_that_forgot_everything_gets_it_again_once(
+    world: World, org: Org, scheduler: Duties, broker: Valkey
+) -> None:
+    task_ids = sorted(str(world.enqueue({org.id: [org.rule()]})) for _ in range(3))
+    scheduler.run()
+    assert _ids(broker) == task_ids
+    broker.flush()
+    scheduler.watching = Timer(1)
+    scheduler.run()
+    assert _ids(broker) == task_ids
+    assert {row[0] for row in world.rows("SELECT delivery FROM cmis.tasks WHERE kind <> 'maintain'")} == {2}
+    scheduler.watching = Timer(1)
+    scheduler.run()
+    assert _ids(broker) == task_ids
+
+
+def test_of_two_schedulers_one_notices_the_loss_and_nothing_is_sent_twice(
+    world: World, org: Org, scheduler: Duties, broker: Valkey
+) -> None:
+    other = Duties(world.scheduler)
+    task_id = world.enqueue({org.id: [org.rule()]})
+    for one in (scheduler, other):
+        one.run()
+    broker.flush()
+    for one in (scheduler, other, scheduler):
+        one.watching = Timer(1)
+        one.run()
+    other.close()
+    assert _ids(broker) == [str(task_id)]
+    assert world.task(task_id).delivery == 2
+
+
+def test_only_one_of_two_schedulers_changes_the_epoch(world: World) -> None:
+    with world.scheduler.transaction(None) as connection:
+        assert store.swap_broker_epoch(connection, "", "first")
+        assert not store.swap_broker_epoch(connection, "", "second")
+    assert world.one("SELECT epoch FROM cmis.broker_epoch") == "first"
+    assert not rescue.adopt_epoch(world.scheduler, "first")
+
+
+def test_a_retry_in_the_future_is_not_hastened_by_a_lost_broker(world: World, org: Org) -> None:
+    later = world.enqueue({org.id: [org.rule()]})
+    lost = world.enqueue({org.id: [org.rule()]})
+    assert sorted(_take(world)) == sorted([later, lost])
+    hour = timedelta(hours=1)
+    future = "UPDATE cmis.tasks SET run_at = run_at + %(by)s, publish_at = publish_at + %(by)s WHERE task_id = %(id)s"
+    world.meddle(future, id=later, by=hour)
+    assert rescue.adopt_epoch(world.scheduler, "another")
+    assert rescue.requeue_lost(world.scheduler) == 1
+    assert _take(world) == [lost]
+
+
+def test_a_broker_that_is_away_costs_a_pause_and_it_is_served_again_within_three_seconds(
+    world: World, org: Org, scheduler: Duties, broker: Valkey
+) -> None:
+    scheduler.run()
+    broker.kill()
+    task_id = world.enqueue({org.id: [org.rule()]})
+    started = monotonic()
+    scheduler.run()
+    assert monotonic() - started < 5
+    assert scheduler.broker is None
+    assert not scheduler.run()  # within the pause: at once, and nothing else suffers
+    broker.start()
+    back = monotonic()
+    assert wait_until(lambda: scheduler.run() or bool(_messages(broker)), 5)
+    assert monotonic() - back < 3
+    assert _ids(broker) == [str(task_id)]
+
+
+def test_a_duty_that_fails_stops_no_other(
+    world: World, org: Org, scheduler: Duties, broker: Valkey, caplog: pytest.LogCaptureFixture
+) -> None:
+    task_id = world.enqueue({org.id: [org.rule()]})
+
+    def refused(_: object) -> int:
+        with world.scheduler.transaction(None) as connection:
+            connection.exec_driver_sql("SELECT 1 / 0")
+        return 0
+
+    with pytest.MonkeyPatch.context() as failing:
+        failing.setattr(rescue, "reap", refused)
+        for _ in range(3):
+            scheduler.reaping = Timer(0)
+            scheduler.run()
+    assert _ids(broker) == [str(task_id)]
+    assert len([one for one in caplog.records if "_reap failed" in one.getMessage()]) == 1
+
+
+def test_publishing_says_which_messages_were_not_taken(
+    world: World, org: Org, scheduler: Duties, broker: Valkey
+) -> None:
+    del scheduler
+    world.enqueue({org.id: [org.rule()]})
+    with world.scheduler.transaction(None) as connection:
+        messages = store.take_publishable(connection, 10, ())
+    broker.kill()
+    with app.connection_for_write() as connection:
+        assert publish(connection, messages) == messages
+
+
+def test_maintenance_is_enqueued_once_an_hour_and_purges_what_is_long_final(world: World, org: Org) -> None:
+    done = world.enqueue({org.id: [org.rule()]})
+    world.run(org.id, done)
+    assert rescue.enqueue_maintenance(world.scheduler)
+    assert not rescue.enqueue_maintenance(world.scheduler)
+    world.advance(days=8)
+    assert rescue.enqueue_maintenance(world.scheduler)
+    [task_id] = [
+        row[0]
+        for row in world.rows("SELECT task_id FROM cmis.tasks WHERE kind = 'maintain' ORDER BY task_id DESC LIMIT 1")
+    ]
+    assert rescue.maintain(world.app, task_id, worker="worker") == {"partitions": 0, "purged": 1}
+    assert rescue.maintain(world.app, task_id, worker="worker") is None
+    assert world.rows("SELECT FROM cmis.tasks WHERE task_id = :id", id=done) == []
+
+
+@pytest.mark.parametrize(
+    ("message", "others"),
+    [
+        ((), {}),
+        (("x", "y"), {}),
+        ((str(RESERVED_ORG),), {}),
+        ((str(RESERVED_ORG), None), {}),
+        ((str(RESERVED_ORG),) * 2, {"more": 1}),
+    ],
+)
+def test_a_message_that_is_not_two_ids_is_dropped(message: tuple[Any, ...], others: dict[str, Any]) -> None:
+    with pytest.raises(Ignore):
+        AutomationTask.ids(message, others)
+
+
+def test_an_amqp_broker_keeps_its_epoch_until_it_loses_its_memory() -> None:
+    with Connection(AMQP_URL, connect_timeout=1) as connection:
+        try:
+            connection.ensure_connection(max_retries=1, timeout=1)
+        except OSError:
+            pytest.skip("no RabbitMQ answers at 127.0.0.1:5672, so that the epoch is only tested on Valkey")
+        connection.default_channel.queue_delete(epoch._NAME)
+        first = epoch.read(connection)
+        assert first
+        assert {epoch.read(connection) for _ in range(3)} == {first}
+        with Connection(AMQP_URL) as other:
+            assert epoch.read(other) == first
+        assert epoch.depth(connection, "no-such-queue") == 0
+        assert epoch.read(connection) == first
+        connection.default_channel.queue_delete(epoch._NAME)
+        assert epoch.read(connection) != first
