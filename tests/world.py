@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from sqlalchemy import Row
-
     from dev.site import Site
 
 SPENT: Final = [{"field": "spend", "operator": ">", "value": 0}]
@@ -73,7 +71,7 @@ class World:
         """Move the product's clock forward; the new time."""
         return advance_clock(self.site.urls.migration, timedelta(**step))
 
-    def rows(self, query: str, **values: Any) -> Sequence[Row[Any]]:
+    def rows(self, query: str, **values: Any) -> Sequence[Any]:
         """Read from all orgs."""
         with self.reader.snapshot() as connection:
             return connection.execute(text(query), values).all()
@@ -83,7 +81,7 @@ class World:
         [[value]] = self.rows(query, **values)
         return value
 
-    def task(self, task_id: UUID) -> Row[Any]:
+    def task(self, task_id: UUID) -> Any:
         """Read a task."""
         [row] = self.rows("SELECT * FROM cmis.tasks WHERE task_id = :task_id", task_id=task_id)
         return row
@@ -118,10 +116,10 @@ class World:
             for org_id, rule_ids in groups.items()
         ]
         owner = made[0].org_id if len(made) == 1 else RESERVED_ORG
-        row = {"org_id": owner, "task_id": uuid7(now), "kind": "evaluate_rules", "queue": "rules", "run_at": now}
+        task_id = uuid7(now)
+        row = {"org_id": owner, "task_id": task_id, "kind": "evaluate_rules", "queue": "rules", "run_at": now}
         with self.app.transaction(Context(owner, ENGINE_ACTOR)) as connection:
             tasks.insert(connection, [row | {"payload": chunk.payload(made), "attempt": attempt}], now=now)
-        task_id: UUID = row["task_id"]
         return task_id
 
 
@@ -175,7 +173,7 @@ class Org:
         anchor = {"anchor_at": first - timedelta(hours=1), "next_run_at": first}
         return self.job(rule_id, **(cron | anchor | values))
 
-    def evaluate(self, *rule_ids: UUID) -> Sequence[Row[Any]]:
+    def evaluate(self, *rule_ids: UUID) -> Sequence[Any]:
         """Evaluate rules in one task, as a worker does; returns their executions in the order of `rule_ids`."""
         task_id = self.world.enqueue({self.id: rule_ids})
         self.world.run(self.id, task_id)
@@ -192,7 +190,7 @@ class Org:
                 .values(**columns)
             )
 
-    def campaign_row(self, campaign_id: UUID) -> Row[Any]:
+    def campaign_row(self, campaign_id: UUID) -> Any:
         """Read a campaign."""
         [row] = self.world.rows("SELECT * FROM cmis.campaigns WHERE campaign_id = :id", id=campaign_id)
         return row

@@ -51,7 +51,10 @@ _LOWEST: Final = UUID(int=0)
 
 @dataclass(frozen=True, slots=True)
 class Wave:
-    """Evaluations of different rules of one org. `still_ours` raises LostClaimError once the task was taken over."""
+    """Evaluations of different rules of one org. `still_ours` raises LostClaimError once the task was taken over.
+
+    `now` dates what fails; what is evaluated has the time at which its rules were locked.
+    """
 
     carrier: Carrier
     items: Sequence[Item]
@@ -145,9 +148,10 @@ def _most_urgent_first(connection: Connection, wave: Wave) -> list[Item]:
 
 def _run(connection: Connection, wave: Wave, items: Sequence[Item]) -> list[Unfinished]:
     org_id = wave.carrier.org_id
-    org = orgs.get(connection, org_id)
     rows = {row.rule_id: row for row in rules.lock(connection, org_id, [item.rule_id for item in items])}
-    memory = _memory(connection, org, list(rows), now=wave.now)
+    # Only now: a lock may be waited for, and no decision may be older than the effects of whoever held it.
+    org = orgs.moment(connection, org_id)
+    memory = _memory(connection, org, list(rows))
     for attempt in range(_PLANS):
         batch = _prepare(items, rows, org)
         overlays = _plan(connection, wave, batch, memory)
@@ -160,15 +164,15 @@ def _run(connection: Connection, wave: Wave, items: Sequence[Item]) -> list[Unfi
         message = "campaigns kept changing while their rules were planned"
         raise TransientError(message)
     for effects in rounds(batch.runs):
-        KINDS[effects[0].kind].apply(connection, org_id, effects, now=wave.now)
+        KINDS[effects[0].kind].apply(connection, org_id, effects, now=memory.now)
     write(connection, wave.carrier, batch.runs, batch.failures, memory)
     return batch.unfinished
 
 
-def _memory(connection: Connection, org: Row[Any], rule_ids: Sequence[UUID], *, now: datetime) -> Memory:
-    today = local_day(now, zone(org.timezone))
+def _memory(connection: Connection, org: Row[Any], rule_ids: Sequence[UUID]) -> Memory:
+    today = local_day(org.now, zone(org.timezone))
     last_acted = rules.cooldowns(connection, org.org_id, rule_ids)
-    return Memory(now, today, last_acted, executions.held(connection, org.org_id, rule_ids, now=now))
+    return Memory(org.now, today, last_acted, executions.held(connection, org.org_id, rule_ids, now=org.now))
 
 
 def _prepare(items: Sequence[Item], rows: dict[UUID, Row[Any]], org: Row[Any]) -> _Batch:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _RESOLVE = text("SELECT org_id, name, timezone FROM cmis.resolve_org(:reference)")
 _LIST = text("SELECT org_id, name, timezone, created_at FROM cmis.list_orgs()")
+_MOMENT = text("SELECT org_id, timezone, guardrails, cmis.clock() AS now FROM cmis.orgs WHERE org_id = :org_id")
 _CREATE = text("SELECT cmis.create_org(:actor_id, :org_id, :name, :timezone, :admin_id, :admin_email)")
 
 
@@ -44,6 +45,11 @@ def create(connection: Connection, org: OrgRef, *, actor_id: UUID, admin_id: UUI
     """Insert an org and, if an address is given, its first admin (an existing user of that address, or a new one)."""
     values = {"actor_id": actor_id, "org_id": org.org_id, "name": org.name, "timezone": org.timezone}
     connection.execute(_CREATE, values | {"admin_id": admin_id, "admin_email": admin_email})
+
+
+def moment(connection: Connection, org_id: UUID) -> Row[Any]:
+    """Return what rules of the context's org are judged by: its zone and guardrails, and the time as of this statement."""
+    return connection.execute(_MOMENT, {"org_id": org_id}).one()
 
 
 def get(connection: Connection, org_id: UUID) -> Row[Any]:

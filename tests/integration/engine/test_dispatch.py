@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from psycopg import errors
@@ -79,7 +79,11 @@ def test_a_due_job_is_recorded_once_advanced_and_carried_by_a_task(world: World,
 def test_planned_times_of_an_outage_become_stretches_and_only_the_latest_runs(world: World, org: Org) -> None:
     this_minute = world.now().replace(second=0, microsecond=0)
     first = this_minute - timedelta(minutes=180)
-    every_minute = {"cron_expression": "* * * * *", "anchor_at": first - timedelta(minutes=1), "next_run_at": first}
+    every_minute: dict[str, Any] = {
+        "cron_expression": "* * * * *",
+        "anchor_at": first - timedelta(minutes=1),
+        "next_run_at": first,
+    }
     job = org.job(org.rule(), schedule_type="cron", start_date=None, **every_minute)
     dispatch_due(world.scheduler)
     ledger = world.rows(LEDGER, job=job)
@@ -169,7 +173,8 @@ def test_a_job_that_the_database_refuses_fails_alone(world: World, org: Org, mon
 
 def test_a_conflict_repeats_the_batch(world: World, org: Org, monkeypatch: pytest.MonkeyPatch) -> None:
     job = org.hourly(org.rule(), hours_due=1)
-    original, failed = dispatch._decide, []
+    original = dispatch._decide
+    failed: list[None] = []
 
     def decide(rows: object, now: object) -> list[object]:
         decided = original(rows, now)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from core import faults
 from core.errors import PermanentError, TransientError
 from engine.actions.registry import KINDS
 from engine.dispatch import dispatch_due
-from engine.run_rules import group, service
+from engine.run_rules import group, plan, service
 from engine.store import campaigns
 from tests.world import NOTIFY, SPENT
 
@@ -55,7 +55,7 @@ def _break(monkeypatch: pytest.MonkeyPatch, victims: set[UUID], error: BaseExcep
 
 
 def _statuses(world: World) -> dict[UUID, str]:
-    return dict(map(tuple, world.rows("SELECT rule_id, status FROM cmis.automation_executions")))  # type: ignore[arg-type]
+    return dict(map(tuple, world.rows("SELECT rule_id, status FROM cmis.automation_executions")))
 
 
 def test_a_rule_whose_stored_conditions_cannot_be_read_fails_alone(org: Org) -> None:
@@ -131,7 +131,7 @@ def test_a_rule_whose_plan_fails_leaves_no_trace_in_what_the_others_see(
     campaigns_ = [org.campaign(budget=100), org.campaign(budget=100)]
     bad = org.rule(SPENT, [{"type": "increase_budget", "value": 100}], priority="critical")
     good = org.rule(SPENT, [{"type": "adjust_budget", "params": {"amount": 1}}])
-    original = group.plan_page
+    original = plan.plan_page
 
     def plan_page(run: Any, overlay: Any, memory: Any) -> None:
         original(run, overlay, memory)
@@ -217,7 +217,7 @@ def test_an_error_that_no_retry_mends_fails_the_task_at_once_with_a_failure_for_
 
 def test_a_deadlock_is_repeated_and_uses_up_no_attempt(world: World, org: Org, monkeypatch: pytest.MonkeyPatch) -> None:
     org.campaign()
-    raised = []
+    raised: list[int] = []
     original = campaigns.lock
 
     def lock(connection: Connection, org_id: UUID, ids: Any) -> dict[UUID, int]:

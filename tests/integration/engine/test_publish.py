@@ -12,7 +12,6 @@ from celery.exceptions import Ignore
 from kombu.connection import Connection
 
 from core.clock import monotonic
-from core.config import Settings
 from core.db import RESERVED_ORG
 from dev.launch import wait_until
 from engine import rescue
@@ -21,13 +20,15 @@ from scheduler import duties
 from scheduler.duties import Duties, Timer
 from tasks import epoch
 from tasks.base import AutomationTask
-from tasks.broker import app, settings_for
+from tasks.broker import app
 from tasks.publish import publish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
     from uuid import UUID
+
+    from celery import Celery
 
     from dev.valkey import Valkey
     from tests.world import Org, World
@@ -38,15 +39,12 @@ DUE = "UPDATE cmis.tasks SET publish_at = publish_at - %(by)s::interval"
 
 
 @pytest.fixture
-def scheduler(world: World) -> Iterator[Duties]:
-    """Give the test one scheduler's duties, on this process's own app."""
-    before = dict(app.conf.changes)
-    app.conf.update(settings_for(Settings.load(world.site.full_env())))
-    app.loader.import_default_modules()  # as worker and beat do at their start
+def scheduler(world: World, celery: Celery) -> Iterator[Duties]:
+    """Give the test one scheduler's duties."""
+    del celery
     made = Duties(world.scheduler)
     yield made
     made.close()
-    app.conf.update(before)
 
 
 def _messages(broker: Valkey, queue: str = "rules") -> list[dict[str, Any]]:
@@ -263,8 +261,9 @@ def test_publishing_says_which_messages_were_not_taken(
     world.enqueue({org.id: [org.rule()]})
     with world.scheduler.transaction(None) as connection:
         messages = store.take_publishable(connection, 10, ())
-    broker.kill()
     with app.connection_for_write() as connection:
+        connection.ensure_connection(max_retries=1)
+        broker.kill()
         assert publish(connection, messages) == messages
 
 
@@ -300,7 +299,7 @@ def test_a_message_that_is_not_two_ids_is_dropped(message: tuple[Any, ...], othe
 
 
 def test_an_amqp_broker_keeps_its_epoch_until_it_loses_its_memory() -> None:
-    with Connection(AMQP_URL, connect_timeout=1) as connection:
+    with Connection(AMQP_URL, connect_timeout=1) as connection:  # type: ignore[no-untyped-call]
         try:
             connection.ensure_connection(max_retries=1, timeout=1)
         except OSError:
@@ -309,7 +308,7 @@ def test_an_amqp_broker_keeps_its_epoch_until_it_loses_its_memory() -> None:
         first = epoch.read(connection)
         assert first
         assert {epoch.read(connection) for _ in range(3)} == {first}
-        with Connection(AMQP_URL) as other:
+        with Connection(AMQP_URL) as other:  # type: ignore[no-untyped-call]
             assert epoch.read(other) == first
         assert epoch.depth(connection, "no-such-queue") == 0
         assert epoch.read(connection) == first

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text
 
-from core import clock
+from core import clock, faults
 from core.db import ENGINE_ACTOR, Context
 from dev.launch import wait_until
 from engine import rescue
 from engine.dispatch import dispatch_due
 from engine.lease import Heartbeat, LostClaimError
-from engine.run_rules import service
-from engine.store import tasks
+from engine.run_rules import group, service
+from engine.store import rules, tasks
 from tests.world import NOTIFY, SPENT
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def test_the_first_delivery_is_one_transaction_and_a_crash_in_it_leaves_nothing(
             raise PowerCutError
 
     with monkeypatch.context() as cutting:
-        cutting.setattr(service.faults, "crash", cut)
+        cutting.setattr(faults, "crash", cut)
         with pytest.raises(PowerCutError):
             world.run(org.id, task_id)
     task = world.task(task_id)
@@ -109,7 +109,7 @@ def test_a_later_delivery_commits_its_claim_before_it_works(
     task_id = world.enqueue({org.id: [org.rule()]})
     world.meddle(f"UPDATE cmis.tasks SET {later}")
     seen: list[Any] = []
-    original = service.run_wave
+    original = group.run_wave
 
     def run_wave(*args: Any) -> Any:
         seen.append(world.task(task_id))
@@ -150,7 +150,7 @@ def test_a_zombie_writes_nothing_after_another_worker_took_over(
 ) -> None:
     campaign = org.campaign(budget=100)
     task_id = world.enqueue({org.id: [org.rule(SPENT, [{"type": "increase_budget", "value": 10}])]}, **LATER)
-    original = service.run_wave
+    original = group.run_wave
     results = []
 
     def stopped_meanwhile(*args: Any) -> Any:
@@ -253,8 +253,26 @@ def test_a_limit_of_three_a_day_lets_exactly_three_of_eight_concurrent_runs_act(
         results = list(pool.map(lambda task_id: world.run(org.id, task_id), waiting))
     assert set(results) == {service.Finished(evaluated=1, retried=0)}
     statuses = world.rows("SELECT coalesce(skip_reason, status), count(*) FROM cmis.automation_executions GROUP BY 1")
-    assert dict(map(tuple, statuses)) == {"success": 3, "daily_limit": 5}  # type: ignore[arg-type]
+    assert dict(map(tuple, statuses)) == {"success": 3, "daily_limit": 5}
     assert world.one("SELECT acted_today FROM cmis.automation_rules WHERE rule_id = :id", id=rule) == 3
+
+
+def test_a_run_that_waited_for_its_rule_is_judged_by_the_time_after_the_wait(
+    world: World, org: Org, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    org.campaign()
+    rule = org.rule(SPENT, NOTIFY, max_executions_per_day=2)
+    first, second = (world.enqueue({org.id: [rule]}) for _ in range(2))
+    original = rules.lock
+
+    def after_another_run(*args: Any) -> Any:
+        monkeypatch.setattr(rules, "lock", original)
+        world.run(org.id, second)
+        return original(*args)
+
+    monkeypatch.setattr(rules, "lock", after_another_run)
+    world.run(org.id, first)
+    assert world.one("SELECT count(*) FROM cmis.automation_executions WHERE status = 'success'") == 2
 
 
 def test_a_cooldown_lets_one_of_eight_concurrent_runs_act(world: World, org: Org) -> None:
@@ -268,8 +286,8 @@ def test_a_cooldown_lets_one_of_eight_concurrent_runs_act(world: World, org: Org
 
 def test_twenty_rules_on_one_budget_at_once_never_pass_the_floor_nor_break_the_chain(world: World, org: Org) -> None:
     campaign = org.campaign(budget=100)
-    rules = [org.rule(SPENT, [{"type": "decrease_budget", "value": 20}]) for _ in range(20)]
-    waiting = [world.enqueue({org.id: [rule]}) for rule in rules]
+    decrease = [{"type": "decrease_budget", "value": 20}]
+    waiting = [world.enqueue({org.id: [org.rule(SPENT, decrease)]}) for _ in range(20)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda task_id: world.run(org.id, task_id), waiting))
     world.meddle("UPDATE cmis.tasks SET run_at = run_at - interval '1 minute' WHERE state = 'ready'")
@@ -278,7 +296,7 @@ def test_twenty_rules_on_one_budget_at_once_never_pass_the_floor_nor_break_the_c
     assert [one.before for one in ledger[1:]] == [one.after for one in ledger[:-1]]
     assert min(one.after for one in ledger) >= 10
     assert org.campaign_row(campaign).budget == ledger[-1].after
-    statuses = dict(map(tuple, world.rows("SELECT status, count(*) FROM cmis.automation_executions GROUP BY 1")))  # type: ignore[arg-type]
+    statuses = dict(map(tuple, world.rows("SELECT status, count(*) FROM cmis.automation_executions GROUP BY 1")))
     assert statuses == {"success": 10, "running": 10}  # ten steps to 0.8 lead from 100 to 10.74; the next would pass 10
     effects = world.rows("SELECT before, after FROM cmis.automation_actions WHERE status = 'succeeded'")
     assert {(one.before["budget"], one.after["budget"]) for one in effects} == {

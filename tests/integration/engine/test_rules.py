@@ -14,8 +14,6 @@ from tests.world import NOTIFY, PAUSE, SPENT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Row
-
     from tests.world import Org, World
 
 COSTLY = [{"field": "cpa", "operator": ">", "value": 50}]
@@ -230,7 +228,7 @@ def test_a_budget_below_the_floor_is_held_once_and_asked_for_no_second_time(worl
     assert (entity["result"], entity["acted"]) == ("true", False)
 
 
-def _dispatch_and_run(world: World) -> Sequence[Row[Any]]:
+def _dispatch_and_run(world: World) -> Sequence[Any]:
     dispatch_due(world.scheduler)
     world.run_all()
     return world.rows("SELECT * FROM cmis.automation_executions")
