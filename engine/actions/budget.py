@@ -52,8 +52,9 @@ class AdjustBudget(CampaignChange):
         if before is None:
             return Impossible("the campaign has no budget to adjust")
         wanted = _target(params, before)
-        after = _clamp(wanted, params).quantize(_CENT, ROUND_HALF_UP)
-        turned = "set" not in params and (after - before) * (wanted - before) < 0
+        clamped = _clamp(wanted, params)
+        turned = "set" not in params and not min(before, wanted) <= clamped <= max(before, wanted)
+        after = clamped.quantize(_CENT, ROUND_HALF_UP)
         if after == before or turned:
             return Nothing()
         if after > _LARGEST:

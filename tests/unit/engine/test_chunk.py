@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.chunk import MAX_ITEMS, MAX_ORGS, MAX_PAIRS, Due, Group, Item, groups, pack, payload
+
+NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
+sizes = st.sampled_from([0, 1, 7, 150, 200, 201, 9_999, 20_000, 20_001, 500_000])
+due_lists = st.lists(st.tuples(st.integers(0, 14), sizes), max_size=450)
+
+
+def _due(specs: list[tuple[int, int]]) -> list[Due]:
+    return [
+        Due(UUID(int=org + 1), Item(UUID(int=n % 90), UUID(int=n), "schedule"), entities)
+        for n, (org, entities) in enumerate(specs)
+    ]
+
+
+@given(due_lists)
+def test_every_item_is_in_exactly_one_chunk_under_its_own_org(specs: list[tuple[int, int]]) -> None:
+    due = _due(specs)
+    packed = [(group.org_id, item) for chunk in pack(due) for group in chunk for item in group.items]
+    assert Counter(packed) == Counter((one.org_id, one.item) for one in due)
+
+
+@given(due_lists)
+def test_every_chunk_keeps_its_bounds_and_only_a_single_evaluation_may_be_larger(specs: list[tuple[int, int]]) -> None:
+    due = _due(specs)
+    entities = {one.item: one.entities for one in due}
+    for chunk in pack(due):
+        items = [item for group in chunk for item in group.items]
+        assert 1 <= len(items) <= MAX_ITEMS
+        assert len(items) == 1 or sum(entities[item] for item in items) <= MAX_PAIRS
+        orgs = [group.org_id for group in chunk]
+        assert len(orgs) == len(set(orgs)) <= MAX_ORGS
+        assert orgs == sorted(orgs)
+
+
+@given(due_lists)
+def test_of_each_org_at_most_one_chunk_is_shared(specs: list[tuple[int, int]]) -> None:
+    shared = [group.org_id for chunk in pack(_due(specs)) if len(chunk) > 1 for group in chunk]
+    assert len(shared) == len(set(shared))
+
+
+def test_nothing_due_is_no_chunk() -> None:
+    assert list(pack([])) == []
+
+
+def test_a_payload_is_read_back_as_it_was_with_its_orgs_in_lock_order() -> None:
+    by_hand = Item(UUID(int=5), UUID(int=6), "manual")
+    planned = Item(UUID(int=7), UUID(int=8), "schedule", UUID(int=9), "schedule", NOW)
+    made = (Group(UUID(int=2), (planned, by_hand)), Group(UUID(int=1), (by_hand,)))
+    assert groups(payload(made)) == (made[1], made[0])
