@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Final
 from core import clock
 from core.db import ENGINE_ACTOR, RESERVED_ORG, Context
 from core.ids import uuid7
+from engine.lease import LostClaimError
 from engine.store import dispatch as store
 from engine.store import maintenance, tasks
 
 if TYPE_CHECKING:
     from uuid import UUID
+
+    from sqlalchemy import Connection
 
     from core.db import Database
 
@@ -58,15 +61,29 @@ def enqueue_maintenance(database: Database) -> bool:
 
 
 def maintain(database: Database, task_id: UUID, *, worker: str) -> dict[str, int] | None:
-    """Make partitions ahead and delete final tasks; None if there was nothing to claim."""
-    with database.transaction(Context(RESERVED_ORG, ENGINE_ACTOR)) as connection:
-        now = clock.now(connection)
-        claimed = tasks.claim(connection, RESERVED_ORG, task_id, worker=worker, now=now)
-        if claimed is None:
-            return None
-        result = {
-            "partitions": maintenance.maintain_partitions(connection),
-            "purged": maintenance.purge_tasks(connection, PURGE_BATCH),
-        }
-        tasks.finish(connection, claimed, "succeeded", now=now, result=result)
-        return result
+    """Make partitions ahead and delete final tasks; None if there was nothing to claim, or the claim was lost.
+
+    On a later delivery the claim commits alone first, so that failures use up the task's attempts: the lease is longer
+    than its statements may take.
+    """
+    context = Context(RESERVED_ORG, ENGINE_ACTOR)
+    with database.transaction(context) as connection:
+        claimed = tasks.claim(connection, RESERVED_ORG, task_id, worker=worker, now=clock.now(connection))
+        if claimed is None or claimed.first:
+            return _maintain(connection, claimed) if claimed else None
+    try:
+        with database.transaction(context) as connection:
+            return _maintain(connection, claimed)
+    except LostClaimError:
+        return None
+
+
+def _maintain(connection: Connection, claimed: tasks.Claim) -> dict[str, int]:
+    result = {
+        "partitions": maintenance.maintain_partitions(connection),
+        "purged": maintenance.purge_tasks(connection, PURGE_BATCH),
+    }
+    if not tasks.finish(connection, claimed, "succeeded", now=clock.now(connection), result=result):
+        message = f"task {claimed.task_id} is no longer ours"
+        raise LostClaimError(message)
+    return result

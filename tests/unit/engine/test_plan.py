@@ -126,7 +126,7 @@ def test_an_entity_whose_effect_is_held_is_shown_and_has_not_acted() -> None:
 
 def test_stop_on_error_leaves_out_the_following_actions_of_that_entity_only() -> None:
     rows = [Row(UUID(int=1), budget=None), Row(UUID(int=2))]
-    actions = [{"type": "increase_budget", "value": 10}, {"type": "pause"}]
+    actions: list[dict[str, Any]] = [{"type": "increase_budget", "value": 10}, {"type": "pause"}]
     stopping, going_on = _run(ACTIVE, actions, stop_on_error=True), _run(ACTIVE, actions)
     _planned(stopping, rows=rows)
     _planned(going_on, rows=rows)
