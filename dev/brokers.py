@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import redis
-from amqp.exceptions import AMQPError  # type: ignore[import-untyped]
+from amqp.exceptions import AMQPError
 from kombu.connection import Connection
 from kombu.exceptions import KombuError
 from redis.backoff import NoBackoff

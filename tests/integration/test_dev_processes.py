@@ -140,6 +140,13 @@ def test_dev_run_says_what_is_wrong_with_its_arguments(arguments: list[str], cod
     assert arguments[1] in done.stderr
 
 
+def test_a_file_of_pids_that_cannot_be_written_is_told_with_its_variable(tmp_path: Path) -> None:
+    nowhere = tmp_path / "missing" / "pids.json"
+    done = _dev_run("--", "true", env=ENV | {"CMIS_DEV_PIDS": str(nowhere)})
+    assert done.returncode == 1
+    assert f"CMIS_DEV_PIDS names {nowhere}, which cannot be written" in done.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_reaches_the_command_and_everything_is_removed(number: signal.Signals, tmp_path: Path) -> None:
     program = (
