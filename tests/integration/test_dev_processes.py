@@ -71,6 +71,13 @@ def test_a_process_that_ends_without_an_error_is_a_failure_too(console: Console)
     assert run_until_asked({"only": "true"}, ENV, ROOT, console) == 1
 
 
+def test_the_death_of_a_server_ends_what_cannot_do_without_it(console: Console) -> None:
+    needed = {"PostgreSQL": lambda: False, "Valkey": lambda: True}
+    assert run_until_asked({"fine": "exec sleep 100"}, ENV, ROOT, console, needed) == 1
+    assert "Valkey ended by itself" in said(console)
+    assert "fine ended: killed by SIGTERM" in said(console)
+
+
 def test_a_process_that_ignores_the_request_is_killed_with_its_children(
     console: Console, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
