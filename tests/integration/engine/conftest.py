@@ -12,6 +12,7 @@ import pytest
 from psycopg import sql
 
 from core.config import Settings
+from dev.brokers import forget
 from engine import invariants
 from tasks.broker import app, settings_for
 from tests.world import World
@@ -34,13 +35,19 @@ def shared(server: Servers) -> Iterator[Site]:
 
 
 @pytest.fixture
-def database(server: Servers, shared: Site) -> Site:
-    """Give the test the module's database and a broker, both empty."""
-    if server.postgres is None or server.valkey is None:
-        pytest.skip("tests of the engine empty a database as superuser, and use servers of their own")
-    server.valkey.flush()
-    _empty(shared)
-    return shared
+def database(server: Servers, request: pytest.FixtureRequest) -> Iterator[Site]:
+    """Give the test the module's database and a broker, both empty; on somebody else's server a copy of its own."""
+    if server.valkey is not None:
+        server.valkey.flush()
+    elif server.site.broker_prefix:
+        forget(server.site.broker_url, server.site.broker_prefix)
+    if server.postgres is None:
+        with server.clone() as site:
+            yield site
+    else:
+        shared = request.getfixturevalue("shared")
+        _empty(shared)
+        yield shared
 
 
 def _empty(site: Site) -> None:

@@ -114,13 +114,16 @@ def test_every_rule_that_fails_for_a_moment_gets_a_task_of_its_own_and_the_other
     assert world.one("SELECT count(*) FROM cmis.occurrences WHERE outcome = 'success'") == len(jobs)
 
 
-def test_rules_that_are_tried_one_by_one_still_go_by_priority(org: Org, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("turned", [False, True])
+def test_rules_that_are_tried_one_by_one_still_go_by_priority(
+    org: Org, monkeypatch: pytest.MonkeyPatch, *, turned: bool
+) -> None:
     campaign = org.campaign(budget=100)
     low = org.rule(SPENT, [{"type": "increase_budget", "value": 100}], priority="low")
     high = org.rule(SPENT, [{"type": "adjust_budget", "params": {"amount": 10}}], priority="high")
     bad = org.rule(SPENT, NOTIFY)
     _break(monkeypatch, {bad}, "SELECT 1 / 0")
-    org.evaluate(low, bad, high)
+    org.evaluate(*([high, bad, low] if turned else [low, bad, high]))
     assert org.campaign_row(campaign).budget == 220
 
 
@@ -142,6 +145,7 @@ def test_a_rule_whose_plan_fails_leaves_no_trace_in_what_the_others_see(
     failed, done = org.evaluate(bad, good)
     assert (failed.status, done.status) == ("failure", "success")
     assert [org.campaign_row(one).budget for one in campaigns_] == [101, 101]
+    assert done.results == {"succeeded": 2}
     assert failed.actions_executed == []
 
 

@@ -16,7 +16,6 @@ from core.db import RESERVED_ORG
 from dev.launch import wait_until
 from engine import rescue
 from engine.store import dispatch as store
-from engine.store import maintenance
 from scheduler import duties
 from scheduler.duties import Duties, Timer
 from tasks import epoch
@@ -268,22 +267,6 @@ def test_publishing_says_which_messages_were_not_taken(
         assert publish(connection, messages) == messages
 
 
-def test_maintenance_is_enqueued_once_an_hour_and_purges_what_is_long_final(world: World, org: Org) -> None:
-    done = world.enqueue({org.id: [org.rule()]})
-    world.run(org.id, done)
-    assert rescue.enqueue_maintenance(world.scheduler)
-    assert not rescue.enqueue_maintenance(world.scheduler)
-    world.advance(days=8)
-    assert rescue.enqueue_maintenance(world.scheduler)
-    [task_id] = [
-        row[0]
-        for row in world.rows("SELECT task_id FROM cmis.tasks WHERE kind = 'maintain' ORDER BY task_id DESC LIMIT 1")
-    ]
-    assert rescue.maintain(world.app, task_id, worker="worker") == {"partitions": 0, "purged": 1}
-    assert rescue.maintain(world.app, task_id, worker="worker") is None
-    assert world.rows("SELECT FROM cmis.tasks WHERE task_id = :id", id=done) == []
-
-
 @pytest.mark.parametrize(
     ("message", "others"),
     [
@@ -315,21 +298,3 @@ def test_an_amqp_broker_keeps_its_epoch_until_it_loses_its_memory() -> None:
         assert epoch.read(connection) == first
         connection.default_channel.queue_delete(epoch._NAME)
         assert epoch.read(connection) != first
-
-
-def test_maintenance_that_fails_uses_up_attempts_from_its_second_message_on(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert rescue.enqueue_maintenance(world.scheduler)
-    task_id = world.one("SELECT task_id FROM cmis.tasks")
-
-    def broken(_: object) -> int:
-        raise RuntimeError("no space left")
-
-    monkeypatch.setattr(maintenance, "maintain_partitions", broken)
-    for delivery, attempt in ((1, 0), (2, 1)):
-        world.meddle("UPDATE cmis.tasks SET delivery = %(n)s", n=delivery)
-        with pytest.raises(RuntimeError):
-            rescue.maintain(world.app, task_id, worker="worker")
-        assert world.task(task_id).attempt == attempt
-    assert world.task(task_id).state == "running"  # until its lease expires
