@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
-from urllib.parse import urlsplit, urlunsplit
 
 from core.errors import SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+# Up to the last @: in a URL that was not escaped the password may hold any character, / and @ too.
+_IN_AUTHORITY = re.compile(r"(?<=://)([^:@/?]*:).*@", re.DOTALL)
+_IN_QUERY = re.compile(r"([?&][^=&]*password=)[^&]*", re.IGNORECASE)
 
 _REMEDY = "set {name}, or run through `make up`, `make demo` or `cmis dev run`, which start servers of their own"
 
@@ -57,11 +62,10 @@ def require(value: str | None, name: str) -> str:
 
 
 def redact(url: str) -> str:
-    """Return `url` without its password, fit for logs and messages."""
-    try:
-        parts = urlsplit(url)
-        if parts.password is None:
-            return url
-    except ValueError:
-        return "<unreadable url>"
-    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
+    """Return `url` without its passwords, fit for logs and messages.
+
+    It need not be a valid URL, and what is no URL at all is not shown: `host=h password=p` is what libpq takes.
+    """
+    if not _URL.match(url):
+        return "<no URL>"
+    return _IN_QUERY.sub(r"\1***", _IN_AUTHORITY.sub(r"\1***@", url))

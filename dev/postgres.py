@@ -69,6 +69,10 @@ class Postgres:
         """Return the URL of `database` for `user`; no password is asked."""
         return f"postgresql://{user}@/{database}?host={self.socket}&port={_PORT}"
 
+    def has_died(self) -> bool:
+        """Tell whether it was started and has ended, unasked."""
+        return self._process is not None and has_ended(self._process)
+
     def start(self) -> None:
         """Create the cluster if it is new, end a leftover server on it, start. Raises SetupError with the log's end."""
         own_directory(self.account, self.socket)

@@ -20,7 +20,7 @@ from dev.launch import has_ended, spawn, stop, wait_until
 from dev.signals import exit_code, undisturbed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
     from typing import TextIO
 
@@ -142,17 +142,31 @@ def run_to_end(name: str, command: str, env: Mapping[str, str], cwd: Path, conso
     return exit_code(processes[name].wait())
 
 
-def run_until_asked(commands: Mapping[str, str], env: Mapping[str, str], cwd: Path, console: Console) -> int:
+def run_until_asked(
+    commands: Mapping[str, str],
+    env: Mapping[str, str],
+    cwd: Path,
+    console: Console,
+    needed: Mapping[str, Callable[[], bool]] | None = None,
+) -> int:
     """Run all until Ctrl-C, SIGTERM or SIGHUP (then 0), or until one ends by itself (then its exit code, at least 1).
 
-    The caller turns SIGTERM and SIGHUP into SystemExit (`dev.signals.ending_on_signals`).
+    `needed` are servers that they cannot do without, by name, each with what tells whether it has died; nobody starts
+    it again, so that its death ends them, too (1). The caller turns SIGTERM and SIGHUP into SystemExit
+    (`dev.signals.ending_on_signals`).
     """
+    servers = needed or {}
     with _started(commands, env, cwd, console) as processes:
+
+        def gone() -> list[str]:
+            dead = [name for name, has_died in servers.items() if has_died()]
+            return dead + [name for name, process in processes.items() if has_ended(process)]
+
         try:
-            wait_until(lambda: any(map(has_ended, processes.values())), _FOREVER, _LOOK_SECONDS)
+            wait_until(lambda: bool(gone()), _FOREVER, _LOOK_SECONDS)
         except (KeyboardInterrupt, SystemExit):
             console.say("dev", "stopping")
             return 0
-        first = next(name for name, process in processes.items() if has_ended(process))
+        first = gone()[0]
         console.say("dev", f"{first} ended by itself; stopping the others")
-    return max(1, exit_code(processes[first].wait()))
+    return max(1, exit_code(processes[first].wait())) if first in processes else 1

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from core.errors import SetupError
 from dev.fleet import fleet
 from dev.launch import guarded
 from dev.provider import servers
@@ -31,9 +32,17 @@ def run(command: Sequence[str], *, demo: bool, workers: int, schedulers: int) ->
         env = made.site.full_env()
         processes = stack.enter_context(fleet(workers, schedulers, env, made.run / "logs"))
         pids = Path(env.get(PIDS) or made.run / "pids.json")
+        _write_pids(pids, processes.pids())
         stack.callback(pids.unlink, missing_ok=True)
-        pids.write_text(json.dumps(processes.pids()), encoding="ascii")
         return run_command(command, {**env, PIDS: str(pids.absolute())})
+
+
+def _write_pids(path: Path, pids: Mapping[str, Sequence[int]]) -> None:
+    try:
+        path.write_text(json.dumps(pids), encoding="ascii")
+    except OSError as error:
+        message = f"{PIDS} names {path}, which cannot be written: {error.strerror or type(error).__name__}"
+        raise SetupError(message, "name a file in a directory that exists, or leave it unset") from error
 
 
 def run_command(command: Sequence[str], env: Mapping[str, str]) -> int:

@@ -13,7 +13,7 @@ from dev.provider import servers
 from dev.site import ROOT, free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from dev.provider import Servers
@@ -34,7 +34,13 @@ def up(data: Path) -> int:
             return code
         _load_demo_once(made, data, console)
         _announce(env, made, data, console)
-        return run_until_asked(commands, env, ROOT, console)
+        return run_until_asked(commands, env, ROOT, console, _embedded(made))
+
+
+def _embedded(made: Servers) -> dict[str, Callable[[], bool]]:
+    """Return what tells of each server of our own whether it has died, by its name and where it says why."""
+    servers = {"PostgreSQL": made.postgres, "Valkey": made.valkey}
+    return {f"{name} (log: {server.log})": server.has_died for name, server in servers.items() if server}
 
 
 def _load_demo_once(made: Servers, data: Path, console: Console) -> None:

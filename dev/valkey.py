@@ -54,6 +54,10 @@ class Valkey:
         """The server's pid; 0 when it does not run."""
         return self._process.pid if self._process else 0
 
+    def has_died(self) -> bool:
+        """Tell whether it was started and has ended, unasked."""
+        return self._process is not None and has_ended(self._process)
+
     def start(self) -> None:
         """Start it, at first on a port that proves free, later on the same. Raises SetupError with the log's end."""
         ports = [self.port] * _ATTEMPTS if self.port else random.SystemRandom().sample(_PORTS, _ATTEMPTS)

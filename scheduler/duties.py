@@ -126,7 +126,7 @@ class Duties:
                 self._watch_broker(connection)
             return self._publish(connection)
         except broker_errors(connection) as error:
-            logger.warning("the broker cannot be used, trying again in %s s: %s", BROKER_PAUSE, error)
+            logger.warning("the broker at BROKER_URL cannot be used, trying again in %s s: %s", BROKER_PAUSE, error)
             self._lose()
             return False
 

@@ -36,7 +36,9 @@ class AdjustBudget(CampaignChange):
         problems = unknown_keys(given, known, path)
         modes = [mode for mode in _MODES if given.get(mode) is not None]
         if len(modes) != 1 and not problems:
-            problems.append(Problem(path, f"needs exactly one of {', '.join(m for m in _MODES if m in known)}"))
+            allowed = [mode for mode in _MODES if mode in known]
+            remedy = f'give one, such as {{"{allowed[0]}": 20}}'
+            problems.append(Problem(path, f"needs exactly one of {', '.join(allowed)}", remedy))
         canonical = {**_mode(given, spelling, path, problems), **_bounds(given, path, problems)}
         if problems:
             raise InputError(problems)

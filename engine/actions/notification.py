@@ -41,7 +41,9 @@ class SendNotification(Action):
             problems.append(Problem(f"{path}.channel", f"unknown channel {shown}", f"allowed: {', '.join(_CHANNELS)}"))
         for key, longest in _LONGEST.items():
             if given.get(key) is not None and not (isinstance(given[key], str) and 0 < len(given[key]) <= longest):
-                problems.append(Problem(f"{path}.{key}", f"must be a text of 1 to {longest} characters"))
+                problems.append(
+                    Problem(f"{path}.{key}", f"must be a text of 1 to {longest} characters", "or leave it out")
+                )
         if problems:
             raise InputError(problems)
         return {"channel": "in_app", **{key: given[key] for key in _LONGEST if given.get(key) is not None}}

@@ -27,7 +27,7 @@ def refuse_unknown(params: Mapping[str, Any], allowed: Collection[str], path: st
     problems = unknown_keys(params, allowed, path)
     for key in allowed:
         if key in params and not (isinstance(params[key], str) and params[key].strip()):
-            problems.append(Problem(f"{path}.{key}", "must be a text that is not blank"))
+            problems.append(Problem(f"{path}.{key}", "must be a text that is not blank", "or leave it out"))
     if problems:
         raise InputError(problems)
     return dict(params)

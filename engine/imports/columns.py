@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from core.errors import InputError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
 METRICS: Final = ("impressions", "clicks", "spend", "conversions", "revenue")
 """The metrics of a campaign-day, in the order in which rows carry them."""
@@ -88,8 +88,8 @@ def resolve(headings: Sequence[str], mapping: Mapping[str, str], platform: str |
     search = _Search(headings)
     meta = "amount spent" in search.names or {"reporting starts", "reporting ends"} <= set(search.names)
     positions, problems = search.mapped(mapping)
-    problems += search.known(positions, skip={"platform"} if meta or platform else set())
-    problems += _missing(headings, positions)
+    ambiguous = search.known(positions, skip={"platform"} if meta or platform else set())
+    problems += [*ambiguous.values(), *_missing(headings, {*positions, *ambiguous})]
     if problems:
         raise InputError(problems)
     spend = positions.get("spend")
@@ -126,9 +126,9 @@ class _Search:
                 problems.append(Problem("--map", message, f"its columns are: {_listed(self.headings)}"))
         return positions, problems
 
-    def known(self, positions: dict[str, int], skip: set[str]) -> list[Problem]:
-        """Add the fields whose headings are known to `positions`; return the ambiguous ones as problems."""
-        problems = []
+    def known(self, positions: dict[str, int], skip: set[str]) -> dict[str, Problem]:
+        """Add the fields whose headings are known to `positions`; return the problem of each ambiguous one."""
+        problems = {}
         taken = set(positions.values())
         for field, tiers in _TIERS.items():
             if field in positions or field in skip:
@@ -137,7 +137,7 @@ class _Search:
             if len(candidates) == 1:
                 positions[field] = candidates[0]
             elif candidates:
-                problems.append(_ambiguous(field, [self.headings[place] for place in candidates]))
+                problems[field] = _ambiguous(field, [self.headings[place] for place in candidates])
         return problems
 
     def _first_tier(self, tiers: Sequence[frozenset[str]], taken: set[int]) -> list[int]:
@@ -152,20 +152,24 @@ class _Search:
         return {positions["campaign"]} if field == "campaign_name" and "campaign" in positions else set()
 
 
-def _missing(headings: Sequence[str], positions: Mapping[str, int]) -> list[Problem]:
+def _missing(headings: Sequence[str], found: Container[str]) -> list[Problem]:
     problems = []
     for field, hint in (("campaign", "campaign"), ("date", "date")):
-        if field not in positions:
+        if field not in found:
             candidates = [heading for heading in headings if hint in _comparable(heading)] or list(headings)
             message = f"no column is known to hold the {field}; candidates: {_listed(candidates)}"
             problems.append(Problem("file", message, f"say which: {_examples(candidates, field)}"))
-    if not any(metric in positions for metric in METRICS):
+    if not any(metric in found for metric in METRICS):
         message = f"no column is known to hold a metric; its columns are: {_listed(headings)}"
         problems.append(Problem("file", message, f"map at least one of {', '.join(METRICS)}: --map COLUMN=spend"))
     return problems
 
 
 def _ambiguous(field: str, candidates: Sequence[str]) -> Problem:
+    twice = next((heading for heading in candidates if candidates.count(heading) > 1), None)
+    if twice is not None:  # no --map can tell them apart
+        message = f"several columns that may hold the {field} are headed {twice!r}"
+        return Problem("file", message, "give each column a heading of its own")
     message = f"several columns may hold the {field}: {_listed(candidates)}"
     return Problem("file", message, f"say which: {_examples(candidates, field)}")
 

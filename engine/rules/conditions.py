@@ -88,7 +88,8 @@ class _Reader:
         if len(document) > 1:
             self._count()
             keys = listed(shown(key) for key in list(document)[:10])
-            self.problems.add(path, f"a group has exactly one of {listed(Logic)} and nothing else, not {keys}")
+            message = f"a group has exactly one of {listed(Logic)} and nothing else, not {keys}"
+            self.problems.add(path, message, "put what stands beside it into a group of its own")
             return _PLACEHOLDER
         logic = logics[0]
         return self.group(logic, document[logic.value], f"{path}.{logic.value}", depth + 1)

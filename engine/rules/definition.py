@@ -99,7 +99,7 @@ class RuleDefinition(Generic[A]):
 
 
 _UNSUPPORTED: Final = ("min_sample", "max_data_age", "delay_between_actions_seconds")
-_KEYS: Final = (*(column.name for column in fields(RuleDefinition)), *_UNSUPPORTED)
+_KEYS: Final = tuple(column.name for column in fields(RuleDefinition))
 _GUARDRAIL_KEYS: Final = tuple(guardrail.name for guardrail in fields(Guardrails))
 _TRIGGER_REMEDY: Final = f"allowed: {listed(TriggerType)}; rules that events trigger are not supported yet"
 _PLACEHOLDER: Final = Leaf(Operand(""), Operator.IS_NULL)  # for conditions that are wrong: the rule is thrown away
@@ -115,7 +115,7 @@ def parse_rule(document: object, *, parse_actions: Callable[[object, str], Seque
         raise InputError.of("", f"a rule must be an object, not {shown(document)}", f"allowed keys: {listed(_KEYS)}")
     refuse_unstorable(document, "", MAX_JSON_DEPTH)
     problems = Problems()
-    problems.refuse_unknown_keys(document, _KEYS, "")
+    problems.refuse_unknown_keys([key for key in document if key not in _UNSUPPORTED], _KEYS, "")
     definition = _read(document, problems, parse_actions)
     problems.raise_if_any()
     return definition
@@ -195,5 +195,6 @@ def _guardrails(document: object, problems: Problems) -> Guardrails:
         return Guardrails()
     amount = exact_number(floor)
     if amount is None or amount < 0:
-        problems.add("guardrails.budget_floor", f"must be a number of at least 0, not {shown(floor)}")
+        message = f"must be a number of at least 0, not {shown(floor)}"
+        problems.add("guardrails.budget_floor", message, "write an amount, such as 10")
     return Guardrails(amount)

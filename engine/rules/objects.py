@@ -25,7 +25,7 @@ class ObjectReader:
         """Return a member that has no default; None, with the problem noted, where it is absent or null."""
         value = self._document.get(key)
         if value is None:
-            self._problems.add(key, "is required")
+            self._problems.add(key, "is required", f"add the key {key}")
         return value
 
     def required_text(self, key: str, max_length: int) -> str:
@@ -36,7 +36,7 @@ class ObjectReader:
         """Read a string that is not blank; surrounding blanks are dropped."""
         value = self._document.get(key, default)
         if not isinstance(value, str):
-            self._problems.add(key, f"must be a string, not {shown(value)}")
+            self._problems.add(key, f"must be a string, not {shown(value)}", "write a text in quotes")
         elif not value.strip():
             self._problems.add(key, "is blank", "give a text")
         elif len(value.strip()) > max_length:
@@ -66,7 +66,7 @@ class ObjectReader:
         value = self._document.get(key, default)
         if isinstance(value, bool):
             return value
-        self._problems.add(key, f"must be true or false, not {shown(value)}")
+        self._problems.add(key, f"must be true or false, not {shown(value)}", "write it without quotes")
         return default
 
     def integer(self, key: str, default: int, low: int, high: int) -> int:
@@ -92,7 +92,7 @@ class ObjectReader:
         try:
             return UUID(value if isinstance(value, str) else "")
         except ValueError:
-            self._problems.add(key, f"must be a UUID, not {shown(value)}")
+            self._problems.add(key, f"must be a UUID, not {shown(value)}", "give the id as the lists show it")
             return None
 
     def refuse_unsupported(self, key: str) -> None:

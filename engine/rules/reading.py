@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from core.errors import InputError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable
 
 _MAX_SHOWN: Final = 60
 _MAX_NUMBER_EXPONENT: Final = 30  # far above any sum of money, far below where arithmetic gets slow
@@ -43,7 +43,7 @@ class Problems:
         """Take over what another reader found."""
         self._found.extend(error.problems)
 
-    def refuse_unknown_keys(self, document: Mapping[object, object], known: Collection[str], path: str) -> None:
+    def refuse_unknown_keys(self, document: Iterable[object], known: Collection[str], path: str) -> None:
         """Note each key that is not known, by name, with the ones that are."""
         for key in document:
             if key not in known:
@@ -80,9 +80,10 @@ def refuse_unstorable(document: object, path: str, max_depth: int) -> None:
     waiting: list[tuple[str, object, int]] = [(path, document, 0)]
     while waiting:
         at, value, depth = waiting.pop()
-        fault = "is nested too deep" if depth > max_depth else _unstorable(value)
-        if fault:
-            problems.add(at, fault, f"nest at most {max_depth} levels" if depth > max_depth else None)
+        if depth > max_depth:
+            problems.add(at, "is nested too deep", f"nest at most {max_depth} levels")
+        elif fault := _unstorable(value):
+            problems.add(at, *fault)
         elif isinstance(value, dict):
             waiting += [(_joined(at, key), item, depth + 1) for key, item in reversed(value.items())]
             waiting += [(_joined(at, key), key, 0) for key in value]
@@ -91,11 +92,12 @@ def refuse_unstorable(document: object, path: str, max_depth: int) -> None:
     problems.raise_if_any()
 
 
-def _unstorable(value: object) -> str | None:
+def _unstorable(value: object) -> tuple[str, str] | None:
+    """Return what is wrong with one value and the remedy."""
     if isinstance(value, float) and not math.isfinite(value):
-        return "is not a finite number"
+        return "is not a finite number", "give a number below 10^30"
     if isinstance(value, str) and _UNSTORABLE.search(value):
-        return "holds a character that no database text can hold (NUL or half a surrogate pair)"
+        return "holds a character that no database text can hold (NUL or half a surrogate pair)", "leave it out"
     return None
 
 

@@ -133,11 +133,13 @@ class ValueReader:
         mine, theirs = self.subject.spec.type, other.spec.type
         if not _comparable(mine, theirs):
             name = self.subject.operand.field
-            self.problems.add(path, f"{other.operand.field} is a {theirs} and cannot be compared with {name}, a {mine}")
+            message = f"{other.operand.field} is a {theirs} and cannot be compared with {name}, a {mine}"
+            self.problems.add(path, message, f"compare with a {mine}")
         elif times is not None and theirs is ValueType.STRING:
             self.problems.add(f"{path}.times", f"{other.operand.field} is a string", "leave times out")
         elif self.operator in _ORDERING and theirs is ValueType.STRING:
-            self.problems.add(path, f"{other.operand.field} is a string and {self.operator} compares numbers")
+            message = f"{other.operand.field} is a string and {self.operator} compares numbers"
+            self.problems.add(path, message, "use = or !=, or compare with a number")
         return Multiple(other.operand, times)
 
     def _scalar(self, value: object, path: str) -> Decimal | str | None:
@@ -189,7 +191,7 @@ def _found(value: object) -> str:
     return "an empty one" if value in ([], ()) else shown(value)
 
 
-def _number_remedy(value: object) -> str | None:
+def _number_remedy(value: object) -> str:
     match value:
         case str():
             return "write the number without quotes"
@@ -197,12 +199,14 @@ def _number_remedy(value: object) -> str | None:
             return "give a finite number below 10^30"
         case dict():
             return "another field's value works with > >= < <= = != only"
+        case list():
+            return "use in for any of several values, between for a range"
         case _:
-            return None
+            return "write a number, such as 50"
 
 
-def _string_remedy(value: object) -> str | None:
-    return "use in for any of several values" if isinstance(value, list) else None
+def _string_remedy(value: object) -> str:
+    return "use in for any of several values" if isinstance(value, list) else 'write a text, such as "active"'
 
 
 _READERS: Final[Mapping[Operator, Callable[[ValueReader, object, str], Value]]] = {

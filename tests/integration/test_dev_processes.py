@@ -71,6 +71,13 @@ def test_a_process_that_ends_without_an_error_is_a_failure_too(console: Console)
     assert run_until_asked({"only": "true"}, ENV, ROOT, console) == 1
 
 
+def test_the_death_of_a_server_ends_what_cannot_do_without_it(console: Console) -> None:
+    needed = {"PostgreSQL": lambda: False, "Valkey": lambda: True}
+    assert run_until_asked({"fine": "exec sleep 100"}, ENV, ROOT, console, needed) == 1
+    assert "Valkey ended by itself" in said(console)
+    assert "fine ended: killed by SIGTERM" in said(console)
+
+
 def test_a_process_that_ignores_the_request_is_killed_with_its_children(
     console: Console, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -138,6 +145,13 @@ def test_dev_run_says_what_is_wrong_with_its_arguments(arguments: list[str], cod
     assert done.returncode == code
     assert "Traceback" not in done.stderr
     assert arguments[1] in done.stderr
+
+
+def test_a_file_of_pids_that_cannot_be_written_is_told_with_its_variable(tmp_path: Path) -> None:
+    nowhere = tmp_path / "missing" / "pids.json"
+    done = _dev_run("--", "true", env=ENV | {"CMIS_DEV_PIDS": str(nowhere)})
+    assert done.returncode == 1
+    assert f"CMIS_DEV_PIDS names {nowhere}, which cannot be written" in done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

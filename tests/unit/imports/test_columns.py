@@ -82,6 +82,15 @@ def test_two_columns_of_the_same_meaning_are_ambiguous() -> None:
         resolve(["Campaign", "Day", "Spend", "Cost (EUR)"], {}, None)
 
 
+def test_two_columns_of_one_heading_need_headings_of_their_own_and_nothing_else() -> None:
+    with pytest.raises(InputError) as caught:
+        resolve(["campaign", "date", "spend", "spend"], {}, None)
+    [problem] = caught.value.problems
+    assert str(problem) == (
+        "file: several columns that may hold the spend are headed 'spend' (give each column a heading of its own)"
+    )
+
+
 def test_an_unknown_mapped_column_lists_the_files_columns() -> None:
     with pytest.raises(InputError, match=r"no column 'Budget'.*Campaign, Day, Clicks"):
         resolve(["Campaign", "Day", "Clicks"], {"spend": "Budget"}, None)
