@@ -1,7 +1,8 @@
 """The one place that provides servers: for `make up`, `make demo`, `cmis dev run` and the tests.
 
 What the environment names is used; what it does not name is embedded. Throw-away runs get a database (and a broker
-prefix) of their own on either, which is gone afterwards, and never touch the database that was named.
+prefix) of their own on either, which is gone afterwards, and never touch the database that was named. RabbitMQ knows no
+prefix: name a virtual host that nothing else uses.
 """
 
 from __future__ import annotations

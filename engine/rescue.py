@@ -44,8 +44,15 @@ def adopt_epoch(database: Database, epoch: str) -> bool:
         if known == epoch:
             return False
         if store.swap_broker_epoch(connection, known, epoch):
-            logger.warning("the broker lost its messages (epoch %s, was %s): publishing again", epoch, known or "none")
+            _announce(known, epoch)
     return True
+
+
+def _announce(known: str, epoch: str) -> None:
+    if known:
+        logger.warning("the broker lost its messages (epoch %s, was %s): publishing again", epoch, known)
+    else:
+        logger.info("first seen broker, epoch %s", epoch)
 
 
 def requeue_lost(database: Database) -> int:

@@ -1,4 +1,4 @@
-"""What a worker does around its tasks: refuse an unsafe role at start, and arm the fault points of each child."""
+"""What a worker does around its tasks: look at its environment at start, and arm the fault points of each child."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from core import faults
 from core.config import Settings, require
 from core.db import Database
 from core.errors import SetupError
+from tasks.broker import app, broker_errors
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,17 @@ def check_environment(**_: object) -> None:
         faults.arm(settings)
     except SetupError as error:
         sys.exit(f"error: {error}")
+    _warn_of_broker()
+
+
+def _warn_of_broker() -> None:
+    """Say which variable to look at if the broker is out of reach. The worker starts, and comes back by itself."""
+    with app.connection_for_read() as connection:
+        try:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=3)
+        except broker_errors(connection) as error:
+            remedy = "check that the broker runs and that BROKER_URL is right; trying on until it answers"
+            sys.stderr.write(f"warning: BROKER_URL cannot be reached: {error} ({remedy})\n")
 
 
 @worker_process_init.connect
