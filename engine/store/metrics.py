@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, text
-from sqlalchemy.dialects.postgresql import JSONB
+from engine.store.statements import with_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from uuid import UUID
 
-    from sqlalchemy import Connection, TextClause
+    from sqlalchemy import Connection
 
 Row = dict[str, Any]
 
@@ -35,10 +34,6 @@ class Difference:
     day: date
     stored: tuple[Decimal | None, ...]
     given: tuple[Decimal | None, ...]
-
-
-def _with_rows(statement: str) -> TextClause:
-    return text(statement).bindparams(bindparam("rows", type_=JSONB))
 
 
 def known_campaigns(connection: Connection, org_id: UUID, keys: Sequence[Row]) -> dict[tuple[str, str], KnownCampaign]:
@@ -77,14 +72,14 @@ def day_row(campaign_id: UUID, day: date, observed_at: datetime, values: Mapping
     return {"campaign_id": str(campaign_id), "date": day.isoformat(), "observed_at": observed_at.isoformat(), **metrics}
 
 
-_KNOWN = _with_rows("""
+_KNOWN = with_rows("""
 SELECT c.platform, c.external_id, c.campaign_id, c.currency
   FROM jsonb_to_recordset(:rows) AS r(platform text, external_id text)
   JOIN cmis.campaigns c ON c.org_id = :org_id AND c.platform = r.platform AND c.external_id = r.external_id
 """)
 
 # The order keeps two imports of one file from waiting for each other crosswise.
-_CREATE = _with_rows("""
+_CREATE = with_rows("""
 INSERT INTO cmis.campaigns (org_id, campaign_id, name, platform, objective, status, currency, external_id, start_date,
                             created_at, updated_at)
 SELECT :org_id, r.campaign_id, r.name, r.platform, r.objective, 'active', r.currency, r.external_id, r.start_date,
@@ -95,7 +90,7 @@ SELECT :org_id, r.campaign_id, r.name, r.platform, r.objective, 'active', r.curr
 ON CONFLICT (org_id, platform, external_id) DO NOTHING
 """)
 
-_INSERT_DAYS = _with_rows("""
+_INSERT_DAYS = with_rows("""
 INSERT INTO cmis.campaign_metrics (org_id, campaign_id, date, observed_at, impressions, clicks, spend, conversions,
                                    revenue)
 SELECT :org_id, r.campaign_id, r.date, r.observed_at, r.impressions, r.clicks, r.spend, r.conversions, r.revenue
@@ -105,7 +100,7 @@ SELECT :org_id, r.campaign_id, r.date, r.observed_at, r.impressions, r.clicks, r
 ON CONFLICT (org_id, campaign_id, date) WHERE superseded_at IS NULL DO NOTHING
 """)
 
-_DIFFERING = _with_rows("""
+_DIFFERING = with_rows("""
 SELECT r.campaign_id, r.date, m.impressions, m.clicks, m.spend, m.conversions, m.revenue,
        r.impressions, r.clicks, r.spend, r.conversions, r.revenue
   FROM jsonb_to_recordset(:rows) AS r(campaign_id uuid, date date, impressions bigint, clicks bigint, spend numeric,
@@ -119,7 +114,7 @@ SELECT r.campaign_id, r.date, m.impressions, m.clicks, m.spend, m.conversions, m
 """)
 
 # The insert reads what the update returns: the old row has left the index of current rows before the new one enters.
-_RESTATE = _with_rows("""
+_RESTATE = with_rows("""
 WITH superseded AS (
   UPDATE cmis.campaign_metrics m SET superseded_at = :now
     FROM jsonb_to_recordset(:rows) AS r(campaign_id uuid, date date, impressions bigint, clicks bigint, spend numeric,

@@ -75,6 +75,7 @@ def test_a_pid_file_that_names_somebody_elses_process_does_not_prevent_the_start
         server.crash()
         (run / "data" / "postmaster.pid").write_text("\n".join([str(os.getpid()), *lines[1:]]))
         server.start()
+        assert server.pid not in {0, os.getpid()}
     finally:
         server.stop()
 

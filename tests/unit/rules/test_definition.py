@@ -212,4 +212,4 @@ def test_the_deepest_allowed_tree_fits_the_allowed_depth_of_json() -> None:
     node: dict[str, Any] = {**CONDITION, "operator": "in", "value": [1]}
     for _ in range(6):
         node = {"all": [node]}
-    rule(conditions=node)
+    assert rule(conditions=node).conditions is not None
