@@ -141,10 +141,6 @@ class Database:
         except DBAPIError as error:
             raise explain(error, self.variable) from error
 
-    def dispose(self) -> None:
-        """Close every pooled connection; a forked child must not share its parent's."""
-        self._engine.dispose(close=False)
-
     def close(self) -> None:
         """Close every pooled connection for good."""
         self._engine.dispose()

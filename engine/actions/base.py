@@ -93,7 +93,7 @@ class Effect:
 
 
 class Action(ABC):
-    """A kind of action. `aliases` maps other spellings to a function that completes their parameters."""
+    """A kind of action. `aliases` are other spellings of it, which may imply parameters: see `validate`."""
 
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()

@@ -79,12 +79,6 @@ ENTITY_FIELDS: Final[Mapping[str, FieldSpec]] = MappingProxyType(
 METRIC_AND_ENTITY_FIELDS: Final[Mapping[str, FieldSpec]] = MappingProxyType({**METRIC_FIELDS, **ENTITY_FIELDS})
 
 
-def base_metrics_of(field: str) -> tuple[str, ...]:
-    """Return the base metrics whose sums `derive` needs for a metric field (a base metric needs itself)."""
-    ratio = RATIOS.get(field)
-    return (field,) if ratio is None else (ratio.numerator, ratio.denominator)
-
-
 def derive(field: str, sums: Mapping[str, Decimal | None]) -> Decimal | None:
     """Return the value of a metric field from the base metrics' sums over its window.
 

@@ -12,7 +12,6 @@ from engine.rules.fields import (
     METRIC_AND_ENTITY_FIELDS,
     METRIC_FIELDS,
     RATIOS,
-    base_metrics_of,
     days_running,
     derive,
     spend_pct_of_budget,
@@ -49,9 +48,13 @@ def test_a_ratio_with_a_zero_denominator_is_unknown(field: str) -> None:
     assert derive(field, {**SUMS, RATIOS[field].denominator: Decimal(0)}) is None
 
 
+def _bases_of(field: str) -> tuple[str, ...]:
+    return (RATIOS[field].numerator, RATIOS[field].denominator) if field in RATIOS else (field,)
+
+
 @pytest.mark.parametrize("field", METRIC_FIELDS)
 def test_a_metric_without_its_data_is_unknown(field: str) -> None:
-    for base in base_metrics_of(field):
+    for base in _bases_of(field):
         assert derive(field, {**SUMS, base: None}) is None
         assert derive(field, {name: value for name, value in SUMS.items() if name != base}) is None
 
@@ -63,7 +66,7 @@ def test_a_ratio_of_nothing_by_something_is_zero_and_not_unknown(field: str) -> 
 
 @pytest.mark.parametrize("field", METRIC_FIELDS)
 def test_a_metric_needs_only_the_sums_that_it_names(field: str) -> None:
-    needed = {base: SUMS[base] for base in base_metrics_of(field)}
+    needed = {base: SUMS[base] for base in _bases_of(field)}
     assert needed.keys() <= set(BASE_METRICS)
     assert derive(field, needed) == derive(field, SUMS)
 
