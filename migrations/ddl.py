@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from alembic import op
+from alembic import context, op
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,3 +55,13 @@ def drop_tables(tables: Sequence[str]) -> None:
     """Drop tables with their partitions, policies and triggers, in the order given."""
     for table in tables:
         run(f"DROP TABLE cmis.{table}")
+
+
+def text_of(revision: str, name: str) -> str:
+    """Return a constant of an earlier revision: what a way back puts in place again."""
+    script = context.script.get_revision(revision)
+    if script is None:
+        message = f"there is no revision {revision}"
+        raise LookupError(message)
+    text: str = getattr(script.module, name)
+    return text

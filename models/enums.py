@@ -117,6 +117,44 @@ class Frequency(StrEnum):
     MONTHLY = "monthly"
 
 
+class DstGap(StrEnum):
+    """What becomes of a fixed time that a change of clocks leaves out."""
+
+    NEXT_VALID = "next_valid"
+    SKIP = "skip"
+
+
+class DstFold(StrEnum):
+    """What becomes of a fixed time that a change of clocks shows twice."""
+
+    FIRST = "first"
+    BOTH = "both"
+
+
+class MonthEnd(StrEnum):
+    """What a monthly recurrence does in a month that lacks its day."""
+
+    LAST_DAY = "last_day"
+    SKIP = "skip"
+
+
+class Misfire(StrEnum):
+    """Which of the planned times that were missed are made up for."""
+
+    SKIP = "skip"
+    ONCE = "once"
+    ALL = "all"
+
+
+class Overlap(StrEnum):
+    """What becomes of a planned time while a run of the job is open."""
+
+    SKIP = "skip"
+    BUFFER_ONE = "buffer_one"
+    ALLOW = "allow"
+    CANCEL_OTHER = "cancel_other"
+
+
 class JobStatus(StrEnum):
     """Life of a scheduled job; `failed` = its next time cannot be computed."""
 
@@ -225,6 +263,7 @@ class AuditAction(StrEnum):
     JOB_COMPLETED = "job_completed"
     JOB_FAILED = "job_failed"
     JOB_TRIGGERED = "job_triggered"
+    JOB_BACKFILLED = "job_backfilled"
     TASK_LOST = "task_lost"
     TASK_DIED = "task_died"
     TASK_CANCELLED = "task_cancelled"

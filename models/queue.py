@@ -31,7 +31,7 @@ class Task(Base):
         CheckConstraint("state <> 'ready' OR publish_at IS NOT NULL", name="publish_at"),
         CheckConstraint("attempt BETWEEN 0 AND max_attempts AND max_attempts > 0", name="attempt"),
         CheckConstraint("priority BETWEEN 0 AND 9", name="priority"),
-        Index("tasks_publish", "publish_at", postgresql_where=text("state = 'ready'")),
+        Index("tasks_publish", "queue", "publish_at", postgresql_where=text("state = 'ready'")),
         Index("tasks_lease", "lease_expires_at", postgresql_where=text("state = 'running'")),
         Index("tasks_final", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
         Index(None, "org_id", "state"),
@@ -61,6 +61,8 @@ class Task(Base):
     lease_expires_at: Mapped[datetime | None]
     cancel_requested: Mapped[bool] = mapped_column(server_default=text("false"))
     timeout_seconds: Mapped[int] = mapped_column(server_default=text("300"))
+    started_at: Mapped[datetime | None]
+    """When it was first claimed; what its timeout counts from."""
     dedupe_key: Mapped[str | None]
     traceparent: Mapped[str | None]
     result: Mapped[dict[str, Any] | None] = mapped_column(JSONB)

@@ -19,8 +19,21 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, Counter, one_of
-from models.enums import Decision, Frequency, JobStatus, Origin, Outcome, ScheduleType, TargetType
+from models.base import Base, Counter, JsonObject, one_of
+from models.enums import (
+    Decision,
+    DstFold,
+    DstGap,
+    Frequency,
+    JobStatus,
+    Misfire,
+    MonthEnd,
+    Origin,
+    Outcome,
+    Overlap,
+    ScheduleType,
+    TargetType,
+)
 
 
 class ScheduledJob(Base):
@@ -35,13 +48,29 @@ class ScheduledJob(Base):
         one_of("frequency", Frequency),
         one_of("status", JobStatus),
         CheckConstraint("(target_type = 'rule') = (rule_id IS NOT NULL)", name="target"),
-        CheckConstraint("status <> 'active' OR next_run_at IS NOT NULL", name="next_run_at"),
+        one_of("dst_gap", DstGap),
+        one_of("dst_fold", DstFold),
+        one_of("month_end", MonthEnd),
+        one_of("misfire", Misfire),
+        one_of("overlap", Overlap),
+        CheckConstraint(
+            "status <> 'active' OR next_run_at IS NOT NULL OR buffered_for IS NOT NULL", name="next_run_at"
+        ),
+        CheckConstraint("misfire_grace_seconds BETWEEN 1 AND 2592000", name="misfire_grace_seconds"),
+        CheckConstraint("jitter_seconds BETWEEN 0 AND 3600", name="jitter_seconds"),
+        CheckConstraint("timeout_seconds BETWEEN 1 AND 3600", name="timeout_seconds"),
+        CheckConstraint("max_executions > 0", name="max_executions"),
+        CheckConstraint("pause_on_failure_count > 0", name="pause_on_failure_count"),
+        CheckConstraint("jsonb_typeof(execution_context) = 'object'", name="execution_context"),
+        CheckConstraint("buffered_for IS NULL OR review_at IS NOT NULL", name="review_at"),
         CheckConstraint('"interval" > 0', name="interval"),
         CheckConstraint("(schedule_type = 'cron') = (cron_expression IS NOT NULL)", name="cron_expression"),
         CheckConstraint("(schedule_type = 'recurring') = (frequency IS NOT NULL)", name="recurring"),
         CheckConstraint("schedule_type <> 'once' OR start_date IS NOT NULL", name="once"),
         CheckConstraint("end_date >= start_date", name="end_date"),
         Index("scheduled_jobs_due", "next_run_at", postgresql_where=text("status = 'active'")),
+        Index("scheduled_jobs_due_by_org", "org_id", "next_run_at", postgresql_where=text("status = 'active'")),
+        Index("scheduled_jobs_review", "review_at", postgresql_where=text("review_at IS NOT NULL")),
         Index(None, "org_id", "rule_id"),
         Index(None, "org_id", "status"),
     )
@@ -63,6 +92,19 @@ class ScheduledJob(Base):
     end_date: Mapped[datetime | None]
     anchor_at: Mapped[datetime]
     """The planned time that recurrences count from, and `previous` of the first occurrence."""
+    dst_gap: Mapped[str] = mapped_column(server_default=text("'next_valid'"))
+    dst_fold: Mapped[str] = mapped_column(server_default=text("'first'"))
+    month_end: Mapped[str] = mapped_column(server_default=text("'last_day'"))
+    misfire: Mapped[str] = mapped_column(server_default=text("'once'"))
+    misfire_grace_seconds: Mapped[int] = mapped_column(server_default=text("3600"))
+    overlap: Mapped[str] = mapped_column(server_default=text("'skip'"))
+    jitter_seconds: Mapped[int] = mapped_column(server_default=text("0"))
+    max_executions: Mapped[int | None] = mapped_column(BigInteger)
+    """How many planned times may be decided `run`; then the job is completed."""
+    timeout_seconds: Mapped[int] = mapped_column(server_default=text("300"))
+    """How long a run may take from its first claim on; then it ends as failed."""
+    pause_on_failure_count: Mapped[int | None]
+    execution_context: Mapped[JsonObject]
     status: Mapped[str] = mapped_column(server_default=text("'active'"))
     revision: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))
     next_run_at: Mapped[datetime | None]
@@ -71,6 +113,17 @@ class ScheduledJob(Base):
     """The last planned time that was decided `run`: the run that overlap looks at."""
     last_run_at: Mapped[datetime | None]
     run_count: Mapped[Counter]
+    revised_at: Mapped[datetime | None]
+    """When the present definition replaced another: no planned time before it is the present one's."""
+    open_from: Mapped[datetime | None]
+    """The first planned run whose outcome is not counted yet; those up to `last_run_for` may be open."""
+    failures: Mapped[int] = mapped_column(server_default=text("0"))
+    """Failed runs in a row, as far as their outcomes are counted."""
+    buffered_for: Mapped[datetime | None]
+    """The planned time that is `buffered`: it runs once no run is open."""
+    review_at: Mapped[datetime | None]
+    """When a scheduler looks at the job for another reason than its next planned time."""
+    pause_note: Mapped[str | None]
     last_error: Mapped[str | None]
     owner_id: Mapped[UUID]
     created_at: Mapped[datetime]
@@ -103,6 +156,12 @@ class Occurrence(Base):
         CheckConstraint("(outcome IS NULL) = (finished_at IS NULL)", name="finished_at"),
         CheckConstraint("(origin = 'schedule') = (actor_id IS NULL)", name="actor"),
         Index(None, "org_id", "execution_id"),
+        Index(
+            "occurrences_cancel",
+            "org_id",
+            "scheduled_for",
+            postgresql_where=text("cancel_requested AND outcome IS NULL"),
+        ),
         {"postgresql_partition_by": "RANGE (scheduled_for)"},
     )
 
@@ -118,6 +177,8 @@ class Occurrence(Base):
     execution_id: Mapped[UUID | None]
     task_id: Mapped[UUID | None]
     actor_id: Mapped[UUID | None]
+    cancel_requested: Mapped[bool] = mapped_column(server_default=text("false"))
+    """A worker that has not begun the run yet ends it as `cancelled`."""
     outcome: Mapped[str | None]
     decided_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 ScheduleType = Literal["once", "recurring", "cron"]
 Frequency = Literal["hourly", "daily", "weekly", "monthly"]
 DayOfMonth = int | Literal["last"]
+DstGap = Literal["next_valid", "skip"]
+DstFold = Literal["first", "both"]
+MonthEnd = Literal["last_day", "skip"]
 
 _TYPES: Final[tuple[ScheduleType, ...]] = ("once", "recurring", "cron")
 _FREQUENCIES: Final[tuple[Frequency, ...]] = ("hourly", "daily", "weekly", "monthly")
@@ -57,6 +60,12 @@ class Schedule:
     """No planned time before it; a `once` schedule's only one."""
     end_date: datetime | None = None
     """No planned time after it."""
+    dst_gap: DstGap = "next_valid"
+    """What becomes of a fixed time that a change of clocks leaves out."""
+    dst_fold: DstFold = "first"
+    """What becomes of a fixed time that a change of clocks shows twice."""
+    month_end: MonthEnd = "last_day"
+    """What a monthly recurrence does in a month that lacks its day."""
 
 
 def parse(document: Mapping[str, object], *, now: datetime) -> Schedule:

@@ -60,6 +60,14 @@ class Fields:
             self.problems.extend(error.problems)
             return None
 
+    def number(self, name: str, low: int, high: int) -> int | None:
+        """Read a whole number from `low` to `high`."""
+        value = self._document.get(name)
+        if value is None or (_is_int(value) and low <= value <= high):
+            return value
+        self.refuse(name, f"{value!r} is no whole number from {low} to {high}", "use one of these")
+        return None
+
     def interval(self) -> int:
         """Read `interval`, every how many hours, days, weeks or months; 1 where there is none."""
         value = self._document.get("interval", 1)

@@ -24,6 +24,9 @@ def to_columns(schedule: Schedule) -> dict[str, Any]:
         "start_date": schedule.start_date,
         "end_date": schedule.end_date,
         "anchor_at": schedule.anchor,
+        "dst_gap": schedule.dst_gap,
+        "dst_fold": schedule.dst_fold,
+        "month_end": schedule.month_end,
     }
 
 
@@ -42,4 +45,7 @@ def from_columns(columns: Mapping[str, Any]) -> Schedule:
         start_date=columns["start_date"],
         end_date=columns["end_date"],
         anchor=columns["anchor_at"],
+        dst_gap=columns["dst_gap"],
+        dst_fold=columns["dst_fold"],
+        month_end=columns["month_end"],
     )

@@ -155,7 +155,7 @@ DRAINED: Final[Mapping[str, str]] = {
 _QUERIES: Final = {**CHECKS, **DRAINED}
 _LEDGER = text("""
 SELECT j.org_id, j.job_id, j.schedule_type, j.frequency, j."interval", j.time_of_day, j.days_of_week, j.day_of_month,
-       j.cron_expression, j.timezone, j.start_date, j.end_date, j.anchor_at, j.status, j.next_run_at, o.scheduled_for,
+       j.cron_expression, j.timezone, j.start_date, j.end_date, j.anchor_at, j.dst_gap, j.dst_fold, j.month_end, j.status, j.next_run_at, o.scheduled_for,
        o.until, o.count AS planned
   FROM cmis.scheduled_jobs j LEFT JOIN cmis.occurrences o
     ON o.org_id = j.org_id AND o.job_id = j.job_id AND o.origin = 'schedule' AND o.job_revision = j.revision

@@ -24,7 +24,8 @@ _COMPARED = ("columns", "constraints", "indexes", "tables")
 """What models describe. Row security is the revisions' alone: of tables only the partition keys are compared."""
 _QUERIES = PARTS | {
     "tables": "SELECT relname, relkind, pg_get_partkeydef(oid) FROM pg_class "
-    "WHERE relkind IN ('r', 'p') AND relnamespace = 'cmis'::regnamespace"
+    "WHERE relkind IN ('r', 'p') AND relnamespace = 'cmis'::regnamespace",
+    "columns": PARTS["columns"].replace("a.attnum,", "", 1),  # a model groups what revisions added at the end
 }
 _VALUES = re.compile(r"'([a-z_]+)'::text")
 ENUMS = sorted(

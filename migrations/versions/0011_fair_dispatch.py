@@ -1,0 +1,260 @@
+"""Claims that are fair to orgs, policies recorded in one call, publishing that is bounded by what waits in the broker."""
+
+from migrations.ddl import run, run_as_engine, text_of
+
+revision = "0011"
+down_revision = "0010"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    run("""
+        DROP FUNCTION cmis.claim_due_jobs(integer);
+        DROP FUNCTION cmis.record_dispatch(timestamptz, jsonb, jsonb, jsonb);
+        DROP FUNCTION cmis.take_publishable(integer, text[]);
+    """)
+    for functions in (_CLAIM, _FAIRNESS, _RECORD, _PUBLISH, _GRANTS):
+        run_as_engine(functions)
+
+
+def downgrade() -> None:
+    run(f"DROP FUNCTION {', '.join(_SCHEDULER)}")
+    for functions in (text_of("0007", "_CLAIM"), text_of("0007", "_RECORD"), _PUBLISH_BEFORE):
+        run_as_engine(functions)
+
+
+_SCHEDULER = (
+    "cmis.claim_due_jobs(integer, uuid[], integer)",
+    "cmis.unfinished_evaluations(integer)",
+    "cmis.due_orgs(integer, integer)",
+    "cmis.record_dispatch(timestamptz, jsonb, jsonb, jsonb, jsonb, jsonb)",
+    "cmis.take_publishable(integer, text[], integer[], text[])",
+)
+_GRANTS = f"""
+REVOKE EXECUTE ON FUNCTION {", ".join(_SCHEDULER)} FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION {", ".join(_SCHEDULER)} TO cmis_scheduler;
+"""
+
+# Locks due jobs until the scheduler's transaction ends; another scheduler skips them. Without `p_orgs` the longest due, of
+# whatever org; with it up to `p_share` of each of these orgs. Beside them come the jobs that are to be looked at for another
+# reason: one whose buffered time waits for a run to end. The locking queries return the rows themselves: joined again, they
+# would be those of the statement's snapshot, which a lock may have outlived.
+# `outcomes`: of the runs from `open_from` to `last_run_for`, in order, each its outcome or `open`; `first_open` the first of
+# these. `entities`: how many campaigns one evaluation would look at (chunks are bounded by it).
+_CLAIM = """
+CREATE FUNCTION cmis.claim_due_jobs(p_limit integer, p_orgs uuid[] DEFAULT NULL, p_share integer DEFAULT 100)
+RETURNS TABLE (
+  now timestamptz, org_id uuid, job_id uuid, rule_id uuid, entities bigint, schedule_type text, frequency text,
+  "interval" integer, time_of_day time, days_of_week smallint[], day_of_month text, cron_expression text, timezone text,
+  start_date timestamptz, end_date timestamptz, anchor_at timestamptz, dst_gap text, dst_fold text, month_end text,
+  misfire text, misfire_grace_seconds integer, overlap text, jitter_seconds integer, max_executions bigint,
+  timeout_seconds integer, pause_on_failure_count integer, execution_context jsonb, status text, revision bigint,
+  created_at timestamptz, revised_at timestamptz, next_run_at timestamptz, last_scheduled_for timestamptz,
+  last_run_for timestamptz, run_count bigint, open_from timestamptz, failures integer, buffered_for timestamptz,
+  outcomes text, first_open timestamptz)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE v_now timestamptz := cmis.clock();
+BEGIN
+  RETURN QUERY
+  WITH longest AS MATERIALIZED (
+    SELECT j.* FROM cmis.scheduled_jobs j WHERE p_orgs IS NULL AND j.status = 'active' AND j.next_run_at <= v_now
+     ORDER BY j.next_run_at LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED),
+  shares AS MATERIALIZED (
+    SELECT s.* FROM unnest(p_orgs) AS o(org_id) CROSS JOIN LATERAL (
+      SELECT j.* FROM cmis.scheduled_jobs j WHERE j.org_id = o.org_id AND j.status = 'active' AND j.next_run_at <= v_now
+       ORDER BY j.next_run_at LIMIT p_share FOR NO KEY UPDATE SKIP LOCKED) s),
+  reviews AS MATERIALIZED (
+    SELECT j.* FROM cmis.scheduled_jobs j WHERE j.review_at <= v_now
+     ORDER BY j.review_at LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED),
+  claimed AS MATERIALIZED (
+    SELECT * FROM longest UNION ALL SELECT * FROM shares UNION ALL
+    SELECT r.* FROM reviews r WHERE (r.org_id, r.job_id) NOT IN (
+      SELECT l.org_id, l.job_id FROM longest l UNION ALL SELECT s.org_id, s.job_id FROM shares s)),
+  sizes AS MATERIALIZED (
+    SELECT o.org_id, (SELECT count(*) FROM cmis.campaigns c WHERE c.org_id = o.org_id) AS campaigns
+      FROM (SELECT DISTINCT c.org_id FROM claimed c) o)
+  SELECT v_now, j.org_id, j.job_id, j.rule_id, CASE WHEN r.entity_id IS NULL THEN sizes.campaigns ELSE 1 END,
+         j.schedule_type, j.frequency, j."interval", j.time_of_day, j.days_of_week, j.day_of_month, j.cron_expression,
+         j.timezone, j.start_date, j.end_date, j.anchor_at, j.dst_gap, j.dst_fold, j.month_end, j.misfire,
+         j.misfire_grace_seconds, j.overlap, j.jitter_seconds, j.max_executions, j.timeout_seconds,
+         j.pause_on_failure_count, j.execution_context, j.status, j.revision, j.created_at, j.revised_at, j.next_run_at,
+         j.last_scheduled_for, j.last_run_for, j.run_count, j.open_from, j.failures, j.buffered_for,
+         runs.outcomes, runs.first_open
+    FROM claimed j JOIN sizes USING (org_id)
+    JOIN cmis.automation_rules r ON r.org_id = j.org_id AND r.rule_id = j.rule_id
+    LEFT JOIN LATERAL (
+      SELECT string_agg(coalesce(o.outcome, 'open'), ' ' ORDER BY o.scheduled_for) AS outcomes,
+             min(o.scheduled_for) FILTER (WHERE o.outcome IS NULL) AS first_open
+        FROM cmis.occurrences o
+       WHERE o.org_id = j.org_id AND o.job_id = j.job_id AND o.origin = 'schedule' AND o.decision = 'run'
+         AND o.scheduled_for BETWEEN j.open_from AND j.last_run_for) runs ON j.open_from IS NOT NULL;
+END $$;
+"""
+
+# What a scheduler asks to be fair: how much work is unfinished at all (up to a bound), and which orgs have due jobs and
+# less than `p_cap` unfinished tasks of their own. The orgs are found by skipping through the index from org to org, so that
+# one org's 100,000 due jobs cost as much as one.
+_FAIRNESS = """
+CREATE FUNCTION cmis.unfinished_evaluations(p_bound integer) RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE v_ready integer; v_running integer;
+BEGIN
+  SELECT count(*) INTO v_ready FROM (
+    SELECT FROM cmis.tasks t WHERE t.state = 'ready' AND t.queue = 'rules' LIMIT p_bound) x;
+  SELECT count(*) INTO v_running FROM (
+    SELECT FROM cmis.tasks t WHERE t.state = 'running' AND t.lease_expires_at IS NOT NULL LIMIT p_bound) x;
+  RETURN least(v_ready + v_running, p_bound);
+END $$;
+
+CREATE FUNCTION cmis.due_orgs(p_limit integer, p_cap integer) RETURNS TABLE (org_id uuid)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE v_now timestamptz := cmis.clock();
+BEGIN
+  RETURN QUERY
+  WITH RECURSIVE firsts AS (
+    (SELECT j.org_id, j.next_run_at FROM cmis.scheduled_jobs j WHERE j.status = 'active' AND j.next_run_at IS NOT NULL
+      ORDER BY j.org_id, j.next_run_at LIMIT 1)
+    UNION ALL
+    SELECT following.org_id, following.next_run_at FROM firsts CROSS JOIN LATERAL (
+      SELECT j.org_id, j.next_run_at FROM cmis.scheduled_jobs j
+       WHERE j.status = 'active' AND j.next_run_at IS NOT NULL AND j.org_id > firsts.org_id
+       ORDER BY j.org_id, j.next_run_at LIMIT 1) following)
+  SELECT f.org_id FROM firsts f WHERE f.next_run_at <= v_now AND p_cap > (
+    SELECT count(*) FROM (SELECT FROM cmis.tasks t WHERE t.org_id = f.org_id AND t.state IN ('ready', 'running')
+                           LIMIT p_cap) x)
+   ORDER BY f.next_run_at LIMIT p_limit;
+END $$;
+"""
+
+# One call records a whole batch. Each job is advanced only from the state in which it was claimed: a job that is no longer
+# in it means that the lock was lost, and the batch must not be recorded. The statement for jobs whose status stays names no
+# audited column, so that it fires no trigger. `p_released`: buffered times that run now, or never. `p_cancelled`: jobs whose
+# open runs are to be cancelled.
+_ADVANCED = """
+         next_run_at = p.next_run_at, last_scheduled_for = p.last_scheduled_for, run_count = j.run_count + p.runs,
+         last_run_for = coalesce(p.last_run_for, j.last_run_for),
+         last_run_at = CASE WHEN p.runs > 0 THEN p_now ELSE j.last_run_at END,
+         open_from = p.open_from, failures = p.failures, buffered_for = p.buffered_for, review_at = p.review_at,
+         last_error = p.last_error
+    FROM jsonb_to_recordset(p_jobs) AS p(org_id uuid, job_id uuid, was text, status text, revision bigint,
+           previous timestamptz, next_run_at timestamptz, last_scheduled_for timestamptz, last_run_for timestamptz,
+           runs integer, open_from timestamptz, failures integer, buffered_for timestamptz, review_at timestamptz,
+           pause_note text, last_error text)
+   WHERE j.org_id = p.org_id AND j.job_id = p.job_id AND j.status = p.was AND j.revision = p.revision
+     AND j.last_scheduled_for IS NOT DISTINCT FROM p.previous"""
+_RECORD = f"""
+CREATE FUNCTION cmis.record_dispatch(p_now timestamptz, p_jobs jsonb, p_occurrences jsonb, p_tasks jsonb,
+                                     p_released jsonb, p_cancelled jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE v_advanced bigint; v_moved bigint;
+BEGIN
+  PERFORM set_config('app.current_user_id', '00000000-0000-0000-0000-000000000001', true);
+  UPDATE cmis.scheduled_jobs j SET
+{_ADVANCED} AND p.status = p.was;
+  GET DIAGNOSTICS v_advanced = ROW_COUNT;
+  IF v_advanced < jsonb_array_length(p_jobs) THEN
+    UPDATE cmis.scheduled_jobs j SET
+         status = p.status, pause_note = coalesce(p.pause_note, j.pause_note),
+{_ADVANCED} AND p.status <> p.was;
+    GET DIAGNOSTICS v_moved = ROW_COUNT;
+    IF v_advanced + v_moved <> jsonb_array_length(p_jobs) THEN
+      RAISE EXCEPTION 'a claimed job changed under its lock' USING ERRCODE = '40001';
+    END IF;
+  END IF;
+
+  IF jsonb_array_length(p_released) > 0 THEN
+    UPDATE cmis.occurrences o
+       SET decision = r.decision, execution_id = r.execution_id, task_id = r.task_id, decided_at = p_now,
+           outcome = CASE r.decision WHEN 'cancelled' THEN 'skipped' END,
+           finished_at = CASE r.decision WHEN 'cancelled' THEN p_now END
+      FROM jsonb_to_recordset(p_released) AS r(org_id uuid, job_id uuid, scheduled_for timestamptz, decision text,
+             execution_id uuid, task_id uuid)
+     WHERE o.org_id = r.org_id AND o.job_id = r.job_id AND o.origin = 'schedule' AND o.scheduled_for = r.scheduled_for
+       AND o.decision = 'buffered';
+    GET DIAGNOSTICS v_moved = ROW_COUNT;
+    IF v_moved <> jsonb_array_length(p_released) THEN
+      RAISE EXCEPTION 'a buffered occurrence is gone' USING ERRCODE = '40001';
+    END IF;
+  END IF;
+  IF jsonb_array_length(p_cancelled) > 0 THEN
+    UPDATE cmis.occurrences o SET cancel_requested = true
+      FROM jsonb_to_recordset(p_cancelled) AS c(org_id uuid, job_id uuid, low timestamptz, high timestamptz)
+     WHERE o.org_id = c.org_id AND o.job_id = c.job_id AND o.origin = 'schedule'
+       AND o.scheduled_for BETWEEN c.low AND c.high AND o.decision = 'run' AND o.outcome IS NULL;
+  END IF;
+
+  INSERT INTO cmis.occurrences (org_id, job_id, origin, scheduled_for, until, count, previous, job_revision, decision,
+                                execution_id, task_id, outcome, decided_at, finished_at)
+  SELECT o.org_id, o.job_id, 'schedule', o.scheduled_for, o.until, o.count, o.previous, o.job_revision, o.decision,
+         o.execution_id, o.task_id, CASE WHEN o.decision NOT IN ('run', 'buffered') THEN 'skipped' END, p_now,
+         CASE WHEN o.decision NOT IN ('run', 'buffered') THEN p_now END
+    FROM jsonb_to_recordset(p_occurrences) AS o(org_id uuid, job_id uuid, scheduled_for timestamptz, until timestamptz,
+           count integer, previous timestamptz, job_revision bigint, decision text, execution_id uuid, task_id uuid);
+
+  INSERT INTO cmis.tasks (org_id, task_id, kind, queue, payload, run_at, publish_at, timeout_seconds, created_at)
+  SELECT t.org_id, t.task_id, t.kind, t.queue, t.payload, t.run_at, t.run_at, t.timeout_seconds, p_now
+    FROM jsonb_to_recordset(p_tasks) AS t(org_id uuid, task_id uuid, kind text, queue text, payload jsonb,
+           run_at timestamptz, timeout_seconds integer);
+END $$;
+"""
+
+# Each queue gives as many tasks as it has room for in the broker: what waits there is bounded, the rest waits here.
+_PUBLISH = """
+CREATE FUNCTION cmis.take_publishable(p_limit integer, p_queues text[], p_rooms integer[], p_backlogged text[])
+RETURNS TABLE (org_id uuid, task_id uuid, kind text, queue text, priority smallint, timeout_seconds integer)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE v_now timestamptz := cmis.clock();
+BEGIN
+  RETURN QUERY
+  WITH due AS MATERIALIZED (
+    SELECT d.* FROM unnest(p_queues, p_rooms) AS r(queue, room) CROSS JOIN LATERAL (
+      SELECT t.org_id, t.task_id, (t.published_at >= t.run_at AND t.queue = ANY (p_backlogged)) IS TRUE AS waits
+        FROM cmis.tasks t WHERE t.state = 'ready' AND t.queue = r.queue AND t.publish_at <= v_now
+       ORDER BY t.publish_at LIMIT least(p_limit, r.room) FOR NO KEY UPDATE SKIP LOCKED) d),
+  marked AS (
+    UPDATE cmis.tasks t SET
+      publish_at = v_now + interval '15 s' * CASE WHEN due.waits THEN 1 ELSE power(2, least(t.delivery, 5)) END,
+      delivery = t.delivery + CASE WHEN due.waits THEN 0 ELSE 1 END,
+      published_at = CASE WHEN due.waits THEN t.published_at ELSE v_now END
+      FROM due WHERE t.org_id = due.org_id AND t.task_id = due.task_id
+    RETURNING t.org_id, t.task_id, t.kind, t.queue, t.priority, t.timeout_seconds, due.waits)
+  SELECT m.org_id, m.task_id, m.kind, m.queue, m.priority, m.timeout_seconds FROM marked m WHERE NOT m.waits
+   ORDER BY m.priority;
+END $$;
+"""
+
+_PUBLISH_BEFORE = """
+CREATE FUNCTION cmis.take_publishable(p_limit integer, p_backlogged text[])
+RETURNS TABLE (org_id uuid, task_id uuid, kind text, queue text, priority smallint, timeout_seconds integer)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE v_now timestamptz := cmis.clock();
+BEGIN
+  RETURN QUERY
+  WITH due AS MATERIALIZED (
+    SELECT t.org_id, t.task_id, (t.published_at >= t.run_at AND t.queue = ANY (p_backlogged)) IS TRUE AS waits
+      FROM cmis.tasks t WHERE t.state = 'ready' AND t.publish_at <= v_now
+     ORDER BY t.publish_at, t.priority LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED),
+  marked AS (
+    UPDATE cmis.tasks t SET
+      publish_at = v_now + interval '15 s' * CASE WHEN due.waits THEN 1 ELSE power(2, least(t.delivery, 5)) END,
+      delivery = t.delivery + CASE WHEN due.waits THEN 0 ELSE 1 END,
+      published_at = CASE WHEN due.waits THEN t.published_at ELSE v_now END
+      FROM due WHERE t.org_id = due.org_id AND t.task_id = due.task_id
+    RETURNING t.org_id, t.task_id, t.kind, t.queue, t.priority, t.timeout_seconds, due.waits)
+  SELECT m.org_id, m.task_id, m.kind, m.queue, m.priority, m.timeout_seconds FROM marked m WHERE NOT m.waits;
+END $$;
+REVOKE EXECUTE ON FUNCTION cmis.take_publishable(integer, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cmis.take_publishable(integer, text[]) TO cmis_scheduler;
+"""
+
