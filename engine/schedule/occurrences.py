@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Calendar = Callable[[datetime], Iterator[Wall]]
 
 Note = Literal["gap_moved", "fold_first", "fold_second", "month_end"]
+Skipped = Literal["dst_skipped", "month_end_skipped"]
 
 _HORIZON: Final = calendars.HORIZON.replace(tzinfo=UTC)
 _EVER: Final = datetime.min.replace(tzinfo=UTC)
@@ -37,10 +38,25 @@ class Occurrence:
 
     at: datetime
     note: Note | None = None
+    skipped: Skipped | None = None
+    """Why it does not fire, by the schedule's own policies; such a time is planned and recorded all the same."""
 
 
 def next_occurrence(schedule: Schedule, after: datetime) -> Occurrence | None:
-    """Return the first planned time strictly after `after` (aware), or None: the schedule is completed.
+    """Return the first time strictly after `after` (aware) at which the schedule fires, or None: it is completed."""
+    found = next_planned(schedule, after)
+    while found is not None and found.skipped:
+        found = next_planned(schedule, found.at)
+    return found
+
+
+def may_skip(schedule: Schedule) -> bool:
+    """Say whether some planned time may not fire, so that `next_planned` and `next_occurrence` may differ."""
+    return schedule.dst_gap == "skip" or schedule.month_end == "skip"
+
+
+def next_planned(schedule: Schedule, after: datetime) -> Occurrence | None:
+    """Return the first planned time strictly after `after` (aware), whether it fires or is skipped, or None.
 
     `start_date` and `end_date` are inclusive. Raises ValueError for a definition without the fields of its type.
     """
