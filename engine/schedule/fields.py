@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeGuard, TypeVar
 
 from core.errors import InputError, Problem
 from engine.schedule import grammar, zones
-from engine.schedule.calendars import HORIZON
+from engine.schedule.wall import HORIZON
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
