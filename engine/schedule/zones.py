@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SECOND = timedelta(seconds=1)
+_LONGEST = 64
 
 
 @functools.cache
@@ -37,13 +38,13 @@ def _load(name: str) -> ZoneInfo:
 def zone(name: str) -> ZoneInfo:
     """Return the zone of an IANA name, spelled exactly; raise InputError on the field `timezone` if there is none."""
     if name not in names():
-        raise InputError.of("timezone", f"unknown time zone {name!r}", _remedy(name))
+        raise InputError.of("timezone", f"unknown time zone {name[:_LONGEST]!r}", _remedy(name))
     return _load(name)
 
 
 def _remedy(name: str) -> str:
     by_folded = {known.casefold(): known for known in names()}
-    close = difflib.get_close_matches(name.casefold()[:64], by_folded, n=1)
+    close = difflib.get_close_matches(name.casefold()[:_LONGEST], by_folded, n=1)
     meant = f"did you mean {by_folded[close[0]]!r}? " if close else ""
     return f"{meant}use an IANA name such as 'Europe/Berlin' or 'UTC'"
 
