@@ -14,7 +14,7 @@ from core.db import is_outage
 from engine import dispatch, rescue
 from engine.store import dispatch as store
 from engine.store.tasks import LEASE_SECONDS
-from tasks import epoch
+from tasks import depth, epoch
 from tasks.broker import app, broker_errors
 from tasks.publish import publish
 
@@ -172,4 +172,5 @@ class Duties:
         """Return the queues that are as long as what was published into them: their messages wait, none is lost."""
         with self.database.transaction(None) as transaction:
             published = store.republish_candidates(transaction)
-        return [queue for queue, count in published.items() if epoch.depth(connection, queue) >= count]
+        waiting = depth.waiting(connection, published)
+        return [queue for queue, count in published.items() if waiting[queue] >= count]
