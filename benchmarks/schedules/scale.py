@@ -21,7 +21,7 @@ class Scale:
     """Entries of celery beat and of django-celery-beat."""
     runs: int
     bursts: int
-    """Runs of our own bursts: more, since chance says where in the scheduler's half second of sleep the instant falls."""
+    """Runs of our own bursts: more, since chance says where in the scheduler's sleep the instant falls."""
     passes: int
     """Idle passes of one run."""
     claims: int
