@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
 import psycopg
+from psycopg import sql
 
 from benchmarks.schedules.scale import CAMPAIGNS_PER_ORG, ORGS, RULES_PER_ORG, ZONES, expressions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from psycopg import Connection
 
 _ORGS: Final = """
 CREATE SCHEMA bench;
@@ -54,6 +61,11 @@ _TEMPLATE: Final = """
 CREATE TABLE bench.due AS SELECT * FROM cmis.scheduled_jobs WHERE name LIKE 'due %%';
 ALTER TABLE bench.due ADD PRIMARY KEY (org_id, job_id);
 """
+_INDEXES: Final = """
+SELECT indexname, indexdef FROM pg_indexes
+ WHERE schemaname = 'cmis' AND tablename = 'scheduled_jobs'
+   AND indexname NOT IN (SELECT conname FROM pg_constraint WHERE conrelid = 'cmis.scheduled_jobs'::regclass)
+"""
 
 
 def load(administrator: str, *, stored: int, due: int) -> None:
@@ -69,7 +81,22 @@ def load(administrator: str, *, stored: int, due: int) -> None:
     }
     with psycopg.connect(administrator, cursor_factory=psycopg.ClientCursor) as connection:
         connection.execute("SET session_replication_role = replica")
-        for statements in (_ORGS, _JOBS, _TEMPLATE):
-            connection.execute(statements, values)
+        connection.execute("SET work_mem = '256MB'")
+        connection.execute("SET maintenance_work_mem = '256MB'")
+        connection.execute(_ORGS, values)
+        with _built_afterwards(connection):
+            connection.execute(_JOBS, values)
+        connection.execute(_TEMPLATE, values)
     with psycopg.connect(administrator, autocommit=True) as connection:
         connection.execute("VACUUM (ANALYZE)")
+
+
+@contextmanager
+def _built_afterwards(connection: Connection) -> Iterator[None]:
+    """Leave the jobs' indexes out while rows are written in scattered order, and build each at once afterwards."""
+    indexes = connection.execute(_INDEXES).fetchall()
+    for name, _ in indexes:
+        connection.execute(sql.SQL("DROP INDEX cmis.{}").format(sql.Identifier(name)))
+    yield
+    for _, definition in indexes:
+        connection.execute(definition)
