@@ -13,6 +13,7 @@ from typing import Final
 
 from core.config import Settings, require
 from core.db import Database
+from engine.dispatch import Dispatcher
 from scheduler.beat import VARIABLE
 from scheduler.duties import Duties
 
@@ -23,7 +24,7 @@ def measure(passes: int) -> float:
     """Return the median seconds of `Duties.run()`, its connections open and its statements prepared."""
     url = require(Settings.load().scheduler_database_url, VARIABLE)
     database = Database(url, variable=VARIABLE, application="bench-idle", pool_size=2)
-    duties = Duties(database)
+    duties = Duties(database, Dispatcher(database))
     seconds = []
     for _ in range(_WARM + passes):
         begun = time.perf_counter()
