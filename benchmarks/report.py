@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _LARGE: Final = 1000
 _WIDTH: Final = 110
+_HEIGHT: Final = 50
 
 
 def say(text: str) -> None:
@@ -51,13 +52,10 @@ def show(rows: Sequence[Row], *, quick: bool) -> None:
             _target(row),
             "[green]yes[/green]" if row.ok else "[bold red]no[/bold red]",
         )
-    console = Console()
-    if not console.is_terminal:
-        console.width = _WIDTH  # a pipe's 80 columns would cut the names off
+    # the 80 columns that rich takes a pipe for would cut the figures off
+    console = Console() if sys.stdout.isatty() else Console(width=_WIDTH, height=_HEIGHT)
     console.print(table)
-    for row in rows:
-        if row.reason is not None:
-            console.print(f"{row.name}: {row.reason}", markup=False, highlight=False)
+    sys.stdout.writelines(f"{row.name}: {row.reason}\n" for row in rows if row.reason is not None)
 
 
 def _figure(figure: float | None) -> str:
