@@ -28,7 +28,7 @@ SINGLE: Final = {"CMIS_CHUNK": "1", "CMIS_ORG_UNFINISHED": "1000000", "CMIS_QUEU
 """One message per job, and no cap that would hold messages back because no worker takes them."""
 _LEAD: Final = 2.0
 _QUIET: Final = 1.0
-_SECONDS: Final = 60.0
+_SECONDS: Final = 30.0
 _EARLY: Final = 0.2
 
 
@@ -48,7 +48,7 @@ class Dispatched:
 def dispatch(bench: Bench, site: Site, jobs: Jobs, count: int, settings: Mapping[str, str] | None = None) -> Dispatched:
     """Let `count` jobs fall due at one instant under a running scheduler, and see each of them published.
 
-    Raises UnfinishedError if some are not published, or not fully recorded, within a minute.
+    Raises UnfinishedError if some are not published, or not fully recorded, within half a minute.
     """
     jobs.reset()
     bench.flush()

@@ -18,6 +18,7 @@ from benchmarks.schedules.ours import UnfinishedError
 from benchmarks.schedules.scale import FULL, QUICK, Scale
 
 if TYPE_CHECKING:
+    from benchmarks.schedules.peers import Result
     from benchmarks.servers import Bench
     from dev.site import Site
 
@@ -49,8 +50,11 @@ def _runs(values: list[float], baselines: list[float]) -> dict[str, list[float]]
 def _idle_tick(site: Site, small_site: Site, big: Jobs, small: Jobs, scale: Scale) -> Row:
     big.reset()
     small.reset()
-    many = [_idle_seconds(site, scale) for _ in range(scale.runs)]
-    few = [_idle_seconds(small_site, scale) for _ in range(scale.runs)]
+    many: list[float] = []
+    few: list[float] = []
+    for _ in range(scale.runs):
+        many.append(_idle_seconds(site, scale))
+        few.append(_idle_seconds(small_site, scale))
     return Row(
         name="schedules.idle_tick",
         unit="s",
@@ -106,18 +110,23 @@ def _claim(site: Site, big: Jobs, scale: Scale) -> Row:
 
 
 def _information(bench: Bench, scale: Scale) -> list[Row]:
-    found = {"schedules.beat_burst": peers.beat, "schedules.django_beat_burst": peers.django_beat}
-    rows = []
-    for name, run in found.items():
-        result = run(bench, scale)
-        rows.append(
-            Row(
-                name=name,
-                unit="jobs/s",
-                better="higher",
-                value=result.rate,
-                reason=result.reason,
-                details=result.details,
-            )
-        )
-    return rows
+    with bench.empty_database() as database:
+        trials = {
+            "schedules.beat_burst": peers.beat(bench, scale),
+            "schedules.django_beat_burst": peers.django_beat(bench, scale, database),
+        }
+        for _ in range(scale.runs):
+            for trial in trials.values():
+                trial.run()
+    return [_peers_row(name, trial.result()) for name, trial in trials.items()]
+
+
+def _peers_row(name: str, result: Result) -> Row:
+    return Row(
+        name=name,
+        unit="jobs/s",
+        better="higher",
+        value=result.rate,
+        reason=result.reason,
+        details=result.details,
+    )
