@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
 if TYPE_CHECKING:
@@ -63,8 +63,7 @@ class Group:
     items: tuple[Item, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(NamedTuple):
     """An evaluation that is to be packed: how many entities it will look at, how long it may take, when it starts."""
 
     org_id: UUID
@@ -105,11 +104,16 @@ def groups(document: Mapping[str, Any]) -> tuple[Group, ...]:
 def pack(due: Sequence[Due], size: int = MAX_ITEMS) -> Iterator[tuple[Group, ...]]:
     """Yield chunks of at most `size` items: groups of one org where it fills them, of up to 10 for remainders."""
     remainders: list[_Chunk] = []
-    for _, of_org in groupby(sorted(due, key=lambda one: one.org_id), key=lambda one: one.org_id):
+    for _, of_org in groupby(sorted(due, key=_org), key=_org):
         chunks = _split(of_org, size)
         remainders.append(chunks.pop())
         yield from (_grouped(chunk.due) for chunk in chunks)
     yield from (_grouped(shared) for shared in _share(remainders, size))
+
+
+def _org(due: Due) -> int:
+    """Return the org's id as a number, which sorts as ids do and at a fraction of the cost."""
+    return due.org_id.int
 
 
 def _split(due: Iterable[Due], size: int) -> list[_Chunk]:
@@ -135,9 +139,8 @@ def _share(remainders: Iterable[_Chunk], size: int) -> Iterator[list[Due]]:
 
 
 def _grouped(due: Iterable[Due]) -> tuple[Group, ...]:
-    return tuple(
-        Group(org_id, tuple(one.item for one in of_org)) for org_id, of_org in groupby(due, key=lambda one: one.org_id)
-    )
+    orgs = (list(of_org) for _, of_org in groupby(due, key=_org))
+    return tuple(Group(of_org[0].org_id, tuple(one.item for one in of_org)) for of_org in orgs)
 
 
 def _item(document: Mapping[str, Any]) -> Item:

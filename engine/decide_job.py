@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from core.ids import uuid7
 from engine import chunk
@@ -18,10 +17,9 @@ from models.enums import Decision, JobStatus, Origin, TriggerType
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import Row
-
     from engine.schedule.due import Plan, Stretch
     from engine.schedule.policies import Policies
+    from engine.store.claimed import ClaimedJob
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +35,10 @@ _SHOWN_ERROR: Final = 500
 _INSTANT: Final = timedelta(microseconds=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(NamedTuple):
     """What becomes of one claimed job."""
 
-    row: Row[Any]
+    row: ClaimedJob
     job: dict[str, Any]
     """Its new columns."""
     occurrences: tuple[dict[str, Any], ...] = ()
@@ -56,8 +53,7 @@ class Decided:
     """Planned times computed; what counts against the batch's budget."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Settled:
+class _Settled(NamedTuple):
     """What the outcomes of earlier runs say: failures in a row, and the first run that is still open."""
 
     failures: int
@@ -68,7 +64,7 @@ class _Settled:
         return self.open_from is not None
 
 
-def decide_job(row: Row[Any], now: datetime, limit: int) -> Decided:
+def decide_job(row: ClaimedJob, now: datetime, limit: int) -> Decided:
     """Decide a claimed job, at most `limit` planned times of it. One whose times cannot be computed fails alone."""
     try:
         return _decide(row, now, limit)
@@ -77,7 +73,7 @@ def decide_job(row: Row[Any], now: datetime, limit: int) -> Decided:
         return failed_job(row, str(error) or type(error).__name__)
 
 
-def failed_job(row: Row[Any], reason: str) -> Decided:
+def failed_job(row: ClaimedJob, reason: str) -> Decided:
     """End a job as failed, with the reason; what it had buffered never runs."""
     job = _key(row) | {
         "status": JobStatus.FAILED.value,
@@ -91,7 +87,7 @@ def failed_job(row: Row[Any], reason: str) -> Decided:
     return Decided(row, job, released=_released(row, None) if row.buffered_for else None)
 
 
-def _decide(row: Row[Any], now: datetime, limit: int) -> Decided:
+def _decide(row: ClaimedJob, now: datetime, limit: int) -> Decided:
     policies = policy.of_row(row)
     settled = _settle(row.failures, row.outcomes, row.first_open)
     pausing = policies.pause_on_failure_count is not None and settled.failures >= policies.pause_on_failure_count
@@ -100,7 +96,7 @@ def _decide(row: Row[Any], now: datetime, limit: int) -> Decided:
     released = _release(row, settled, runnable=live and runs_left != 0, now=now)
     if released is not None and released.runs:
         runs_left = None if runs_left is None else runs_left - 1
-        settled = _Settled(settled.failures, row.buffered_for)
+        settled = _Settled(settled.failures, released.time)
     state = State(
         first=row.next_run_at if row.status == _ACTIVE else None,
         cursor=_cursor(row),
@@ -114,10 +110,10 @@ def _decide(row: Row[Any], now: datetime, limit: int) -> Decided:
     return _decided(row, policies, plan, settled, released, now, pausing=pausing)
 
 
-@dataclass(frozen=True, slots=True)
-class _Release:
+class _Release(NamedTuple):
     """What becomes of the buffered time: it runs, or it is cancelled."""
 
+    time: datetime
     runs: bool
 
 
@@ -133,25 +129,24 @@ def _settle(failures: int, outcomes: str | None, first_open: datetime | None) ->
     return _Settled(failures, first_open)
 
 
-def _release(row: Row[Any], settled: _Settled, *, runnable: bool, now: datetime) -> _Release | None:
+def _release(row: ClaimedJob, settled: _Settled, *, runnable: bool, now: datetime) -> _Release | None:
     """Say what becomes of the buffered time now; None while it waits, or where there is none."""
     if row.buffered_for is None or row.buffered_for > now:
         return None
     if not runnable:
-        return _Release(runs=False)
-    return None if settled.run_open else _Release(runs=True)
+        return _Release(row.buffered_for, runs=False)
+    return None if settled.run_open else _Release(row.buffered_for, runs=True)
 
 
-def _cursor(row: Row[Any]) -> datetime:
-    since: datetime = row.revised_at or row.created_at
+def _cursor(row: ClaimedJob) -> datetime:
+    since = row.revised_at or row.created_at
     if row.schedule_type == "once" and row.start_date is not None:
         since = min(since, row.start_date - _INSTANT)
-    last: datetime | None = row.last_scheduled_for
-    return since if last is None else max(since, last)
+    return since if row.last_scheduled_for is None else max(since, row.last_scheduled_for)
 
 
 def _decided(
-    row: Row[Any],
+    row: ClaimedJob,
     policies: Policies,
     plan: Plan,
     settled: _Settled,
@@ -160,8 +155,9 @@ def _decided(
     *,
     pausing: bool,
 ) -> Decided:
-    planned = [stretch.scheduled_for for stretch in plan.runs]
-    times = [row.buffered_for, *planned] if released is not None and released.runs else planned
+    times = [stretch.scheduled_for for stretch in plan.runs]
+    if released is not None and released.runs:
+        times.insert(0, released.time)
     items = {time: _item(row, time, now) for time in times}
     buffered = plan.buffered.scheduled_for if plan.buffered else row.buffered_for if released is None else None
     next_run_at = row.next_run_at if row.status == JobStatus.PAUSED.value else plan.next_run_at
@@ -181,14 +177,14 @@ def _decided(
         row,
         job,
         tuple(_occurrence(row, stretch, items.get(stretch.scheduled_for)) for stretch in plan.stretches),
-        _released(row, items.get(row.buffered_for)) if released else None,
+        _released(row, items.get(released.time)) if released else None,
         _cancelled(row, settled) if plan.cancels else None,
         tuple(_due(row, policies, item, now) for item in items.values()),
         max(1, plan.computed),
     )
 
 
-def _status(row: Row[Any], next_run_at: datetime | None, buffered: datetime | None, *, pausing: bool) -> str:
+def _status(row: ClaimedJob, next_run_at: datetime | None, buffered: datetime | None, *, pausing: bool) -> str:
     if row.status != _ACTIVE:
         return str(row.status)
     if next_run_at is None and buffered is None:
@@ -196,7 +192,7 @@ def _status(row: Row[Any], next_run_at: datetime | None, buffered: datetime | No
     return JobStatus.PAUSED.value if pausing else _ACTIVE
 
 
-def _key(row: Row[Any]) -> dict[str, Any]:
+def _key(row: ClaimedJob) -> dict[str, Any]:
     """Return what names the job, and the state in which it was claimed."""
     return {
         "org_id": row.org_id,
@@ -207,25 +203,25 @@ def _key(row: Row[Any]) -> dict[str, Any]:
     }
 
 
-def _item(row: Row[Any], scheduled_for: datetime, now: datetime) -> chunk.Item:
+def _item(row: ClaimedJob, scheduled_for: datetime, now: datetime) -> chunk.Item:
     key = (row.job_id, _SCHEDULE, scheduled_for)
     return chunk.Item(row.rule_id, uuid7(now), _TRIGGER, *key, context=row.execution_context or None)
 
 
-def _due(row: Row[Any], policies: Policies, item: chunk.Item, now: datetime) -> chunk.Due:
+def _due(row: ClaimedJob, policies: Policies, item: chunk.Item, now: datetime) -> chunk.Due:
     run_at = now
     if policies.jitter_seconds and item.scheduled_for is not None:
         run_at = max(now, item.scheduled_for + jitter(row.job_id, item.scheduled_for, policies.jitter_seconds))
     return chunk.Due(row.org_id, item, row.entities, policies.timeout_seconds, run_at)
 
 
-def _occurrence(row: Row[Any], stretch: Stretch, item: chunk.Item | None) -> dict[str, Any]:
+def _occurrence(row: ClaimedJob, stretch: Stretch, item: chunk.Item | None) -> dict[str, Any]:
     return {
         "org_id": row.org_id,
         "job_id": row.job_id,
         "scheduled_for": stretch.scheduled_for,
         "until": stretch.until,
-        "count": stretch.count,
+        "count": stretch.times,
         "previous": stretch.previous,
         "job_revision": row.revision,
         "decision": stretch.decision,
@@ -233,7 +229,7 @@ def _occurrence(row: Row[Any], stretch: Stretch, item: chunk.Item | None) -> dic
     }
 
 
-def _released(row: Row[Any], item: chunk.Item | None) -> dict[str, Any]:
+def _released(row: ClaimedJob, item: chunk.Item | None) -> dict[str, Any]:
     return {
         "org_id": row.org_id,
         "job_id": row.job_id,
@@ -243,6 +239,8 @@ def _released(row: Row[Any], item: chunk.Item | None) -> dict[str, Any]:
     }
 
 
-def _cancelled(row: Row[Any], settled: _Settled) -> dict[str, Any]:
+def _cancelled(row: ClaimedJob, settled: _Settled) -> dict[str, Any]:
+    """Return the range of planned times in which runs are open: from the first of them to the last that ran."""
     key = {"org_id": row.org_id, "job_id": row.job_id}
-    return key | {"low": settled.open_from, "high": max(row.last_run_for, settled.open_from or row.last_run_for)}
+    known = [time for time in (settled.open_from, row.last_run_for) if time is not None]
+    return key | {"low": min(known), "high": max(known)}

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection
 
     from core.db import Database
+    from engine.store.claimed import ClaimedJob
 
 logger = logging.getLogger(__name__)
 
@@ -65,11 +66,11 @@ class Dispatcher:
     database: Database
     chunk_size: int = chunk.MAX_ITEMS
     org_cap: int = 100
-    crowded: bool = False
-    turns: deque[UUID] = field(default_factory=deque)
+    crowded: bool = field(default=False, init=False)
+    turns: deque[UUID] = field(default_factory=deque, init=False)
     """The orgs with due jobs, the next one first."""
-    share: int = BATCH
-    round_ends: float = 0.0
+    share: int = field(default=BATCH, init=False)
+    round_ends: float = field(default=0.0, init=False)
 
     def dispatch(self, limit: int = BATCH) -> Dispatched:
         """Dispatch up to `limit` due jobs, for 0.5 s and 5,000 planned times at most; the rest stays due."""
@@ -93,7 +94,7 @@ class Dispatcher:
         runs = sum(len(one.due) for one in decided)
         return Dispatched(len(decided), runs, tasks, more=self.crowded or left, held_back=busy)
 
-    def _claim_in_turn(self, connection: Connection, limit: int) -> Sequence[Row[Any]]:
+    def _claim_in_turn(self, connection: Connection, limit: int) -> Sequence[ClaimedJob]:
         """Lock the shares of the orgs whose turn it is; those that gave all of it come again in this round."""
         if not self.turns or monotonic() > self.round_ends:
             self._begin_round(connection, limit)
@@ -152,7 +153,7 @@ def _carried(rows: Sequence[dict[str, Any]], carriers: Mapping[UUID, UUID]) -> l
     return [row | {"task_id": carriers.get(row["execution_id"])} for row in rows]
 
 
-def _decide(rows: Sequence[Row[Any]], now: datetime) -> list[Decided]:
+def _decide(rows: Sequence[ClaimedJob], now: datetime) -> list[Decided]:
     deadline = monotonic() + SECONDS
     decided: list[Decided] = []
     computed = 0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import DBAPIError
@@ -80,8 +81,14 @@ class Duties:
     upkeep: Timer = field(default_factory=lambda: Timer(MAINTAIN_EVERY))
     resting: dict[str, Timer] = field(default_factory=dict)
     """Duties that failed a moment ago."""
+    dispatching_two: bool = False
+    """Whether the last batch was full: then two are dispatched at once."""
+    second: Dispatcher = field(init=False)
     losing: bool = True
     """Whether tasks of a lost broker may have to be requeued; true at start, since a predecessor may have died."""
+
+    def __post_init__(self) -> None:
+        self.second = replace(self.dispatcher)
 
     def run(self) -> float:
         """Do everything that is due once; returns after how many seconds to do it again, 0 where there is more."""
@@ -107,10 +114,17 @@ class Duties:
         return wait
 
     def _dispatch(self) -> float:
-        done = self.dispatcher.dispatch()
-        if done.more:
+        """Dispatch a batch; where one was not enough, two at once: one is decided while the database records one."""
+        if self.dispatching_two:
+            with ThreadPoolExecutor(1) as other_hand:
+                other = other_hand.submit(self.second.dispatch)
+                done = [self.dispatcher.dispatch(), other.result()]
+        else:
+            done = [self.dispatcher.dispatch()]
+        self.dispatching_two = any(one.more for one in done)
+        if self.dispatching_two:
             return 0.0
-        return HELD_BACK_SECONDS if done.held_back else IDLE_SECONDS
+        return HELD_BACK_SECONDS if any(one.held_back for one in done) else IDLE_SECONDS
 
     def _until_due(self) -> float:
         """Look when something falls due, so that it starts in time and not at the next poll."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from engine.schedule.occurrences import Skipped, may_skip, next_occurrence, next_planned
 
@@ -37,21 +37,19 @@ ON_TIME: Final = timedelta(seconds=60)
 _ALONE: Final = frozenset({"run", "buffered"})
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
+class Stretch(NamedTuple):
     """Consecutive planned times of one fate: one row of the ledger. A `run` or `buffered` one is always alone."""
 
     scheduled_for: datetime
     until: datetime
-    """The last planned time of the stretch; equal to `scheduled_for` where `count` is 1."""
-    count: int
+    """The last planned time of the stretch; equal to `scheduled_for` where `times` is 1."""
+    times: int
     decision: Decision
     previous: datetime
     """The planned time before `scheduled_for`; the job's anchor before its first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class State(NamedTuple):
     """What is known of a claimed job when its planned times are decided."""
 
     first: datetime | None
@@ -69,8 +67,7 @@ class State:
     """Whether the job is paused now: nothing of it may run any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What to record of a due job and where its cursor goes. `next_run_at` None: no further time will run."""
 
     stretches: tuple[Stretch, ...]
@@ -119,6 +116,10 @@ def decide(schedule: Schedule, policies: Policies, state: State, *, now: datetim
     if state.first is None or state.first > now:
         return Plan((), None if state.runs_left == 0 else state.first, state.previous, 0)
     times = _due(schedule, state, now, limit, CATCH_UP if policies.misfire == "all" else 0)
+    previous = schedule.anchor if state.previous is None else state.previous
+    if _is_plain(times, policies, state, now):
+        [time] = times.planned
+        return Plan((Stretch(time, time, 1, "run", previous),), times.following, time, 1)
     fates: dict[datetime, Decision]
     if state.pausing:
         fates = dict.fromkeys(times.firing, "paused")
@@ -129,12 +130,20 @@ def decide(schedule: Schedule, policies: Policies, state: State, *, now: datetim
     cancels = state.run_open and policies.overlap == "cancel_other" and "run" in fates.values()
     fates |= times.skipped
     return Plan(
-        stretches=_chain(sorted(fates.items()), schedule.anchor if state.previous is None else state.previous),
+        stretches=_chain(sorted(fates.items()), previous),
         next_run_at=None if ended and times.complete else times.following,
         last_scheduled_for=times.planned[-1],
         computed=len(times.planned),
         cancels=cancels,
     )
+
+
+def _is_plain(times: _Times, policies: Policies, state: State, now: datetime) -> bool:
+    """Say whether one time is due, in time, and nothing is in its way: the case that nearly all jobs are."""
+    if len(times.planned) != 1 or times.skipped or state.run_open or state.pausing or state.runs_left is not None:
+        return False
+    late = now - times.planned[0]
+    return times.complete and late <= policies.grace and (late <= ON_TIME or policies.misfire != "skip")
 
 
 def _due(schedule: Schedule, state: State, now: datetime, limit: int, lookahead: int) -> _Times:
@@ -223,7 +232,7 @@ def _chain(fates: Iterable[tuple[datetime, Decision]], previous: datetime) -> tu
     for time, decision in fates:
         last = stretches[-1] if stretches else None
         if last is not None and last.decision == decision and decision not in _ALONE:
-            stretches[-1] = Stretch(last.scheduled_for, time, last.count + 1, decision, last.previous)
+            stretches[-1] = Stretch(last.scheduled_for, time, last.times + 1, decision, last.previous)
         else:
             stretches.append(Stretch(time, time, 1, decision, previous))
         previous = time

@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Integer, Text, Uuid
 
+from engine.store.claimed import ClaimedJob
 from engine.store.statements import with_rows
 
 if TYPE_CHECKING:
@@ -63,20 +64,18 @@ class Message:
     timeout_seconds: int
 
 
-def claim_due_jobs(connection: Connection, limit: int) -> Sequence[Row[Any]]:
+def claim_due_jobs(connection: Connection, limit: int) -> list[ClaimedJob]:
     """Lock up to `limit` due jobs, longest due first, skipping those that another scheduler holds."""
-    return connection.execute(_CLAIM, {"limit": limit}).all()
+    return [ClaimedJob._make(row) for row in connection.execute(_CLAIM, {"limit": limit})]
 
 
-def claim_shares(
-    connection: Connection, limit: int, orgs: Sequence[UUID], *, share: int, cap: int
-) -> Sequence[Row[Any]]:
+def claim_shares(connection: Connection, limit: int, orgs: Sequence[UUID], *, share: int, cap: int) -> list[ClaimedJob]:
     """Lock up to `share` due jobs of each of these orgs, and up to `limit` that are due for review.
 
     An org with `cap` unfinished tasks of its own gives none.
     """
     values = {"limit": limit, "orgs": list(orgs), "share": share, "cap": cap}
-    return connection.execute(_CLAIM_SHARES, values).all()
+    return [ClaimedJob._make(row) for row in connection.execute(_CLAIM_SHARES, values)]
 
 
 def unfinished_evaluations(connection: Connection, bound: int) -> int:

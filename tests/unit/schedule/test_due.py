@@ -25,7 +25,7 @@ NINE = "2026-03-02T09:00"
 
 def plan(schedule: Schedule, first: str, now: str, *, limit: int = 5000, **given: Any) -> Plan:
     """Decide a job; what is given goes to its state or to its policies."""
-    known = {name: given.pop(name) for name in list(given) if name in State.__dataclass_fields__}
+    known = {name: given.pop(name) for name in list(given) if name in State._fields}
     defaults = {"cursor": at(first) - timedelta(seconds=1), "previous": at("2026-03-01T00:00")}
     state = State(first=at(first), **(defaults | known))
     return decide(schedule, Policies(**given), state, now=at(now), limit=limit)
@@ -33,7 +33,7 @@ def plan(schedule: Schedule, first: str, now: str, *, limit: int = 5000, **given
 
 def fates(decided: Plan) -> list[tuple[str, str, str, int]]:
     return [
-        (one.decision, f"{one.scheduled_for:%d %H:%M}", f"{one.until:%d %H:%M}", one.count) for one in decided.stretches
+        (one.decision, f"{one.scheduled_for:%d %H:%M}", f"{one.until:%d %H:%M}", one.times) for one in decided.stretches
     ]
 
 
@@ -304,7 +304,7 @@ def test_batches_put_every_planned_time_in_exactly_one_stretch_by_its_policy_and
         batch = decide(schedule, rules, state, now=now, limit=limit)
         for stretch in batch.stretches:
             inside = [one for one in planned if stretch.scheduled_for <= one <= stretch.until]
-            assert (stretch.previous, stretch.count) == (previous, len(inside))
+            assert (stretch.previous, stretch.times) == (previous, len(inside))
             assert (inside[0], inside[-1]) == (stretch.scheduled_for, stretch.until)
             assert not covered.keys() & set(inside)
             covered |= dict.fromkeys(inside, stretch.decision)
