@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import func, select
+
 from engine.store.statements import with_rows
+from models import Occurrence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
 # Each row's planned time is the partition key, so that only its own month is visited.
 _FINISH = with_rows("""
@@ -34,6 +37,24 @@ SELECT :org_id, r.job_id, r.origin, r.scheduled_for, r.scheduled_for, 1, r.job_r
   FROM jsonb_to_recordset(:rows) AS r(job_id uuid, origin text, scheduled_for timestamptz, job_revision bigint,
        execution_id uuid, task_id uuid, actor_id uuid)
 """)
+_INSERT_SKIPPED = with_rows("""
+INSERT INTO cmis.occurrences (org_id, job_id, origin, scheduled_for, until, count, previous, job_revision, decision, outcome,
+       decided_at, finished_at)
+SELECT :org_id, r.job_id, 'schedule', r.scheduled_for, r.until, r.count, r.previous, r.job_revision, r.decision, 'skipped',
+       :now, :now
+  FROM jsonb_to_recordset(:rows) AS r(job_id uuid, scheduled_for timestamptz, until timestamptz, count integer,
+       previous timestamptz, job_revision bigint, decision text)
+""")
+_INSERT_NEW_RUNS = with_rows("""
+INSERT INTO cmis.occurrences (org_id, job_id, origin, scheduled_for, until, count, job_revision, decision, execution_id,
+       task_id, actor_id, decided_at)
+SELECT :org_id, r.job_id, r.origin, r.scheduled_for, r.scheduled_for, 1, r.job_revision, 'run', r.execution_id, r.task_id,
+       r.actor_id, :now
+  FROM jsonb_to_recordset(:rows) AS r(job_id uuid, origin text, scheduled_for timestamptz, job_revision bigint,
+       execution_id uuid, task_id uuid, actor_id uuid)
+    ON CONFLICT (org_id, job_id, origin, scheduled_for) DO NOTHING
+RETURNING task_id
+""")
 
 
 def finish(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
@@ -51,6 +72,29 @@ def move(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]]
 def insert_runs(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
     """Record runs that a person asked for; they carry an actor and never move a job's cursor."""
     connection.execute(_INSERT, {"org_id": org_id, "rows": rows, "now": now})
+
+
+def insert_new_runs(
+    connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime
+) -> set[UUID]:
+    """Record runs as `insert_runs` does, but leave alone those that are there already; returns the others' task ids."""
+    return set(connection.execute(_INSERT_NEW_RUNS, {"org_id": org_id, "rows": rows, "now": now}).scalars())
+
+
+def insert_skipped(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
+    """Record stretches of planned times that do not run (their keys are the columns'); the caller moves the cursor."""
+    if rows:
+        connection.execute(_INSERT_SKIPPED, {"org_id": org_id, "rows": rows, "now": now})
+
+
+def first_open(connection: Connection, job: Row[Any]) -> datetime | None:
+    """Return the first planned run of a job that has not ended, of those whose outcomes no scheduler has counted."""
+    if job.open_from is None or job.last_run_for is None:
+        return None
+    table = Occurrence
+    query = select(func.min(table.scheduled_for)).where(table.org_id == job.org_id, table.job_id == job.job_id)
+    query = query.where(table.origin == "schedule", table.decision == "run", table.outcome.is_(None))
+    return connection.execute(query.where(table.scheduled_for.between(job.open_from, job.last_run_for))).scalar_one()
 
 
 def _bounds(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
