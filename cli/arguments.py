@@ -47,7 +47,13 @@ def read_json(option: str, path: str, *, exact: bool = False) -> Any:
     With `exact`, fractions come as Decimal as they are written; otherwise as the floats that the database gives back.
     Raises InputError on `option`.
     """
-    text = _decode(option, _read(option, path))
+    return parse_json(option, _decode(option, _read(option, path)), exact=exact)
+
+
+def parse_json(option: str, text: str, *, exact: bool = False) -> Any:
+    """Return the JSON value of a text, as `read_json` does of a file's."""
+    if not text.strip():
+        raise InputError.of(option, "is empty", "give a JSON value")
     try:
         return json.loads(
             text,
@@ -57,7 +63,7 @@ def read_json(option: str, path: str, *, exact: bool = False) -> Any:
         )
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise InputError.of(option, f"is no JSON: {error.msg} at {where}", "mend the file there") from error
+        raise InputError.of(option, f"is no JSON: {error.msg} at {where}", "mend it there") from error
     except RecursionError as error:
         raise InputError.of(option, "is nested too deep", "nest at most 16 levels") from error
     except (ValueError, DecimalException) as error:  # an int of more than 4,300 digits, an exponent out of range
@@ -135,12 +141,9 @@ def _read(option: str, path: str) -> bytes:
 
 def _decode(option: str, content: bytes) -> str:
     try:
-        text = content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError.of(option, f"is not UTF-8 (byte {error.start + 1})", "save the file as UTF-8") from error
-    if not text.strip():
-        raise InputError.of(option, "is empty", "give a JSON value")
-    return text
 
 
 def _object(option: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from cli.migrate import migrate
 from cli.orgs import orgs
 from cli.output import err
 from cli.rules import rules
+from cli.schedules import schedules
 from core.db import explain, sqlstate
 from core.errors import CmisError, InputError, Problem, SetupError
 
@@ -48,7 +49,7 @@ def cli() -> None:
     """CMIS Automation: rules, schedules and their executions, from the command line."""
 
 
-for command in (audit, campaigns, demo, dev, executions, invariants, jobs, metrics, migrate, orgs, rules):
+for command in (audit, campaigns, demo, dev, executions, invariants, jobs, metrics, migrate, orgs, rules, schedules):
     cli.add_command(command)
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from sqlalchemy import Connection
 
 _NOW = text("SELECT cmis.clock()")
@@ -19,6 +18,11 @@ def now(connection: Connection) -> datetime:
     """Return the database's time (aware UTC), test offset included. Read it once per transaction and pass it on."""
     moment: datetime = connection.execute(_NOW).scalar_one()
     return moment
+
+
+def of_host() -> datetime:
+    """Return this machine's time (aware UTC): for commands without a database; nothing that is stored comes of it."""
+    return datetime.now(UTC)
 
 
 def monotonic() -> float:

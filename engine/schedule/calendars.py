@@ -1,96 +1,120 @@
-"""Calendars: the naive local wall times that a definition names, free of zones and their changes of clocks.
+"""Calendars: the naive local wall times that a definition names, free of zones and changes of clocks.
 
-The only importer of croniter, which is given naive times alone: on aware ones it differs from cron where clocks change.
+A calendar holds of its job's anchor only where in the interval it stands (`phase`; 0 for an interval of 1), so that
+jobs of one rhythm are equal and share their next times.
 """
 
 from __future__ import annotations
 
 import calendar
-import copy
-import functools
 from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from croniter import CroniterBadDateError, croniter
+from engine.schedule import crons, zones
+from engine.schedule.wall import HORIZON, Wall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from engine.schedule.definition import DayOfMonth
-
-HORIZON: Final = datetime(2200, 1, 1)  # noqa: DTZ001 - a wall time has no zone
-"""No planned time lies beyond it, so that every search ends."""
+    from engine.schedule.definition import DayOfMonth, Schedule
 
 _WEEK: Final = timedelta(days=7)
+_DAYS: Final = 7
 _MONTHS: Final = 12
 
 
-class Wall(NamedTuple):
-    """One wall time; `month_end`: it stands for a day that its month does not have."""
+class Daily(NamedTuple):
+    """A time of day on every `interval`-th day."""
 
-    at: datetime
-    month_end: bool = False
+    interval: int
+    phase: int
+    at: time
 
-
-def cron(expression: str, after: datetime) -> Iterator[Wall]:
-    """Yield the wall times of a normalised, checked expression strictly after `after` (naive), up to the horizon."""
-    walls = copy.copy(_template(expression))  # parsing costs more than a step; an iterator holds its own position
-    walls.set_current(after.replace(microsecond=0))
-    while after < HORIZON:
-        try:
-            after = walls.get_next(datetime)
-        except CroniterBadDateError:  # nothing in the next 50 years: it never fires again
-            return
-        yield Wall(after)
+    def after(self, wall: datetime) -> Iterator[Wall]:
+        """Yield the wall times strictly after a naive one, up to the horizon."""
+        day = wall.date()
+        day -= timedelta(days=(day.toordinal() - self.phase) % self.interval)
+        while (found := datetime.combine(day, self.at)) < HORIZON:
+            if found > wall:
+                yield Wall(found)
+            day += timedelta(days=self.interval)
 
 
-@functools.lru_cache(maxsize=4096)
-def _template(expression: str) -> croniter:
-    # As cron does: day of month and day of week both hold where either begins with `*`, else either is enough.
-    return croniter(expression, HORIZON, implement_cron_bug=True)
+class Weekly(NamedTuple):
+    """A time of day on some days (0 = Sunday) of every `interval`-th week; weeks start on Monday."""
+
+    interval: int
+    phase: int
+    at: time
+    days: tuple[int, ...]
+
+    def after(self, wall: datetime) -> Iterator[Wall]:
+        """Yield the wall times strictly after a naive one, up to the horizon."""
+        offsets = sorted((day - 1) % _DAYS for day in self.days)
+        day = wall.date()
+        monday = day - timedelta(days=day.weekday()) - _WEEK * ((_week(day) - self.phase) % self.interval)
+        while datetime.combine(monday, self.at) < HORIZON:
+            walls = (datetime.combine(monday + timedelta(days=offset), self.at) for offset in offsets)
+            yield from (Wall(found) for found in walls if found > wall)
+            monday += _WEEK * self.interval
 
 
-def daily(anchor: date, interval: int, at: time, after: datetime) -> Iterator[Wall]:
-    """Yield `at` on every `interval`-th day counted from the anchor's, strictly after `after`."""
-    day = after.date() - timedelta(days=(after.date() - anchor).days % interval)
-    while datetime.combine(day, at) < HORIZON:
-        if (wall := datetime.combine(day, at)) > after:
-            yield Wall(wall)
-        day += timedelta(days=interval)
+class Monthly(NamedTuple):
+    """A time of day on one day of every `interval`-th month; where the month lacks the day, on its last."""
+
+    interval: int
+    phase: int
+    at: time
+    day: DayOfMonth
+
+    def after(self, wall: datetime) -> Iterator[Wall]:
+        """Yield the wall times strictly after a naive one, up to the horizon."""
+        index = _month(wall)
+        index -= (index - self.phase) % self.interval
+        while index < HORIZON.year * _MONTHS:
+            found = self._in_month(index)
+            if found.at > wall:
+                yield found
+            index += self.interval
+
+    def _in_month(self, index: int) -> Wall:
+        year, month = index // _MONTHS, index % _MONTHS + 1
+        last = calendar.monthrange(year, month)[1]
+        wanted = last if self.day == "last" else self.day
+        return Wall(datetime.combine(date(year, month, min(wanted, last)), self.at), month_end=wanted > last)
 
 
-def weekly(anchor: date, interval: int, days: tuple[int, ...], at: time, after: datetime) -> Iterator[Wall]:
-    """Yield `at` on the days (0 = Sunday) of every `interval`-th week (from Monday) counted from the anchor's."""
-    offsets = sorted((day - 1) % 7 for day in days)
-    first = _monday(after.date())
-    monday = first - _WEEK * (((first - _monday(anchor)) // _WEEK) % interval)
-    while datetime.combine(monday, at) < HORIZON:
-        walls = (datetime.combine(monday + timedelta(days=offset), at) for offset in offsets)
-        yield from (Wall(wall) for wall in walls if wall > after)
-        monday += _WEEK * interval
+Calendar = Daily | Weekly | Monthly | crons.Cron
 
 
-def monthly(anchor: date, interval: int, day: DayOfMonth, at: time, after: datetime) -> Iterator[Wall]:
-    """Yield `at` on the day of every `interval`-th month counted from the anchor's; a missing day is the last one."""
-    first = _month_index(after.date())
-    index = first - (first - _month_index(anchor)) % interval
-    while datetime(index // _MONTHS, index % _MONTHS + 1, 1) < HORIZON:  # noqa: DTZ001 - a wall time has no zone
-        wall = _in_month(index, day, at)
-        if wall.at > after:
-            yield wall
-        index += interval
+def of(schedule: Schedule) -> Calendar:
+    """Return the calendar of a cron or of a recurrence with a time of day; ValueError where a field is missing."""
+    if schedule.schedule_type == "cron":
+        if schedule.cron_expression is None:
+            raise ValueError("a cron schedule needs cron_expression")
+        return crons.read(schedule.cron_expression)
+    interval, at = schedule.interval, schedule.time_of_day
+    if at is None:
+        raise ValueError(f"a {schedule.frequency} schedule needs time_of_day")
+    phase = 0 if interval == 1 else _phase(schedule)
+    if schedule.frequency == "daily":
+        return Daily(interval, phase, at)
+    if schedule.frequency == "weekly" and schedule.days_of_week:
+        return Weekly(interval, phase, at, schedule.days_of_week)
+    if schedule.frequency == "monthly" and schedule.day_of_month is not None:
+        return Monthly(interval, phase, at, schedule.day_of_month)
+    raise ValueError(f"a {schedule.frequency} schedule needs its days")
 
 
-def _monday(day: date) -> date:
-    return day - timedelta(days=day.weekday())
+def _phase(schedule: Schedule) -> int:
+    anchor = zones.local_day(schedule.anchor, zones.zone(schedule.timezone))
+    counted = {"weekly": _week, "monthly": _month}.get(schedule.frequency or "", date.toordinal)
+    return counted(anchor) % schedule.interval
 
 
-def _month_index(day: date) -> int:
+def _week(day: date) -> int:
+    return (day.toordinal() - 1) // _DAYS  # the first day of the calendar is a Monday
+
+
+def _month(day: date) -> int:
     return day.year * _MONTHS + day.month - 1
-
-
-def _in_month(index: int, day: DayOfMonth, at: time) -> Wall:
-    year, month = index // _MONTHS, index % _MONTHS + 1
-    last = calendar.monthrange(year, month)[1]
-    wanted = last if day == "last" else day
-    return Wall(datetime.combine(date(year, month, min(wanted, last)), at), month_end=wanted > last)

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Final, Literal
 
 from core.errors import InputError
-from engine.schedule import grammar, zones
-from engine.schedule.due import MISFIRE_GRACE
+from engine.schedule import checks, policies, zones
 from engine.schedule.fields import Fields
-from engine.schedule.occurrences import first_occurrence
+from engine.schedule.policies import Policies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import timedelta
     from zoneinfo import ZoneInfo
 
 ScheduleType = Literal["once", "recurring", "cron"]
@@ -25,18 +25,9 @@ MonthEnd = Literal["last_day", "skip"]
 
 _TYPES: Final[tuple[ScheduleType, ...]] = ("once", "recurring", "cron")
 _FREQUENCIES: Final[tuple[Frequency, ...]] = ("hourly", "daily", "weekly", "monthly")
-
-_ALWAYS: Final = frozenset({"schedule_type", "timezone", "start_date"})
-_PERIOD: Final = frozenset({"end_date", "frequency", "interval"})
-_BELONGS: Final[dict[ScheduleType | Frequency, frozenset[str]]] = {
-    "once": _ALWAYS,
-    "cron": _ALWAYS | {"end_date", "cron_expression"},
-    "hourly": _ALWAYS | _PERIOD,
-    "daily": _ALWAYS | _PERIOD | {"time_of_day"},
-    "weekly": _ALWAYS | _PERIOD | {"time_of_day", "days_of_week"},
-    "monthly": _ALWAYS | _PERIOD | {"time_of_day", "day_of_month"},
-}
-_KNOWN: Final = frozenset[str]().union(*_BELONGS.values())
+_GAPS: Final[tuple[DstGap, ...]] = ("next_valid", "skip")
+_FOLDS: Final[tuple[DstFold, ...]] = ("first", "both")
+_MONTH_ENDS: Final[tuple[MonthEnd, ...]] = ("last_day", "skip")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +66,30 @@ def parse(document: Mapping[str, object], *, now: datetime) -> Schedule:
     Without `schedule_type` the fields tell it; `time_of_day`, `days_of_week`, `day_of_month` default to the anchor's.
     """
     fields = Fields(document)
-    for name in sorted(fields.given - _KNOWN):
-        fields.refuse(name, "is no field of a schedule", f"use {', '.join(sorted(_KNOWN))}")
-    schedule = _read(fields, now.astimezone(UTC).replace(microsecond=0))
-    if schedule is not None and not fields.problems:
-        _check_future(fields, schedule, now)
+    fields.refuse_unknown(checks.KNOWN)
+    return _whole(fields, now, Policies().grace, ahead=True)
+
+
+def parse_job(document: Mapping[str, object], *, now: datetime, ahead: bool = True) -> tuple[Schedule, Policies]:
+    """Read a job's schedule and policies from one document; raise InputError with every problem of both.
+
+    Like `parse`, but a `once` time may be late by the job's own grace. With `ahead=False` a schedule need not fire
+    after `now`, if only it ever fires.
+    """
+    fields = Fields(document)
+    fields.refuse_unknown(checks.KNOWN | policies.NAMES)
+    found = policies.read(fields)
+    return _whole(fields, now, found.grace, ahead=ahead), found
+
+
+def _whole(fields: Fields, now: datetime, grace: timedelta, *, ahead: bool) -> Schedule:
+    others = len(fields.problems)
+    schedule = _read(fields, now)
+    if schedule is not None and len(fields.problems) == others:
+        if ahead:
+            checks.refuse_past(fields, schedule, now, grace)
+        else:
+            checks.refuse_empty(fields, schedule)
     if schedule is None or fields.problems:
         raise InputError(fields.problems)
     return schedule
@@ -91,27 +101,31 @@ def _read(fields: Fields, now: datetime) -> Schedule | None:
     start, end = fields.instant("start_date", tz), fields.instant("end_date", tz)
     interval, at, expression = fields.interval(), fields.time_of_day(), fields.cron_expression()
     days, day = fields.days_of_week(), fields.day_of_month()
-    _check_fields(fields, schedule_type, frequency)
+    gap, fold = fields.word("dst_gap", _GAPS), fields.word("dst_fold", _FOLDS)
+    month_end = fields.word("month_end", _MONTH_ENDS)
+    checks.refuse_misplaced(fields, schedule_type, frequency)
     if start and end and end < start:
         fields.refuse("end_date", "is before start_date", "use a later end_date or an earlier start_date")
     if schedule_type is None or tz is None:
         return None
-    return _with_defaults(
-        Schedule(
-            schedule_type=schedule_type,
-            anchor=start or now,
-            timezone=str(tz),
-            frequency=frequency,
-            interval=interval,
-            time_of_day=at,
-            days_of_week=days,
-            day_of_month=day,
-            cron_expression=expression,
-            start_date=start,
-            end_date=end,
-        ),
-        tz,
+    schedule = Schedule(
+        schedule_type=schedule_type,
+        anchor=start or now.astimezone(UTC).replace(microsecond=0),
+        timezone=str(tz),
+        frequency=frequency,
+        interval=interval,
+        time_of_day=at,
+        days_of_week=days,
+        day_of_month=day,
+        cron_expression=expression,
+        start_date=start,
+        end_date=end,
+        dst_gap=gap or "next_valid",
+        dst_fold=fold or "first",
+        month_end=month_end or "last_day",
     )
+    checks.refuse_meaningless(fields, schedule)
+    return _with_defaults(schedule, tz)
 
 
 def _schedule_type(fields: Fields) -> ScheduleType | None:
@@ -125,24 +139,6 @@ def _schedule_type(fields: Fields) -> ScheduleType | None:
     return None
 
 
-def _check_fields(fields: Fields, schedule_type: ScheduleType | None, frequency: Frequency | None) -> None:
-    """Refuse what is missing for the type and what does not belong to it."""
-    kind = frequency if schedule_type == "recurring" else schedule_type
-    for needing, name in (("once", "start_date"), ("cron", "cron_expression"), ("recurring", "frequency")):
-        if schedule_type == needing and name not in fields.given:
-            fields.refuse(name, f"is missing: a {needing} schedule needs it", _NEEDED[name])
-    if kind is not None:
-        for name in sorted((fields.given & _KNOWN) - _BELONGS[kind]):
-            fields.refuse(name, f"does not belong to a {kind} schedule", "leave it out")
-
-
-_NEEDED: Final = {
-    "start_date": "write when it fires, as in '2026-03-01T09:00'",
-    "cron_expression": "write five fields, as in '30 9 * * 1-5'",
-    "frequency": f"use one of {', '.join(_FREQUENCIES)}",
-}
-
-
 def _with_defaults(schedule: Schedule, tz: ZoneInfo) -> Schedule:
     """Take what a recurrence leaves open from its anchor's local time, so that a start date alone is enough."""
     local = zones.wall_of(schedule.anchor, tz)
@@ -153,20 +149,3 @@ def _with_defaults(schedule: Schedule, tz: ZoneInfo) -> Schedule:
     if schedule.frequency == "monthly" and schedule.day_of_month is None:
         schedule = replace(schedule, day_of_month=local.day)
     return schedule
-
-
-def _check_future(fields: Fields, schedule: Schedule, now: datetime) -> None:
-    """Refuse what would never fire."""
-    first = first_occurrence(schedule, now)
-    if schedule.schedule_type == "once" and first is not None and first.at < now - MISFIRE_GRACE:
-        fields.refuse("start_date", f"{first.at.isoformat()} lies in the past", "use a time to come")
-    if first is not None:
-        return
-    endless = first_occurrence(replace(schedule, end_date=None), now)
-    if endless is not None:
-        remedy = f"use one from {endless.at.isoformat()} on, the first planned time"
-        fields.refuse("end_date", "is before the first planned time", remedy)
-    elif schedule.schedule_type == "cron":
-        fields.refuse(grammar.FIELD, "never fires", "use a day that its months have")
-    else:
-        fields.refuse("interval", "the first planned time is out of reach", "use a smaller interval")

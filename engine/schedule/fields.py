@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeGuard, TypeVar
 
 from core.errors import InputError, Problem
 from engine.schedule import grammar, zones
-from engine.schedule.calendars import HORIZON
+from engine.schedule.wall import HORIZON
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +24,9 @@ _LONGEST_MONTH: Final = 31
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST: Final = HORIZON.replace(tzinfo=UTC)
 _TIME_WIDTH: Final = {1: len("HH:MM"), 2: len("HH:MM:SS")}
+_MAX_SHOWN: Final = 60
+_MAX_BITS: Final = 100
+_MAX_ITEMS: Final = 10
 _TIME: Final = re.compile(r"(?:[01]?[0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9])?")
 
 
@@ -43,19 +46,25 @@ class Fields:
         """Add a problem."""
         self.problems.append(Problem(name, message, remedy))
 
+    def refuse_unknown(self, known: frozenset[str]) -> None:
+        """Refuse every name that is not known."""
+        for name in sorted(self.given - known, key=str):
+            field = name if isinstance(name, str) and name.isprintable() else repr(name)
+            self.refuse(field[:_MAX_SHOWN], "is no field of a schedule", f"use {', '.join(sorted(known))}")
+
     def word(self, name: str, words: tuple[Word, ...]) -> Word | None:
         """Read one of a closed set of words."""
         value = self._document.get(name)
         found = next((word for word in words if word == value), None)
         if found is None and value is not None:
-            self.refuse(name, f"{value!r} is not known", f"use one of {', '.join(words)}")
+            self.refuse(name, f"{_shown(value)} is not known", f"use one of {', '.join(words)}")
         return found
 
     def zone(self) -> ZoneInfo | None:
         """Read `timezone`; UTC where there is none."""
         name = self._document.get("timezone", "UTC")
         try:
-            return zones.zone(name if isinstance(name, str) else repr(name))
+            return zones.zone(name if isinstance(name, str) else _shown(name))
         except InputError as error:
             self.problems.extend(error.problems)
             return None
@@ -65,7 +74,7 @@ class Fields:
         value = self._document.get(name)
         if value is None or (_is_int(value) and low <= value <= high):
             return value
-        self.refuse(name, f"{value!r} is no whole number from {low} to {high}", "use one of these")
+        self.refuse(name, f"{_shown(value)} is no whole number from {low} to {high}", "use one of these")
         return None
 
     def interval(self) -> int:
@@ -73,7 +82,7 @@ class Fields:
         value = self._document.get("interval", 1)
         if _is_int(value) and 1 <= value <= MAX_INTERVAL:
             return value
-        self.refuse("interval", f"{value!r} is no whole number from 1 to {MAX_INTERVAL}", "use 1 for every time")
+        self.refuse("interval", f"{_shown(value)} is no whole number from 1 to {MAX_INTERVAL}", "use 1 for every time")
         return 1
 
     def time_of_day(self) -> time | None:
@@ -84,9 +93,8 @@ class Fields:
         if isinstance(value, str) and _TIME.fullmatch(value):
             return time.fromisoformat(value.zfill(_TIME_WIDTH[value.count(":")]))
         if value is not None:
-            self.refuse(
-                "time_of_day", f"{str(value)!r} is no time of day", "write HH:MM or HH:MM:SS, 00:00 to 23:59:59"
-            )
+            remedy = "write HH:MM or HH:MM:SS, 00:00 to 23:59:59"
+            self.refuse("time_of_day", f"{_shown(value)} is no time of day", remedy)
         return None
 
     def days_of_week(self) -> tuple[int, ...]:
@@ -96,11 +104,11 @@ class Fields:
             return ()
         days = [day for day in value if _is_int(day)] if isinstance(value, list | tuple) else []
         if not days or not isinstance(value, list | tuple) or len(days) != len(value):
-            self.refuse("days_of_week", f"{value!r} is no list of days", "list at least one of 0 (Sunday) to 6")
+            self.refuse("days_of_week", f"{_shown(value)} is no list of days", "list at least one of 0 (Sunday) to 6")
             return ()
         for day in days:
             if not 0 <= day <= _LAST_WEEKDAY:
-                self.refuse("days_of_week", f"{day} is out of range", "use 0 (Sunday) to 6 (Saturday)")
+                self.refuse("days_of_week", f"{_shown(day)} is out of range", "use 0 (Sunday) to 6 (Saturday)")
         return tuple(sorted(set(days)))
 
     def day_of_month(self) -> DayOfMonth | None:
@@ -113,7 +121,7 @@ class Fields:
         day = int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,2}", value) else value
         if _is_int(day) and 1 <= day <= _LONGEST_MONTH:
             return day
-        self.refuse("day_of_month", f"{value!r} is no day of a month", "use 1 to 31, or 'last'")
+        self.refuse("day_of_month", f"{_shown(value)} is no day of a month", "use 1 to 31, or 'last'")
         return None
 
     def cron_expression(self) -> str | None:
@@ -122,7 +130,7 @@ class Fields:
         if value is None:
             return None
         if not isinstance(value, str):
-            self.refuse(grammar.FIELD, f"{value!r} is no text", "write five fields, as in '30 9 * * 1-5'")
+            self.refuse(grammar.FIELD, f"{_shown(value)} is no text", "write five fields, as in '30 9 * * 1-5'")
             return None
         found = grammar.problems(value)
         self.problems.extend(found)
@@ -134,12 +142,33 @@ class Fields:
         moment = _moment(value)
         if moment is None:
             if value is not None:
-                self.refuse(name, f"{value!r} is no date and time", "write ISO 8601, as in '2026-03-01T09:00+01:00'")
+                self.refuse(
+                    name, f"{_shown(value)} is no date and time", "write ISO 8601, as in '2026-03-01T09:00+01:00'"
+                )
             return None
         if not _EARLIEST.year <= moment.year < _LATEST.year:
-            self.refuse(name, f"{value!s} is out of range", f"use a year from {_EARLIEST.year} to {_LATEST.year - 1}")
+            self.refuse(
+                name, f"{_shown(value)} is out of range", f"use a year from {_EARLIEST.year} to {_LATEST.year - 1}"
+            )
             return None
         return None if tz is None else _in_utc(moment.replace(microsecond=0), tz)
+
+
+def _shown(value: object) -> str:
+    """Name a value for a message: short, and safe for numbers of any length and lists of any depth."""
+    match value:
+        case str() if len(value) > _MAX_SHOWN:
+            return f"{value[:_MAX_SHOWN]!r}…"
+        case bool() | datetime() | time():
+            return str(value).lower()
+        case int() if value.bit_length() > _MAX_BITS:
+            return "a number of many digits"
+        case str() | int() | float():
+            return repr(value)
+        case list() | tuple() if len(value) <= _MAX_ITEMS and all(isinstance(one, str | int) for one in value):
+            return f"[{', '.join(map(_shown, value))}]"
+        case _:
+            return f"a {type(value).__name__}"
 
 
 def _is_int(value: object) -> TypeGuard[int]:

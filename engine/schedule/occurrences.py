@@ -1,35 +1,38 @@
 """Planned times: from a definition to UTC instants, strictly increasing, through every change of clocks.
 
-Expand the calendar on naive wall time, then map to instants. Two ways of mapping: a *fixed time* happens exactly once
-(in a gap at the instant the gap ends, in a fold the first time); a cron whose minute or hour field begins with `*`
-*follows the wall clock* (what a gap leaves out is dropped, what a fold repeats happens twice).
+Expand the calendar on naive wall time, then map to instants. A *fixed time* happens once: in a gap at the instant the
+gap ends, in a fold the first time, or as the schedule's policies say. A cron whose minute or hour field begins with `*`
+*follows the wall clock*: what a gap leaves out is dropped, what a fold repeats happens twice.
+
+Next times are remembered by calendar and moment, so that jobs of one definition share the work.
 """
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from engine.schedule import calendars, grammar, zones
+from engine.schedule import calendars, crons, zones
+from engine.schedule.wall import HORIZON
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from zoneinfo import ZoneInfo
 
-    from engine.schedule.calendars import Wall
-    from engine.schedule.definition import Schedule
-
-    # The wall times of one definition, strictly after a naive one.
-    Calendar = Callable[[datetime], Iterator[Wall]]
+    from engine.schedule.calendars import Calendar
+    from engine.schedule.definition import DstFold, DstGap, MonthEnd, Schedule
+    from engine.schedule.wall import Wall
 
 Note = Literal["gap_moved", "fold_first", "fold_second", "month_end"]
 Skipped = Literal["dst_skipped", "month_end_skipped"]
 
-_HORIZON: Final = calendars.HORIZON.replace(tzinfo=UTC)
+_HORIZON: Final = HORIZON.replace(tzinfo=UTC)
 _EVER: Final = datetime.min.replace(tzinfo=UTC)
 _INSTANT: Final = timedelta(microseconds=1)
 _SECOND: Final = timedelta(seconds=1)
+_REMEMBERED: Final = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,8 @@ def next_planned(schedule: Schedule, after: datetime) -> Occurrence | None:
     `start_date` and `end_date` are inclusive. Raises ValueError for a definition without the fields of its type.
     """
     after = after.astimezone(UTC)
-    if schedule.start_date is not None:
-        after = max(after, schedule.start_date - _INSTANT)
+    if schedule.start_date is not None and after < schedule.start_date:
+        after = schedule.start_date - _INSTANT
     found = _following(schedule, after)
     if found is None or (schedule.end_date is not None and found.at > schedule.end_date):
         return None
@@ -70,7 +73,7 @@ def next_planned(schedule: Schedule, after: datetime) -> Occurrence | None:
 
 
 def occurrences(schedule: Schedule, after: datetime) -> Iterator[Occurrence]:
-    """Yield the planned times strictly after `after` (aware), in order, until the schedule is completed."""
+    """Yield the times strictly after `after` (aware) at which the schedule fires, in order, until it is completed."""
     found = next_occurrence(schedule, after)
     while found is not None:
         yield found
@@ -78,7 +81,7 @@ def occurrences(schedule: Schedule, after: datetime) -> Iterator[Occurrence]:
 
 
 def first_occurrence(schedule: Schedule, now: datetime) -> Occurrence | None:
-    """Return what a new job waits for: the first planned time after `now`, or a `once` job's time even if it is past.
+    """Return what a new job waits for: the first time it fires after `now`, or a `once` job's even if it is past.
 
     A `once` time that has just gone by is for the misfire rule to judge; recurrences never fire the past.
     """
@@ -88,15 +91,12 @@ def first_occurrence(schedule: Schedule, now: datetime) -> Occurrence | None:
 def _following(schedule: Schedule, after: datetime) -> Occurrence | None:
     if after >= _HORIZON:
         return None
-    match schedule.schedule_type:
-        case "once":
-            return _once(schedule, after)
-        case "recurring" if schedule.frequency == "hourly":
-            return _hourly(schedule, after)
-        case "recurring":
-            return _fixed(_recurrence(schedule), zones.zone(schedule.timezone), after)
-        case "cron":
-            return _cron(schedule, after)
+    if schedule.schedule_type == "once":
+        return _once(schedule, after)
+    if schedule.frequency == "hourly":
+        return _hourly(schedule, after)
+    policies = schedule.dst_gap, schedule.dst_fold, schedule.month_end
+    return _remembered(calendars.of(schedule), schedule.timezone, *policies, after)
 
 
 def _once(schedule: Schedule, after: datetime) -> Occurrence | None:
@@ -111,65 +111,63 @@ def _hourly(schedule: Schedule, after: datetime) -> Occurrence:
     return Occurrence(schedule.anchor + ((after - schedule.anchor) // step + 1) * step)
 
 
-def _cron(schedule: Schedule, after: datetime) -> Occurrence | None:
-    if schedule.cron_expression is None:
-        raise ValueError("a cron schedule needs cron_expression")
-    expression = grammar.normalise(schedule.cron_expression)
-    mapping = _wall_clock if grammar.follows_wall_clock(expression) else _fixed
-    return mapping(lambda wall: calendars.cron(expression, wall), zones.zone(schedule.timezone), after)
+@functools.lru_cache(maxsize=_REMEMBERED, typed=True)
+def _remembered(
+    calendar: Calendar, timezone: str, dst_gap: DstGap, dst_fold: DstFold, month_end: MonthEnd, after: datetime
+) -> Occurrence | None:
+    """Return the next planned time by all that it depends on: whose job it is does not matter."""
+    follows = isinstance(calendar, crons.Cron) and calendar.follows_wall_clock
+    mapping = _WALL_CLOCK if follows else _Mapping(dst_gap, dst_fold, month_end)
+    return _first_after(after, calendar, zones.zone(timezone), mapping)
 
 
-def _recurrence(schedule: Schedule) -> Calendar:
-    interval, at = schedule.interval, schedule.time_of_day
-    anchor = zones.local_day(schedule.anchor, zones.zone(schedule.timezone))
-    match schedule:
-        case _ if at is None:
-            raise ValueError(f"a {schedule.frequency} schedule needs time_of_day")
-        case _ if schedule.frequency == "daily":
-            return lambda wall: calendars.daily(anchor, interval, at, wall)
-        case _ if schedule.frequency == "weekly" and schedule.days_of_week:
-            return lambda wall: calendars.weekly(anchor, interval, schedule.days_of_week, at, wall)
-        case _ if schedule.frequency == "monthly" and (day := schedule.day_of_month) is not None:
-            return lambda wall: calendars.monthly(anchor, interval, day, at, wall)
+class _Mapping(NamedTuple):
+    """What becomes of a wall time that does not exist, that exists twice, or whose day its month lacks."""
+
+    gap: DstGap | Literal["drop"]
+    fold: DstFold
+    month_end: MonthEnd
+
+
+_WALL_CLOCK: Final = _Mapping("drop", "both", "last_day")
+
+
+def _first_after(after: datetime, calendar: Calendar, tz: ZoneInfo, mapping: _Mapping) -> Occurrence | None:
+    # The clock has shown, or jumped over, every wall time up to the present one: an earlier one can still come only
+    # in the first pass of a fold, and only where both readings count. Then what the first pass still shows comes first.
+    found = _first(after, calendar.after(zones.wall_of(after, tz)), tz, mapping)
+    turn = zones.fold_turn(after, tz) if mapping.fold == "both" else None
+    if turn is None or (found is not None and found.at < turn):
+        return found
+    return _first(turn - _SECOND, calendar.after(zones.wall_of(turn, tz) - _SECOND), tz, mapping)
+
+
+def _first(after: datetime, walls: Iterator[Wall], tz: ZoneInfo, mapping: _Mapping) -> Occurrence | None:
+    """Return the first planned time; of several at one instant, one that fires before one that is skipped."""
+    held: Occurrence | None = None
+    for wall in walls:
+        for found in _instants(wall, tz, mapping):
+            if found.at <= after:
+                continue
+            if held is not None and found.at > held.at:
+                return held
+            if not found.skipped:
+                return found
+            held = held or found
+    return held
+
+
+def _instants(wall: Wall, tz: ZoneInfo, mapping: _Mapping) -> tuple[Occurrence, ...]:
+    """Return the planned times of one wall time; a month that lacks the day plans it once."""
+    lacks: Skipped | None = "month_end_skipped" if wall.month_end and mapping.month_end == "skip" else None
+    match zones.instants(wall.at, tz):
+        case (only,):
+            return (Occurrence(only, "month_end" if wall.month_end else None, lacks),)
+        case (first, second):
+            once = Occurrence(first, "fold_first", lacks)
+            return (once, Occurrence(second, "fold_second")) if mapping.fold == "both" and not lacks else (once,)
+        case _ if mapping.gap == "drop":
+            return ()
         case _:
-            raise ValueError(f"a {schedule.frequency} schedule needs its days")
-
-
-def _fixed(calendar: Calendar, tz: ZoneInfo, after: datetime) -> Occurrence | None:
-    # Mapping a wall time to its first instant never goes back, and the clock has shown, or jumped over, every wall time
-    # up to the present one: nothing before it can still come. What follows may lie in the past only inside a fold.
-    for wall in calendar(zones.wall_of(after, tz)):
-        planned = _fixed_time(wall, tz)
-        if planned.at > after:
-            return planned
-    return None
-
-
-def _fixed_time(wall: Wall, tz: ZoneInfo) -> Occurrence:
-    readings = zones.instants(wall.at, tz)
-    if not readings:
-        return Occurrence(zones.gap_end(wall.at, tz), "gap_moved")
-    if len(readings) > 1:
-        return Occurrence(readings[0], "fold_first")
-    return Occurrence(readings[0], "month_end" if wall.month_end else None)
-
-
-def _wall_clock(calendar: Calendar, tz: ZoneInfo, after: datetime) -> Occurrence | None:
-    turn = zones.fold_turn(after, tz)
-    if turn is not None:
-        # The first pass of a fold: what is left of it comes before what the clock then shows again.
-        first = _shown(calendar, tz, after, zones.wall_of(after, tz))
-        if first is not None and first.at < turn:
-            return first
-        return _shown(calendar, tz, turn - _SECOND, zones.wall_of(turn, tz) - _SECOND)
-    return _shown(calendar, tz, after, zones.wall_of(after, tz))
-
-
-def _shown(calendar: Calendar, tz: ZoneInfo, after: datetime, wall: datetime) -> Occurrence | None:
-    """Return the first instant strictly after `after` at which the clock shows a time of the calendar after `wall`."""
-    for candidate in calendar(wall):
-        readings = zones.instants(candidate.at, tz)
-        for index, reading in enumerate(readings):
-            if reading > after:
-                return Occurrence(reading, None if len(readings) == 1 else ("fold_first", "fold_second")[index])
-    return None
+            skipped: Skipped | None = lacks or ("dst_skipped" if mapping.gap == "skip" else None)
+            return (Occurrence(zones.gap_end(wall.at, tz), "gap_moved", skipped),)

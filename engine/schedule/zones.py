@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SECOND = timedelta(seconds=1)
-_TWICE = 2
+_LONGEST = 64
 
 
 @functools.cache
@@ -38,13 +38,13 @@ def _load(name: str) -> ZoneInfo:
 def zone(name: str) -> ZoneInfo:
     """Return the zone of an IANA name, spelled exactly; raise InputError on the field `timezone` if there is none."""
     if name not in names():
-        raise InputError.of("timezone", f"unknown time zone {name!r}", _remedy(name))
+        raise InputError.of("timezone", f"unknown time zone {name[:_LONGEST]!r}", _remedy(name))
     return _load(name)
 
 
 def _remedy(name: str) -> str:
     by_folded = {known.casefold(): known for known in names()}
-    close = difflib.get_close_matches(name.casefold()[:64], by_folded, n=1)
+    close = difflib.get_close_matches(name.casefold()[:_LONGEST], by_folded, n=1)
     meant = f"did you mean {by_folded[close[0]]!r}? " if close else ""
     return f"{meant}use an IANA name such as 'Europe/Berlin' or 'UTC'"
 
@@ -61,9 +61,11 @@ def wall_of(instant: datetime, tz: ZoneInfo) -> datetime:
 
 def instants(wall: datetime, tz: ZoneInfo) -> tuple[datetime, ...]:
     """Return the UTC instants at which the zone's clock shows `wall`: none in a gap, two in a fold, ascending."""
+    aware = wall.replace(tzinfo=tz, fold=0)
+    offset = aware.utcoffset()
+    if offset is not None and offset == aware.replace(fold=1).utcoffset():  # no change of clocks: nearly always
+        return ((wall - offset).replace(tzinfo=UTC),)
     first, second = _readings(wall, tz)
-    if first == second:
-        return (first,)
     return tuple(reading for reading in (first, second) if first < second and wall_of(reading, tz) == wall)
 
 
@@ -76,11 +78,12 @@ def gap_end(wall: datetime, tz: ZoneInfo) -> datetime:
 
 def fold_turn(instant: datetime, tz: ZoneInfo) -> datetime | None:
     """Return when the clock goes back over the wall time shown at `instant`, or None if it will not show it again."""
-    readings = instants(wall_of(instant, tz), tz)
-    if len(readings) < _TWICE or instant >= readings[1]:
+    local = instant.astimezone(tz)
+    # A time that the clock shows lies in no gap: where its readings differ it lies in a fold, fold=0 in the first pass.
+    if local.fold or local.utcoffset() == (again := local.replace(fold=1)).utcoffset():
         return None
-    offset = readings[1].astimezone(tz).utcoffset()
-    return _first(readings[0], readings[1], lambda moment: moment.astimezone(tz).utcoffset() == offset)
+    offset = again.utcoffset()
+    return _first(instant, again.astimezone(UTC), lambda moment: moment.astimezone(tz).utcoffset() == offset)
 
 
 def _readings(wall: datetime, tz: ZoneInfo) -> tuple[datetime, datetime]:

@@ -257,4 +257,3 @@ END $$;
 REVOKE EXECUTE ON FUNCTION cmis.take_publishable(integer, text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION cmis.take_publishable(integer, text[]) TO cmis_scheduler;
 """
-

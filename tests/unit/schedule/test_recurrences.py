@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.schedule import zones
-from engine.schedule.calendars import HORIZON
 from engine.schedule.definition import Schedule
 from engine.schedule.occurrences import first_occurrence, next_occurrence
+from engine.schedule.wall import HORIZON
 from tests.unit.schedule.making import AWKWARD_ZONES, at, cron, notes, recurring, shown, take
 
 NEW_YORK = "America/New_York"
