@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from cli.session import OrgSession
+
+_NAMES: Final = {"start": "from", "end": "to"}  # the one is a word of Python
 
 
 @click.command("pause")
@@ -101,7 +103,7 @@ def backfill_command(
     with open_org(org_ref, user_id) as session:
         low, high = _range(session, job, start, end)
         done = backfill.backfill_job(session.database, session.context, job, low, high, per_minute=per_minute)
-    document = {("from" if name == "start" else "to" if name == "end" else name): value for name, value in asdict(done).items()}
+    document = {_NAMES.get(name, name): value for name, value in asdict(done).items()}
     if as_json:
         emit_json(document)
     else:

@@ -32,7 +32,7 @@ def _words(enum: type[StrEnum]) -> click.Choice[str]:
 _OPTIONS: Final = (
     click.option("--rule", metavar="RULE", help="What it runs (id or exact name)."),
     click.option("--name", help="Unique in the org [default: the rule's name]."),
-    click.option("--cron", "cron_expression", metavar="EXPRESSION", help="Five fields, as in '30 9 * * 1-5', or @daily."),
+    click.option("--cron", "cron_expression", metavar="EXPRESSION", help="Five fields ('30 9 * * 1-5'), or @daily."),
     click.option("--once", metavar="TIME", help="A date and time, as in 2026-03-01T09:00."),
     click.option("--every", "frequency", type=_words(Frequency), help="A recurrence."),
     click.option("--interval", type=int, help="Every so many hours, days, weeks or months [default: 1]."),
@@ -42,19 +42,29 @@ _OPTIONS: Final = (
     click.option("--timezone", help="IANA zone [default: the org's]."),
     click.option("--start", "start_date", metavar="TIME", help="Not before; recurrences count from it."),
     click.option("--end", "end_date", metavar="TIME", help="Not after."),
-    click.option("--dst-gap", type=_words(DstGap), help="A fixed time that the clocks leave out [default: next_valid]."),
-    click.option("--dst-fold", type=_words(DstFold), help="A fixed time that the clocks show twice [default: first]."),
+    click.option("--dst-gap", type=_words(DstGap), help="A fixed time the clocks leave out [default: next_valid]."),
+    click.option("--dst-fold", type=_words(DstFold), help="A fixed time the clocks show twice [default: first]."),
     click.option("--month-end", type=_words(MonthEnd), help="A day that the month lacks [default: last_day]."),
     click.option("--misfire", type=_words(Misfire), help="Which missed times are made up for [default: once]."),
     click.option(
-        "--misfire-grace", "misfire_grace_seconds", type=int, metavar="SECONDS", help="How late one may run [default: 3600]."
+        "--misfire-grace",
+        "misfire_grace_seconds",
+        type=int,
+        metavar="SECONDS",
+        help="How late [default: 3600].",
     ),
     click.option("--overlap", type=_words(Overlap), help="What happens while a run is open [default: skip]."),
-    click.option("--jitter", "jitter_seconds", type=int, metavar="SECONDS", help="Start up to so much later [default: 0]."),
+    click.option(
+        "--jitter", "jitter_seconds", type=int, metavar="SECONDS", help="Start so much later at most [default: 0]."
+    ),
     click.option("--max-executions", type=int, metavar="N", help="Complete the job after so many runs."),
     click.option("--timeout", "timeout_seconds", type=int, metavar="SECONDS", help="A run may take [default: 300]."),
     click.option(
-        "--pause-on-failures", "pause_on_failure_count", type=int, metavar="N", help="Pause after so many failures in a row."
+        "--pause-on-failures",
+        "pause_on_failure_count",
+        type=int,
+        metavar="N",
+        help="Pause after N failures in a row.",
     ),
     click.option(
         "--context", "execution_context", metavar="JSON|@FILE", help="An object that the runs carry, up to 16 KiB."
@@ -144,5 +154,5 @@ def _from_file(given: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError.of("--file", f"stands beside options for {', '.join(others)}", "write them into the file")
     document = read_json("--file", given["path"])
     if not isinstance(document, dict):
-        raise InputError.of("--file", "holds no JSON object", 'write one like {"rule": "…", "cron_expression": "@daily"}')
+        raise InputError.of("--file", "holds no JSON object", 'write {"rule": "…", "cron_expression": "@daily"}')
     return document

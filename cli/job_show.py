@@ -66,9 +66,7 @@ def show_command(job: str, org_ref: str, user_id: str | None, as_json: bool) -> 
 @org_command
 @click.option("--count", type=click.IntRange(1, MAX_COUNT), default=10, show_default=True, help="How many at most.")
 @click.option("--from", "since", metavar="TIME", help="Only times after it; without an offset local [default: now].")
-def preview_command(
-    job: str, org_ref: str, user_id: str | None, as_json: bool, count: int, since: str | None
-) -> None:
+def preview_command(job: str, org_ref: str, user_id: str | None, as_json: bool, count: int, since: str | None) -> None:
     """Show when the schedule of a JOB fires next, and what changes of clocks and short months do to it.
 
     Times that its policies skip are left out. Whether the job is paused or at its limit is not looked at.

@@ -90,7 +90,7 @@ def _moments(job: Row[Any], start: datetime, end: datetime, now: datetime) -> li
     return found
 
 
-def _enqueue(  # noqa: PLR0913 - whose, what, when and how fast
+def _enqueue(
     connection: Connection,
     context: Context,
     job: Row[Any],
@@ -110,9 +110,7 @@ def _enqueue(  # noqa: PLR0913 - whose, what, when and how fast
     return due
 
 
-def _run(
-    context: Context, job: Row[Any], moment: datetime, now: datetime
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def _run(context: Context, job: Row[Any], moment: datetime, now: datetime) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return one run as its row of the ledger and its task."""
     item = job_item(context, job, Origin.BACKFILL, moment, now=now)
     queued, task = one_task(

@@ -15,7 +15,7 @@ from engine.schedule import stored
 from engine.schedule.occurrences import first_occurrence, next_occurrence
 from engine.settle import Settled, settle_past
 from engine.store import jobs, maintenance, occurrences, orgs
-from models.enums import JobStatus, ScheduleType
+from models.enums import JobStatus
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -140,7 +140,7 @@ def _check(job: Row[Any], change: _Change, now: datetime) -> None:
         raise InputError.of("max_executions", message, "give a greater number, or take the limit away")
     if not change.replans:
         return
-    if change.schedule.schedule_type == ScheduleType.ONCE and change.schedule.anchor <= now:
+    if change.schedule.schedule_type == "once" and change.schedule.anchor <= now:
         message = f"{change.schedule.anchor.isoformat()} lies in the past"
         raise InputError.of("start_date", message, "use a time to come")
     if next_occurrence(change.schedule, now) is None:

@@ -1,4 +1,4 @@
-"""A job as a document: SPEC §2's column names and their values, read whole with every problem; a change laid over it."""
+"""A job as a document: SPEC §2's column names and their values, read whole; a change laid over a stored one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from engine.schedule.definition import Schedule
 
-Document: TypeAlias = "Mapping[str, object]"
+Document: TypeAlias = "Mapping[Any, object]"
 
 MAX_CONTEXT: Final = 16 * 1024
 SHAPE: Final = ("cron_expression", "frequency", "interval", "time_of_day", "days_of_week", "day_of_month")
@@ -120,7 +120,7 @@ def _without(document: Document, names: frozenset[str]) -> dict[str, object]:
 
 def _own_columns(connection: Connection, org_id: UUID, document: Document, problems: Problems) -> dict[str, Any]:
     refuse_unstorable(document, "", MAX_JSON_DEPTH + 1)
-    name = ObjectReader(dict(document), problems).optional_text("name", MAX_NAME)
+    name = ObjectReader(document, problems).optional_text("name", MAX_NAME)
     context = _context(document.get("execution_context"), problems)
     rule = _rule(connection, org_id, document, problems)
     return {} if rule is None else {"name": name or rule.name, "rule_id": rule.rule_id, "execution_context": context}
@@ -148,7 +148,7 @@ def _context(value: object, problems: Problems) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        problems.add("execution_context", f"must be an object, not {shown(value)}", 'write it like {"season": "spring"}')
+        problems.add("execution_context", f"must be an object, not {shown(value)}", 'write {"season": "spring"}')
         return {}
     size = len(json.dumps(value, default=str, ensure_ascii=False, separators=(",", ":")).encode())
     if size > MAX_CONTEXT:

@@ -1,4 +1,4 @@
-"""Record planned times that will not run any more, a bounded number a transaction, and move the job's cursor past them."""
+"""Record planned times that will not run any more, so many a transaction, and move the job's cursor past them."""
 
 from __future__ import annotations
 

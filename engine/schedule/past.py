@@ -1,4 +1,4 @@
-"""Planned times that went by without running: while a job was paused, before its schedule was replaced, past its limit."""
+"""Planned times that went by without running: in a pause, before a new schedule, beyond a limit."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def cursor(schedule: Schedule, last: datetime | None, since: datetime) -> dateti
     return max(last, since)
 
 
-def settle(  # noqa: PLR0913 - the state of one job
+def settle(
     schedule: Schedule, *, after: datetime, now: datetime, previous: datetime, reason: Reason, limit: int
 ) -> Past:
     """Give every planned time after `after` up to `now` (both aware) its reason, at most `limit` (at least 1) of them.

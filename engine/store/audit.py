@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from engine.store.statements import with_rows
 from models import AuditEntry
@@ -48,3 +48,13 @@ def listing(
     for column, value in matching.items():
         query = query.where(table.c[column] == value)
     return connection.execute(query.order_by(table.c.created_at.desc(), table.c.audit_id.desc()).limit(limit)).all()
+
+
+def pause_notes(connection: Connection, org_id: UUID, job_id: UUID, since: datetime) -> Sequence[Row[Any]]:
+    """Return (until, note) of each note that a job was paused with and that was taken away or replaced since, in order."""
+    table = AuditEntry.__table__
+    note = table.c.before["pause_note"].astext
+    query = select(table.c.created_at.label("until"), note.label("note"))
+    query = query.where(table.c.org_id == org_id, table.c.entity_id == job_id, table.c.entity_type == "job")
+    query = query.where(table.c.created_at >= since, table.c.created_at <= func.cmis.clock(), note.is_not(None))
+    return connection.execute(query.order_by(table.c.created_at)).all()

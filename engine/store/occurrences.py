@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection, Row, Select
 
 # Each row's planned time is the partition key, so that only its own month is visited.
 _FINISH = with_rows("""
@@ -95,6 +95,34 @@ def first_open(connection: Connection, job: Row[Any]) -> datetime | None:
     query = select(func.min(table.scheduled_for)).where(table.org_id == job.org_id, table.job_id == job.job_id)
     query = query.where(table.origin == "schedule", table.decision == "run", table.outcome.is_(None))
     return connection.execute(query.where(table.scheduled_for.between(job.open_from, job.last_run_for))).scalar_one()
+
+
+def between(
+    connection: Connection,
+    org_id: UUID,
+    job_id: UUID,
+    low: datetime,
+    high: datetime,
+    *,
+    decision: str | None,
+    limit: int,
+) -> Sequence[Row[Any]]:
+    """Return a job's rows of the ledger that begin between two times (inclusive), newest first."""
+    query = _of(org_id, job_id).where(Occurrence.scheduled_for.between(low, high))
+    if decision is not None:
+        query = query.where(Occurrence.decision == decision)
+    return connection.execute(query.limit(limit)).all()
+
+
+def last_planned(connection: Connection, org_id: UUID, job_id: UUID, low: datetime, high: datetime) -> Row[Any] | None:
+    """Return the last of a job's planned rows that begin between two times (inclusive)."""
+    query = _of(org_id, job_id).where(Occurrence.origin == "schedule", Occurrence.scheduled_for.between(low, high))
+    return connection.execute(query.limit(1)).one_or_none()
+
+
+def _of(org_id: UUID, job_id: UUID) -> Select[Any]:
+    query = select(Occurrence.__table__).where(Occurrence.org_id == org_id, Occurrence.job_id == job_id)
+    return query.order_by(Occurrence.scheduled_for.desc(), Occurrence.origin)
 
 
 def _bounds(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
