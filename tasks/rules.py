@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from celery.exceptions import Ignore, Retry
@@ -18,8 +19,10 @@ def evaluate_rules(self: AutomationTask, *message: Any, **others: Any) -> dict[s
     with leaving_to_the_row():
         result = service.run(process_database(), org_id, task_id, worker=self.worker)
     match result:
-        case service.Finished(evaluated=evaluated, retried=retried):
-            return {"evaluated": evaluated, "retried": retried}
+        case service.Finished() as done:
+            return asdict(done)
+        case service.TakenApart(items=items):
+            return {"split": items}
         case service.Retrying(after=after, error=error):
             # The row is already due again; Celery only has to say so. Nothing is published here.
             raise Retry(error["message"], when=after.total_seconds())

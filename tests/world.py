@@ -15,6 +15,7 @@ from core.db import ENGINE_ACTOR, RESERVED_ORG, Context, Database
 from core.ids import uuid7
 from dev.clock import advance_clock
 from engine import chunk
+from engine.dispatch import BATCH, Dispatched, Dispatcher
 from engine.run_rules import service
 from engine.store import tasks
 from tests.factories import create_campaign, create_job, create_org, create_rule
@@ -91,6 +92,10 @@ class World:
         with psycopg.connect(self.site.urls.migration) as connection:
             connection.execute("SET LOCAL ROLE cmis_engine")
             return connection.execute(statement, values).rowcount
+
+    def dispatch(self, limit: int = BATCH) -> Dispatched:
+        """Do what a scheduler does with due jobs: one batch."""
+        return Dispatcher(self.scheduler).dispatch(limit)
 
     def run(self, org_id: UUID, task_id: UUID, worker: str = "worker") -> service.Result:
         """Do what a worker does with a message."""

@@ -56,13 +56,13 @@ def write(
     now, org_id = memory.now, carrier.org_id
     rows = [_execution(run, memory, carrier) for run in runs] + [_failure(failed, carrier) for failed in failures]
     effects = [effect for run in runs for effect in run.effects]
-    askers = {run.item.execution_id: run.item.requested_by for run in runs}
+    items = [run.item for run in runs] + [failed.item for failed in failures]
+    askers = {item.execution_id: item.requested_by for item in items}
     executions.insert(connection, org_id, carrier.task_id, rows, now=now)
     executions.insert_actions(connection, org_id, carrier.task_id, [_action(effect) for effect in effects], now=now)
-    audit.record(connection, org_id, [*_executed(rows, now), *_taken(effects, askers, now)], now=now)
+    audit.record(connection, org_id, [*_executed(rows, askers, now), *_taken(effects, askers, now)], now=now)
     rules.count(connection, org_id, [*_counters(runs, memory), *map(_failure_counter, failures)], now=now)
     rules.remember(connection, org_id, _cooldowns(runs), now=now)
-    items = [run.item for run in runs] + [failed.item for failed in failures]
     occurrences.finish(connection, org_id, _outcomes(items, rows), now=now)
 
 
@@ -124,8 +124,12 @@ def _item_columns(item: Item, carrier: Carrier) -> dict[str, Any]:
         "trigger": item.trigger,
         "scheduled_for": item.scheduled_for,
         "attempt": carrier.attempt,
-        "context": {} if item.requested_by is None else {"requested_by": str(item.requested_by)},
+        "context": (item.context or {}) | _asker(item),
     }
+
+
+def _asker(item: Item) -> dict[str, Any]:
+    return {} if item.requested_by is None else {"requested_by": str(item.requested_by)}
 
 
 def _summary(effect: Effect) -> dict[str, Any]:
@@ -155,7 +159,9 @@ def _action(effect: Effect) -> dict[str, Any]:
     }
 
 
-def _executed(rows: Sequence[dict[str, Any]], now: datetime) -> list[dict[str, Any]]:
+def _executed(
+    rows: Sequence[dict[str, Any]], askers: Mapping[UUID, UUID | None], now: datetime
+) -> list[dict[str, Any]]:
     return [
         {
             "audit_id": uuid7(now),
@@ -164,7 +170,7 @@ def _executed(rows: Sequence[dict[str, Any]], now: datetime) -> list[dict[str, A
             "entity_id": row["rule_id"],
             "rule_id": row["rule_id"],
             "execution_id": row["execution_id"],
-            "user_id": row["context"].get("requested_by"),
+            "user_id": askers[row["execution_id"]],
             "details": {key: row[key] for key in ("status", "skip_reason", "results")} | {"error": row.get("error")},
         }
         for row in rows

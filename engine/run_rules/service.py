@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from core import clock, faults
 from core.db import ENGINE_ACTOR, Context, repeat_on_conflict, switch
+from core.errors import OutOfTimeError
 from core.ids import uuid7
 from engine import chunk, retry
 from engine.lease import Heartbeat, LostClaimError
+from engine.retry import out_of_time
 from engine.run_rules.group import Unfinished, Wave, record_failures, run_wave, waves
 from engine.run_rules.record import Carrier, error_document
 from engine.store import audit, occurrences, tasks
-from models.enums import AuditAction, Queue, TaskKind
+from models.enums import AuditAction, Outcome, Queue, TaskKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
     from uuid import UUID
 
     from sqlalchemy import Connection
@@ -39,10 +42,21 @@ class NotClaimed:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The task succeeded; `evaluated` items are recorded, `retried` ones became tasks of their own."""
+    """The task is done: `evaluated` items are recorded, `retried` ones became tasks of their own.
+
+    `cancelled` ones were not begun, because somebody wanted so.
+    """
 
     evaluated: int
     retried: int
+    cancelled: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TakenApart:
+    """The chunk took too long as a whole: each of its `items` became a task of its own, with all the time to itself."""
+
+    items: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +74,7 @@ class GaveUp:
     error: dict[str, Any]
 
 
-Result: TypeAlias = NotClaimed | Finished | Retrying | GaveUp
+Result: TypeAlias = NotClaimed | Finished | TakenApart | Retrying | GaveUp
 
 
 @dataclass(slots=True)
@@ -69,8 +83,23 @@ class _Work:
 
     claim: tasks.Claim
     now: datetime
-    still_ours: Callable[[], None]
+    owned: Callable[[], None]
+    """Raises LostClaimError once the task was taken over."""
     again: list[tuple[UUID, Unfinished]] = field(default_factory=list)
+    cancelled: int = 0
+    begun: float = field(default_factory=clock.monotonic)
+
+    @property
+    def left(self) -> timedelta:
+        """How much of the task's time is left."""
+        return self.claim.ends_at - self.now - timedelta(seconds=clock.monotonic() - self.begun)
+
+    def still_ours(self) -> None:
+        """Raise LostClaimError once the task was taken over, OutOfTimeError once its time is up."""
+        self.owned()
+        if self.left <= timedelta(0):
+            message = f"did not finish within its timeout of {self.claim.timeout_seconds} s"
+            raise OutOfTimeError(message)
 
     @property
     def groups(self) -> Sequence[chunk.Group]:
@@ -87,7 +116,13 @@ def run(database: Database, org_id: UUID, task_id: UUID, *, worker: str) -> Resu
     An error that comes out of a first delivery has left nothing behind, not even a claim: the task's next message,
     which is due in seconds, claims it alone, and from then on failures are counted and recorded.
     """
-    claimed = repeat_on_conflict(lambda: _claim_and_work(database, org_id, task_id, worker))
+    try:
+        claimed = repeat_on_conflict(lambda: _claim_and_work(database, org_id, task_id, worker))
+    except Exception as error:
+        if not out_of_time(error):
+            raise
+        again = _claim_alone(database, org_id, task_id, worker)
+        return _give_back(database, again, error) if again else NotClaimed()
     if not isinstance(claimed, tasks.Claim):
         return claimed
     faults.crash("rules.claimed")
@@ -116,6 +151,11 @@ def _claim_and_work(database: Database, org_id: UUID, task_id: UUID, worker: str
     return result
 
 
+def _claim_alone(database: Database, org_id: UUID, task_id: UUID, worker: str) -> tasks.Claim | None:
+    with database.transaction(Context(org_id, ENGINE_ACTOR)) as connection:
+        return tasks.claim(connection, org_id, task_id, worker=worker, now=clock.now(connection))
+
+
 def _work_alone(database: Database, claimed: tasks.Claim, heartbeat: Heartbeat) -> Result:
     with database.transaction(Context(claimed.org_id, ENGINE_ACTOR)) as connection:
         result = _work(connection, _Work(claimed, clock.now(connection), heartbeat.check))
@@ -128,7 +168,8 @@ def _work(connection: Connection, work: _Work) -> Result:
     """Evaluate all groups and finish the task; the caller commits."""
     for group in work.groups:
         switch(connection, Context(group.org_id, ENGINE_ACTOR))
-        for items in waves(group.items):
+        for items in waves(_wanted(connection, work, group)):
+            work.still_ours()
             carrier = Carrier(group.org_id, work.claim.task_id, work.claim.attempt)
             unfinished = run_wave(connection, Wave(carrier, items, work.now, work.still_ours))
             work.again += [(group.org_id, one) for one in unfinished]
@@ -136,46 +177,74 @@ def _work(connection: Connection, work: _Work) -> Result:
         return _end_single(connection, work)
     for org_id, one in work.again:
         _split_off(connection, work, org_id, one)
-    result = {"evaluated": work.size - len(work.again), "retried": len(work.again)}
+    counts = {"retried": len(work.again), "cancelled": work.cancelled}
+    result = {"evaluated": work.size - sum(counts.values())} | counts
     switch(connection, Context(work.claim.org_id, ENGINE_ACTOR))
     _owned(tasks.finish(connection, work.claim, "succeeded", now=work.now, result=result))
     return Finished(**result)
+
+
+def _wanted(connection: Connection, work: _Work, group: chunk.Group) -> Sequence[chunk.Item]:
+    """Close the runs whose cancelling was requested before they began; returns the others."""
+    planned = [item.scheduled_for for item in group.items if item.scheduled_for is not None]
+    unwanted = occurrences.cancelled(connection, group.org_id, planned)
+    if not unwanted:
+        return group.items
+    dropped = [item for item in group.items if (item.job_id, item.origin, item.scheduled_for) in unwanted]
+    outcome = {"outcome": Outcome.CANCELLED.value}
+    occurrences.finish(connection, group.org_id, [_key(item) | outcome for item in dropped], now=work.now)
+    work.cancelled += len(dropped)
+    return [item for item in group.items if item not in dropped]
+
+
+def _key(item: chunk.Item) -> dict[str, Any]:
+    """Return the key of an item's occurrence."""
+    return {"job_id": item.job_id, "origin": item.origin, "scheduled_for": item.scheduled_for}
 
 
 def _end_single(connection: Connection, work: _Work) -> Result:
     """Retry the one item by retrying its task, or give it up."""
     [(_, unfinished)] = work.again
     error = unfinished.error
-    decision = retry.plan(work.claim.attempt, work.claim.max_attempts, error)
+    decision = retry.plan(work.claim.attempt, work.claim.max_attempts, error, left=work.left)
     document = error_document(error)
     match decision:
         case retry.Retry(after=after):
             switch(connection, Context(work.claim.org_id, ENGINE_ACTOR))
             _owned(tasks.retry(connection, work.claim, after=after, now=work.now, error=document))
             return Retrying(after, document)
-        case retry.GiveUp():
-            return _fail(connection, work, error)
+        case retry.GiveUp(reason=reason):
+            return _fail(connection, work, _over(work.claim, error) if reason == "timeout" else error)
 
 
 def _split_off(connection: Connection, work: _Work, org_id: UUID, unfinished: Unfinished) -> None:
     """Give an item that must be retried a task of its own; its chunk has used up the first attempt, and succeeds."""
     item = unfinished.item
     logger.warning("rule %s is retried on its own: %s", item.rule_id, error_document(unfinished.error)["message"])
+    used = {"run_at": work.now + retry.backoff(1), "attempt": 1, "started_at": work.claim.started_at}
     switch(connection, Context(org_id, ENGINE_ACTOR))
-    task_id = uuid7(work.now)
-    row = {
+    _carry_alone(connection, work, org_id, [item], used)
+
+
+def _carry_alone(
+    connection: Connection, work: _Work, org_id: UUID, items: Sequence[chunk.Item], used: dict[str, Any]
+) -> None:
+    """Insert a task for each of an org's items; `used`: the columns that say when, and what of it is used up."""
+    rows = {item: _task(work, org_id, item) | used for item in items}
+    tasks.insert(connection, list(rows.values()), now=work.now)
+    planned = [_key(item) | {"task_id": row["task_id"]} for item, row in rows.items() if item.job_id is not None]
+    occurrences.move(connection, org_id, planned)
+
+
+def _task(work: _Work, org_id: UUID, item: chunk.Item) -> dict[str, Any]:
+    return {
         "org_id": org_id,
-        "task_id": task_id,
+        "task_id": uuid7(work.now),
         "kind": TaskKind.EVALUATE_RULES.value,
         "queue": Queue.RULES.value,
         "payload": chunk.payload([chunk.Group(org_id, (item,))]),
-        "run_at": work.now + retry.backoff(1),
-        "attempt": 1,
+        "timeout_seconds": work.claim.timeout_seconds,
     }
-    tasks.insert(connection, [row], now=work.now)
-    if item.job_id is not None:
-        key = {"job_id": item.job_id, "origin": item.origin, "scheduled_for": item.scheduled_for, "task_id": task_id}
-        occurrences.move(connection, org_id, [key])
 
 
 def _give_back(database: Database, claimed: tasks.Claim, error: Exception) -> Result:
@@ -183,6 +252,8 @@ def _give_back(database: Database, claimed: tasks.Claim, error: Exception) -> Re
     decision = retry.plan(claimed.attempt, claimed.max_attempts, error)
     if isinstance(decision, retry.Retry):
         logger.warning("task %s failed and is retried: %s", claimed.task_id, error_document(error)["message"])
+    elif decision.reason == "timeout":
+        logger.warning("task %s ran out of time: %s", claimed.task_id, error_document(error)["message"])
     else:
         logger.error("task %s failed (%s)", claimed.task_id, decision.reason, exc_info=error)
     try:
@@ -198,12 +269,34 @@ def _end_without_work(
         _owned(tasks.hold(connection, claimed))  # the task before its rules: the reaper locks in this order, too
         work = _Work(claimed, clock.now(connection), lambda: None)
         match decision:
-            case retry.Retry(after=after):
+            case retry.Retry(after=after) if after < work.left or work.size > 1:
                 document = error_document(error)
                 _owned(tasks.retry(connection, claimed, after=after, now=work.now, error=document))
                 return Retrying(after, document)
+            case retry.GiveUp(reason="timeout") if work.size > 1:
+                return _take_apart(connection, work)
+            case retry.Retry() | retry.GiveUp(reason="timeout"):
+                return _fail(connection, work, _over(claimed, error))
             case retry.GiveUp():
                 return _fail(connection, work, error)
+
+
+def _take_apart(connection: Connection, work: _Work) -> TakenApart:
+    """Replace a chunk that takes too long by a task for each item: only one that does so by itself shall fail."""
+    logger.warning("task %s took more than %d s and is taken apart", work.claim.task_id, work.claim.timeout_seconds)
+    for group in work.groups:
+        switch(connection, Context(group.org_id, ENGINE_ACTOR))
+        _carry_alone(connection, work, group.org_id, group.items, {"run_at": work.now, "attempt": 0})
+    switch(connection, Context(work.claim.org_id, ENGINE_ACTOR))
+    error = {"code": OutOfTimeError.code, "message": "taken apart: it took too long as a whole"}
+    _owned(tasks.finish(connection, work.claim, "cancelled", now=work.now, result={"split": work.size}, error=error))
+    return TakenApart(work.size)
+
+
+def _over(claimed: tasks.Claim, error: Exception) -> OutOfTimeError:
+    """Say of a run that its time is up; of what it was at last."""
+    message = f"did not finish within its timeout of {claimed.timeout_seconds} s"
+    return OutOfTimeError(message if out_of_time(error) else f"{message}: {error_document(error)['message']}")
 
 
 def _fail(connection: Connection, work: _Work, error: Exception) -> GaveUp:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from engine.store.statements import with_rows
 from models import Occurrence
@@ -55,6 +55,22 @@ SELECT :org_id, r.job_id, r.origin, r.scheduled_for, r.scheduled_for, 1, r.job_r
     ON CONFLICT (org_id, job_id, origin, scheduled_for) DO NOTHING
 RETURNING task_id
 """)
+
+# Of the few that are cancelled an index knows, and it is empty as a rule.
+_CANCELLED = text("""
+SELECT job_id, origin, scheduled_for FROM cmis.occurrences
+ WHERE org_id = :org_id AND scheduled_for BETWEEN :low AND :high AND cancel_requested AND outcome IS NULL
+""")
+
+
+def cancelled(
+    connection: Connection, org_id: UUID, planned: Sequence[datetime]
+) -> frozenset[tuple[UUID, str, datetime]]:
+    """Return (job_id, origin, scheduled_for) of the open runs whose cancelling is requested, within these planned times."""
+    if not planned:
+        return frozenset()
+    bounds = {"org_id": org_id, "low": min(planned), "high": max(planned)}
+    return frozenset((row.job_id, row.origin, row.scheduled_for) for row in connection.execute(_CANCELLED, bounds))
 
 
 def finish(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> None:

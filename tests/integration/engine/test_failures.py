@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,8 +11,8 @@ from sqlalchemy import text
 
 from core import faults
 from core.errors import PermanentError, TransientError
+from engine import retry
 from engine.actions.registry import KINDS
-from engine.dispatch import dispatch_due
 from engine.run_rules import group, plan, service
 from engine.store import campaigns
 from tests.world import NOTIFY, SPENT
@@ -93,7 +94,7 @@ def test_every_rule_that_fails_for_a_moment_gets_a_task_of_its_own_and_the_other
     passing = [org.rule(SPENT, NOTIFY) for _ in range(3)]
     for_now = {passing[0], passing[1]}
     jobs = [org.job(rule) for rule in passing]
-    dispatch_due(world.scheduler)
+    world.dispatch()
     with monkeypatch.context() as broken:
         _break(broken, for_now, TransientError("not now"))
         [(org_id, task_id)] = world.rows("SELECT org_id, task_id FROM cmis.tasks")
@@ -166,7 +167,7 @@ def test_a_task_of_one_rule_that_keeps_failing_is_failed_after_five_attempts(
     org.campaign()
     rule = org.rule()
     job = org.job(rule)
-    dispatch_due(world.scheduler)
+    world.dispatch()
     fault("rules.item=1")
     [(org_id, task_id)] = world.rows("SELECT org_id, task_id FROM cmis.tasks")
     results = []
@@ -268,18 +269,49 @@ def test_a_statement_that_takes_too_long_is_undone_with_its_rule_alone(
     assert _statuses(world) == {good: "success"}
 
 
-def test_when_the_task_itself_is_out_of_time_no_rule_is_blamed(
+def test_a_chunk_that_is_out_of_time_is_taken_apart_and_only_the_run_that_takes_too_long_alone_fails(
     world: World, org: Org, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     org.campaign()
-    rules = [org.rule(SPENT, NOTIFY), org.rule(SPENT, NOTIFY)]
-    task_id = world.enqueue({org.id: rules})
+    slow, good = org.rule(SPENT, NOTIFY), org.rule(SPENT, NOTIFY)
+    task_id = world.enqueue({org.id: [slow, good]})
     with monkeypatch.context() as broken:
-        _break(broken, {rules[0]}, SoftTimeLimitExceeded())
-        with pytest.raises(SoftTimeLimitExceeded):
-            world.run(org.id, task_id)
-    assert _statuses(world) == {}
-    assert (world.task(task_id).state, world.task(task_id).attempt) == ("ready", 0)
+        _break(broken, {slow}, SoftTimeLimitExceeded())
+        assert world.run(org.id, task_id) == service.TakenApart(items=2)
+        assert _statuses(world) == {}
+        chunk = world.task(task_id)
+        assert (chunk.state, chunk.attempt, chunk.result) == ("cancelled", 1, {"split": 2})
+        world.run_all()
+    assert _statuses(world) == {slow: "failure", good: "success"}
+    [error] = [one.error for one in world.rows("SELECT error FROM cmis.automation_executions WHERE error IS NOT NULL")]
+    assert (error["code"], error["message"]) == ("TIMEOUT", "did not finish within its timeout of 300 s")
+
+
+def test_a_run_that_is_tried_again_keeps_the_time_it_has_used(
+    world: World, org: Org, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    org.campaign()
+    rule = org.rule(SPENT, NOTIFY)
+    task_id = world.enqueue({org.id: [rule]})
+    with monkeypatch.context() as broken:
+        _break(broken, {rule}, ConnectionError("away"))
+        assert isinstance(world.run(org.id, task_id), service.Retrying)
+    world.advance(seconds=301)
+    assert isinstance(world.run(org.id, task_id), service.GaveUp)
+    [execution] = world.rows("SELECT * FROM cmis.automation_executions")
+    assert (execution.status, execution.attempt, execution.error["code"]) == ("failure", 2, "TIMEOUT")
+
+
+def test_no_retry_is_put_off_beyond_the_timeout(world: World, org: Org, monkeypatch: pytest.MonkeyPatch) -> None:
+    org.campaign()
+    rule = org.rule(SPENT, NOTIFY)
+    task_id = world.enqueue({org.id: [rule]})
+    world.meddle("UPDATE cmis.tasks SET timeout_seconds = 1")
+    _break(monkeypatch, {rule}, ConnectionError("away"))
+    monkeypatch.setattr(retry, "backoff", lambda _, **__: timedelta(seconds=2))
+    gave_up = world.run(org.id, task_id)
+    assert isinstance(gave_up, service.GaveUp)
+    assert gave_up.error["message"] == "did not finish within its timeout of 1 s: away"
 
 
 def test_after_a_commit_whose_answer_was_lost_nothing_is_done_twice(

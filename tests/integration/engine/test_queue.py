@@ -12,7 +12,6 @@ from core import clock, faults
 from core.db import ENGINE_ACTOR, Context
 from dev.launch import wait_until
 from engine import rescue
-from engine.dispatch import dispatch_due
 from engine.lease import Heartbeat, LostClaimError
 from engine.run_rules import group, service
 from engine.store import rules, tasks
@@ -205,7 +204,7 @@ def test_a_task_whose_attempts_are_used_up_by_crashes_is_dead_with_everything_th
 ) -> None:
     rule = org.rule()
     job = org.job(rule)
-    dispatch_due(world.scheduler)
+    world.dispatch()
     [(org_id, task_id)] = world.rows("SELECT org_id, task_id FROM cmis.tasks")
     world.meddle("UPDATE cmis.tasks SET delivery = 2")
     for _ in range(5):
@@ -224,7 +223,7 @@ def test_a_task_whose_attempts_are_used_up_by_crashes_is_dead_with_everything_th
 
 def test_a_task_that_was_to_be_cancelled_is_cancelled_by_the_reaper(world: World, org: Org) -> None:
     job = org.job(org.rule())
-    dispatch_due(world.scheduler)
+    world.dispatch()
     [(org_id, task_id)] = world.rows("SELECT org_id, task_id FROM cmis.tasks")
     world.meddle("UPDATE cmis.tasks SET delivery = 2")
     _claim(world, org_id, task_id)

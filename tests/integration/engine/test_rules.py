@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from engine.dispatch import dispatch_due
 from engine.run_rules import service
 from tests.world import NOTIFY, PAUSE, SPENT
 
@@ -229,7 +228,7 @@ def test_a_budget_below_the_floor_is_held_once_and_asked_for_no_second_time(worl
 
 
 def _dispatch_and_run(world: World) -> Sequence[Any]:
-    dispatch_due(world.scheduler)
+    world.dispatch()
     world.run_all()
     return world.rows("SELECT * FROM cmis.automation_executions")
 
