@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -14,6 +13,7 @@ from cli.tables import cut, show_rows
 from core import clock
 from engine.find import find_job
 from engine.ledger import history
+from engine.schedule.due import ON_TIME
 from engine.store import audit
 from models.enums import Decision, Outcome
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 _COLUMNS: Final = ["scheduled_for", "until", "count", "origin", "decision", "reason", "outcome", "execution_id"]
 _FATES: Final = {
     Decision.BUFFERED: "waits until the open run has ended",
-    Decision.COALESCED: "a later one stood for it",
+    Decision.COALESCED: "missed, and a later one stood for it",
     Decision.OVERLAP_SKIPPED: "a run was open",
     Decision.DST_SKIPPED: "the clocks left its time out (dst_gap skip)",
     Decision.MONTH_END_SKIPPED: "its month lacks the day (month_end skip)",
-    Decision.CANCELLED: "the job was changed before it was due to start",
+    Decision.CANCELLED: "the job was changed or paused before it could run",
 }
 _ENDS: Final = {
     Outcome.CANCELLED: "it was cancelled before it began",
@@ -65,13 +65,16 @@ def history_command(
         show_rows(f"History of {row.name}", shown, _COLUMNS, hint="A longer --since may show some.")
 
 
-def reason(occurrence: Mapping[str, Any], job: Row[Any], notes: Sequence[tuple[datetime | None, str]]) -> str | None:
+def reason(
+    occurrence: Mapping[str, Any], job: Row[Any], notes: Sequence[tuple[datetime | None, str | None]]
+) -> str | None:
     """Say in plain English why a planned time did not run; None if it did."""
     match occurrence["decision"]:
         case Decision.RUN:
             return _ENDS.get(occurrence["outcome"])
         case Decision.MISFIRED:
-            return f"more than {job.misfire_grace_seconds} s late"
+            on_time = min(job.misfire_grace_seconds, int(ON_TIME.total_seconds()))
+            return f"more than {on_time if job.misfire == 'skip' else job.misfire_grace_seconds} s late"
         case Decision.PAUSED:
             decided = occurrence["decided_at"]
             note = next((text for until, text in notes if until is None or decided <= until), None)
@@ -82,11 +85,10 @@ def reason(occurrence: Mapping[str, Any], job: Row[Any], notes: Sequence[tuple[d
             return _FATES[Decision(decision)]
 
 
-def _notes(connection: Connection, job: Row[Any], rows: Sequence[Row[Any]]) -> list[tuple[datetime | None, str]]:
-    """Return the notes that the job was paused with since the first of these rows was written, and until when."""
+def _notes(connection: Connection, job: Row[Any], rows: Sequence[Row[Any]]) -> list[tuple[datetime | None, str | None]]:
+    """Return the notes of the job's pauses since the first of these rows was written, in order, and until when."""
     paused = [row.decided_at for row in rows if row.decision == Decision.PAUSED]
     if not paused:
         return []
     gone = audit.pause_notes(connection, job.org_id, job.job_id, min(paused))
-    present = [] if job.pause_note is None else [(None, job.pause_note)]
-    return list(chain(((row.until, row.note) for row in gone), present))
+    return [*((row.until, row.note) for row in gone), (None, job.pause_note)]

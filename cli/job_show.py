@@ -15,6 +15,7 @@ from cli.tables import show_fields, show_rows
 from core import clock
 from engine.find import find_job
 from engine.schedule import preview, stored
+from engine.schedule.failures import failures_in_a_row
 from engine.schedule.past import cursor
 from engine.store import jobs as store
 from engine.store import occurrences, rules
@@ -90,4 +91,9 @@ def _document(connection: Connection, row: Row[Any]) -> dict[str, Any]:
     # One that is due and not decided yet is still to come.
     undecided = cursor(schedule, row.last_scheduled_for, row.revised_at or row.created_at)
     times = preview.rows(schedule, undecided, _NEXT) if row.status == "active" else []
-    return document | {"run_open": occurrences.first_open(connection, row) is not None, "next_times": times}
+    runs = occurrences.uncounted_runs(connection, row)
+    return document | {
+        "failures": failures_in_a_row(row.failures, [run.outcome for run in runs]),
+        "run_open": any(run.outcome is None for run in runs),
+        "next_times": times,
+    }

@@ -12,7 +12,7 @@ from core.ids import uuid7
 from engine import job_document
 from engine.find import find_job
 from engine.schedule import stored
-from engine.schedule.occurrences import first_occurrence, next_occurrence
+from engine.schedule.occurrences import first_occurrence
 from engine.settle import Settled, settle_past
 from engine.store import jobs, maintenance, occurrences, orgs
 from models.enums import JobStatus
@@ -140,10 +140,7 @@ def _check(job: Row[Any], change: _Change, now: datetime) -> None:
         raise InputError.of("max_executions", message, "give a greater number, or take the limit away")
     if not change.replans:
         return
-    if change.schedule.schedule_type == "once" and change.schedule.anchor <= now:
-        message = f"{change.schedule.anchor.isoformat()} lies in the past"
-        raise InputError.of("start_date", message, "use a time to come")
-    if next_occurrence(change.schedule, now) is None:
+    if first_occurrence(change.schedule, now) is None:
         raise InputError.of("end_date", "is before the next time it fires", "use a later end_date")
 
 
@@ -160,11 +157,19 @@ def _new_state(
     state: dict[str, Any] = {"last_scheduled_for": settled.last_scheduled_for, "next_run_at": settled.next_run_at}
     if change.replans:
         state |= {"revised_at": now, "next_run_at": _first(change.schedule, now)}
+        _refuse_decided(state["next_run_at"], settled)
     if state["next_run_at"] is None:
         return state  # a higher limit is of no use to a schedule that has ended
     if job.status != JobStatus.PAUSED:
         state["status"] = JobStatus.ACTIVE.value
     return state | {"failures": 0, "open_from": occurrences.first_open(connection, job), "last_error": None}
+
+
+def _refuse_decided(first: datetime, settled: Settled) -> None:
+    """Refuse a `once` time that is late, though within its grace, where the job has decided a later one already."""
+    if settled.last_scheduled_for is not None and first <= settled.last_scheduled_for:
+        message = f"{first.isoformat()} is not after {settled.last_scheduled_for.isoformat()}, which is decided already"
+        raise InputError.of("start_date", message, "use a time to come")
 
 
 def _first(schedule: Schedule, now: datetime) -> datetime:

@@ -40,6 +40,7 @@ def job_item(context: Context, job: Row[Any], origin: Origin, moment: datetime, 
         origin.value,
         scheduled_for=moment,
         requested_by=context.user_id,
+        context=job.execution_context or None,
     )
 
 

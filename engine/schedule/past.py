@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, Literal
 
 from engine.schedule.occurrences import next_planned
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from engine.schedule.definition import Schedule
     from engine.schedule.occurrences import Skipped
 
 Reason = Literal["paused", "cancelled", "limit_reached"]
 
-_EVER: Final = datetime.min.replace(tzinfo=UTC)
+_INSTANT: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,9 @@ def cursor(schedule: Schedule, last: datetime | None, since: datetime) -> dateti
     `last`: its last decided one (`last_scheduled_for`); `since`: when its definition became its own. The only time of a
     `once` job may lie before that.
     """
-    if last is None:
-        return _EVER if schedule.schedule_type == "once" else since
-    return max(last, since)
+    if schedule.schedule_type == "once" and schedule.start_date is not None:
+        since = min(since, schedule.start_date - _INSTANT)
+    return since if last is None else max(last, since)
 
 
 def settle(

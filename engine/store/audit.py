@@ -51,10 +51,12 @@ def listing(
 
 
 def pause_notes(connection: Connection, org_id: UUID, job_id: UUID, since: datetime) -> Sequence[Row[Any]]:
-    """Return (until, note) of each note that a job was paused with and that was taken away or replaced since, in order."""
+    """Return (until, note) of each pause of a job that ended, or whose note was replaced, since a time; in order."""
     table = AuditEntry.__table__
-    note = table.c.before["pause_note"].astext
-    query = select(table.c.created_at.label("until"), note.label("note"))
+    before = table.c.before
+    query = select(table.c.created_at.label("until"), before["pause_note"].astext.label("note"))
     query = query.where(table.c.org_id == org_id, table.c.entity_id == job_id, table.c.entity_type == "job")
-    query = query.where(table.c.created_at >= since, table.c.created_at <= func.cmis.clock(), note.is_not(None))
+    query = query.where(table.c.created_at >= since, table.c.created_at <= func.cmis.clock())
+    replaced = before.has_key("pause_note") & ~before.has_key("status")
+    query = query.where((before["status"].astext == "paused") | replaced)
     return connection.execute(query.order_by(table.c.created_at)).all()

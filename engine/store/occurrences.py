@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select, text
+from sqlalchemy import select, text
 
 from engine.store.statements import with_rows
 from models import Occurrence
@@ -103,14 +103,23 @@ def insert_skipped(connection: Connection, org_id: UUID, rows: Sequence[Mapping[
         connection.execute(_INSERT_SKIPPED, {"org_id": org_id, "rows": rows, "now": now})
 
 
-def first_open(connection: Connection, job: Row[Any]) -> datetime | None:
-    """Return the first planned run of a job that has not ended, of those whose outcomes no scheduler has counted."""
+def uncounted_runs(connection: Connection, job: Row[Any]) -> Sequence[Row[datetime, str | None]]:
+    """Return (scheduled_for, outcome) of a job's planned runs that no scheduler has counted yet, in order.
+
+    The first of them may be open, or a later one where runs may overlap.
+    """
     if job.open_from is None or job.last_run_for is None:
-        return None
+        return []
     table = Occurrence
-    query = select(func.min(table.scheduled_for)).where(table.org_id == job.org_id, table.job_id == job.job_id)
-    query = query.where(table.origin == "schedule", table.decision == "run", table.outcome.is_(None))
-    return connection.execute(query.where(table.scheduled_for.between(job.open_from, job.last_run_for))).scalar_one()
+    query = select(table.scheduled_for, table.outcome).where(table.org_id == job.org_id, table.job_id == job.job_id)
+    query = query.where(table.origin == "schedule", table.decision == "run")
+    query = query.where(table.scheduled_for.between(job.open_from, job.last_run_for))
+    return connection.execute(query.order_by(table.scheduled_for)).all()
+
+
+def first_open(connection: Connection, job: Row[Any]) -> datetime | None:
+    """Return the first planned run of a job that has not ended."""
+    return next((run.scheduled_for for run in uncounted_runs(connection, job) if run.outcome is None), None)
 
 
 def between(
