@@ -30,7 +30,6 @@ Decision = Literal[
     "month_end_skipped",
 ]
 
-MISFIRE_GRACE: Final = timedelta(seconds=3600)
 CATCH_UP: Final = 100
 """How many missed times `misfire = all` makes up for, at most (SPEC §5)."""
 ON_TIME: Final = timedelta(seconds=60)

@@ -27,14 +27,16 @@ SCHEDULERS: Final = [
     "claim_due_jobs",
     "clock",
     "clock_is_shifted",
+    "due_orgs",
     "enqueue_maintenance",
     "publish_failed",
     "reap",
+    "publishable_queues",
     "record_dispatch",
-    "republish_candidates",
     "requeue_lost",
     "swap_broker_epoch",
     "take_publishable",
+    "unfinished_evaluations",
 ]
 """Everything that the scheduler's role may do."""
 
