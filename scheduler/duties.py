@@ -15,7 +15,7 @@ from engine import rescue
 from engine.store import dispatch as store
 from engine.store.tasks import LEASE_SECONDS
 from models.enums import Queue
-from tasks import epoch
+from tasks import depth, epoch
 from tasks.broker import app, broker_errors
 from tasks.publish import publish
 
@@ -170,7 +170,7 @@ class Duties:
                 due = store.publishable_queues(transaction, _QUEUES)
             if not due:
                 return IDLE_SECONDS
-            depths = {queue: epoch.depth(connection, queue) for queue in due}
+            depths = depth.waiting(connection, due)
             rooms = {queue: self.queue_cap - depth for queue, depth in depths.items() if depth < self.queue_cap}
             if not rooms:
                 return HELD_BACK_SECONDS
