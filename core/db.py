@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 from uuid import UUID
 
+import orjson
 import psycopg
 from psycopg import sql
 from sqlalchemy import Connection, create_engine, event, text
@@ -227,9 +228,12 @@ def parse_url(url: str, variable: str) -> URL:
     return parsed.set(drivername="postgresql+psycopg")
 
 
-def _to_json(value: object) -> str:
+def _to_json(value: object) -> str | bytes:
     """Serialise bound JSON; ids, times and exact decimals travel as text, which the statement's column types read."""
-    return json.dumps(value, default=str, separators=(",", ":"))
+    try:
+        return orjson.dumps(value, default=str)
+    except TypeError:  # numbers beyond 64 bits and keys that are no text: the standard library knows more, slowly
+        return json.dumps(value, default=str, separators=(",", ":"))
 
 
 def _forbid_autocommit(connection: psycopg.Connection[tuple[object, ...]], _record: object) -> None:

@@ -12,7 +12,7 @@ from engine import chunk
 from engine.schedule import policies as policy
 from engine.schedule.due import State, decide
 from engine.schedule.jitter import jitter
-from engine.schedule.stored import from_columns
+from engine.schedule.stored import of_row
 from models.enums import Decision, JobStatus, Origin, TriggerType
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 REVIEW_AFTER: Final = timedelta(seconds=1)
 """How often a scheduler looks whether the run is over that a buffered time waits for."""
+_ACTIVE: Final = JobStatus.ACTIVE.value  # an enum's `.value` is a call, and these are read for every job
+_SCHEDULE: Final = Origin.SCHEDULE.value
+_TRIGGER: Final = TriggerType.SCHEDULE.value
 _OPEN: Final = "open"
 _FAILED: Final = frozenset({"failure", "lost"})
 _NEUTRAL: Final = frozenset({"cancelled"})
@@ -93,13 +96,13 @@ def _decide(row: Row[Any], now: datetime, limit: int) -> Decided:
     settled = _settle(row.failures, row.outcomes, row.first_open)
     pausing = policies.pause_on_failure_count is not None and settled.failures >= policies.pause_on_failure_count
     runs_left = None if policies.max_executions is None else max(0, policies.max_executions - row.run_count)
-    live = row.status == JobStatus.ACTIVE.value and not pausing
+    live = row.status == _ACTIVE and not pausing
     released = _release(row, settled, runnable=live and runs_left != 0, now=now)
     if released is not None and released.runs:
         runs_left = None if runs_left is None else runs_left - 1
         settled = _Settled(settled.failures, row.buffered_for)
     state = State(
-        first=row.next_run_at if row.status == JobStatus.ACTIVE.value else None,
+        first=row.next_run_at if row.status == _ACTIVE else None,
         cursor=_cursor(row),
         previous=row.last_scheduled_for,
         run_open=settled.run_open,
@@ -107,7 +110,7 @@ def _decide(row: Row[Any], now: datetime, limit: int) -> Decided:
         runs_left=runs_left,
         pausing=pausing,
     )
-    plan = decide(from_columns(row._asdict()), policies, state, now=now, limit=limit)
+    plan = decide(of_row(row), policies, state, now=now, limit=limit)
     return _decided(row, policies, plan, settled, released, now, pausing=pausing)
 
 
@@ -186,11 +189,11 @@ def _decided(
 
 
 def _status(row: Row[Any], next_run_at: datetime | None, buffered: datetime | None, *, pausing: bool) -> str:
-    if row.status != JobStatus.ACTIVE.value:
+    if row.status != _ACTIVE:
         return str(row.status)
     if next_run_at is None and buffered is None:
         return JobStatus.COMPLETED.value
-    return (JobStatus.PAUSED if pausing else JobStatus.ACTIVE).value
+    return JobStatus.PAUSED.value if pausing else _ACTIVE
 
 
 def _key(row: Row[Any]) -> dict[str, Any]:
@@ -205,8 +208,8 @@ def _key(row: Row[Any]) -> dict[str, Any]:
 
 
 def _item(row: Row[Any], scheduled_for: datetime, now: datetime) -> chunk.Item:
-    key = (row.job_id, Origin.SCHEDULE.value, scheduled_for)
-    return chunk.Item(row.rule_id, uuid7(now), TriggerType.SCHEDULE.value, *key, context=row.execution_context or None)
+    key = (row.job_id, _SCHEDULE, scheduled_for)
+    return chunk.Item(row.rule_id, uuid7(now), _TRIGGER, *key, context=row.execution_context or None)
 
 
 def _due(row: Row[Any], policies: Policies, item: chunk.Item, now: datetime) -> chunk.Due:
