@@ -78,7 +78,7 @@ def preview_command(job: str, org_ref: str, user_id: str | None, as_json: bool, 
         row = find_job(connection, session.org.org_id, job, "JOB")
         now = clock.now(connection)
     after = now if since is None else moment_at(parse_moment("--from", since, row.timezone), now)
-    rows = preview.rows(stored.from_columns(row._asdict()), after, count)
+    rows = preview.rows(stored.of_row(row), after, count)
     if as_json:
         emit_json(rows)
     else:
@@ -87,7 +87,7 @@ def preview_command(job: str, org_ref: str, user_id: str | None, as_json: bool, 
 
 def _document(connection: Connection, row: Row[Any]) -> dict[str, Any]:
     [document] = rows_as_dicts([row])
-    schedule = stored.from_columns(document)
+    schedule = stored.of_row(row)
     # One that is due and not decided yet is still to come.
     undecided = cursor(schedule, row.last_scheduled_for, row.revised_at or row.created_at)
     times = preview.rows(schedule, undecided, _NEXT) if row.status == "active" else []

@@ -13,7 +13,7 @@ from core.ids import uuid7
 from engine.enqueue import job_item, one_task
 from engine.find import find_job
 from engine.schedule.occurrences import occurrences as planned_times
-from engine.schedule.stored import from_columns
+from engine.schedule.stored import of_row
 from engine.store import audit, jobs, maintenance, occurrences, tasks
 from models.enums import AuditAction, Origin
 
@@ -81,7 +81,7 @@ def _moments(job: Row[Any], start: datetime, end: datetime, now: datetime) -> li
         raise InputError.of("to", "is before the start of the range", "give a later end or an earlier start")
     if end > now:
         raise InputError.of("to", f"{end.isoformat()} is still to come", "give a time that is past")
-    firing = (one.at for one in planned_times(from_columns(job._asdict()), start - _INSTANT))
+    firing = (one.at for one in planned_times(of_row(job), start - _INSTANT))
     found = list(islice(takewhile(lambda at: at <= end, firing), _COUNTED + 1))
     if len(found) > MAX_TIMES:
         counted = f"more than {_COUNTED}" if len(found) > _COUNTED else str(len(found))

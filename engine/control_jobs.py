@@ -11,7 +11,7 @@ from engine.find import find_job
 from engine.rules.reading import Problems, refuse_unstorable
 from engine.schedule.occurrences import next_occurrence
 from engine.schedule.past import cursor
-from engine.schedule.stored import from_columns
+from engine.schedule.stored import of_row
 from engine.settle import Settled, settle_past
 from engine.store import jobs, maintenance, occurrences
 from models.enums import JobStatus
@@ -87,7 +87,7 @@ def _resume(database: Database, context: Context, seen: Row[Any], *, catch_up: b
 
 def _as_it_is(job: Row[Any]) -> Settled:
     """Leave the past to the schedulers: the job waits for its first undecided time, be it long gone."""
-    schedule = from_columns(job._asdict())
+    schedule = of_row(job)
     after = cursor(schedule, job.last_scheduled_for, job.revised_at or job.created_at)
     found = next_occurrence(schedule, after)
     return Settled(job.last_scheduled_for, found.at if found else None)

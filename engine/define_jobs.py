@@ -120,7 +120,7 @@ def _change(connection: Connection, job: Row[Any], changes: Document, now: datet
         schedule = job_document.keeping_phase(job, wanted.schedule)
         columns = wanted.columns | {"anchor_at": schedule.anchor}
     else:
-        schedule = stored.from_columns(job._asdict())
+        schedule = stored.of_row(job)
         columns = job_document.read_beside_schedule(connection, job.org_id, document)
     differing = {name: value for name, value in columns.items() if value != job._mapping[name]}  # noqa: SLF001
     replans = bool(differing.keys() & job_document.SCHEDULE)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from engine.schedule.occurrences import next_occurrence, next_planned
 from engine.schedule.past import cursor, settle
-from engine.schedule.stored import from_columns
+from engine.schedule.stored import of_row
 from engine.store import jobs, occurrences
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def settle_past(connection: Connection, job: Row[Any], reason: Reason, *, now: d
     None if there are more than one transaction records: the cursor has moved so far, and after the commit the caller
     goes on. The last step leaves the cursor to the caller, who writes it with the change that it makes.
     """
-    schedule = from_columns(job._asdict())
+    schedule = of_row(job)
     after = cursor(schedule, job.last_scheduled_for, job.revised_at or job.created_at)
     previous = job.last_scheduled_for or job.anchor_at
     past = settle(schedule, after=after, now=now, previous=previous, reason=reason, limit=STEP)

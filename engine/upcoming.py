@@ -58,4 +58,4 @@ def upcoming(connection: Connection, *, org_id: UUID | None, now: datetime, days
 
 def _alike(row: Row[Any]) -> Alike:
     orgs = tuple(zip(row.orgs, row.counts, strict=True))
-    return load.Alike(stored.from_columns(row._asdict()), row.jobs, row.jitter_seconds, orgs)
+    return load.Alike(stored.of_row(row), row.jobs, row.jitter_seconds, orgs)
