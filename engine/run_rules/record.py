@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 SHOWN_ACTIONS: Final = 1000
 _SHOWN_TEXT: Final = 500
+_ASKER: Final = "requested_by"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +125,14 @@ def _item_columns(item: Item, carrier: Carrier) -> dict[str, Any]:
         "trigger": item.trigger,
         "scheduled_for": item.scheduled_for,
         "attempt": carrier.attempt,
-        "context": (item.context or {}) | _asker(item),
+        "context": _context(item),
     }
 
 
-def _asker(item: Item) -> dict[str, Any]:
-    return {} if item.requested_by is None else {"requested_by": str(item.requested_by)}
+def _context(item: Item) -> dict[str, Any]:
+    """Return what the job gave to its run, and who asked for it; a job cannot name an asker."""
+    given = {key: value for key, value in (item.context or {}).items() if key != _ASKER}
+    return given if item.requested_by is None else given | {_ASKER: str(item.requested_by)}
 
 
 def _summary(effect: Effect) -> dict[str, Any]:
