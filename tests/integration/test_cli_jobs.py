@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from engine import invariants
 from tests.unit.cli.running import Cmis
 from tests.world import World
 
@@ -26,7 +27,9 @@ EARLY = 20
 def world(database: Site) -> Iterator[World]:
     made = World.open(database)
     yield made
+    broken = {one.name: one.offenders for one in invariants.check(made.reader, drained=False) if one.offenders}
     made.close()
+    assert broken == {}
 
 
 @pytest.fixture

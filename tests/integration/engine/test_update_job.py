@@ -309,3 +309,13 @@ def test_two_updates_at_once_both_hold(org: Org, world: World) -> None:
     row = job.row
     assert (row.cron_expression, row.timezone, row.revision) == ("*/2 * * * *", "Europe/Berlin", 3)
     assert job.decisions == [("cancelled", 3)]
+
+
+def test_times_before_the_change_are_none_of_the_new_schedules(org: Org, world: World) -> None:
+    job = add_job(org, cron_expression="0 0 29 2 *")
+    world.advance(minutes=10)
+    update(job, cron_expression=EVERY_MINUTE)
+    pause_job(world.app, org.context, job.id)
+    world.advance(minutes=3)
+    resume_job(world.app, org.context, job.id)
+    assert job.decisions == [("paused", 3)]
