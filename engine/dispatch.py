@@ -108,7 +108,7 @@ class Dispatcher:
         self.round_ends = monotonic() + ROUND_SECONDS
         self.crowded = bool(self.turns)
         orgs = max(1, len(self.turns))
-        self.share = max(-(-limit // orgs), min(chunk.MAX_ITEMS, ROUND // orgs), 1)
+        self.share = max(1, min(limit, max(-(-limit // orgs), min(self.chunk_size, ROUND // orgs))))
 
     def _record(self, connection: Connection, decided: Sequence[Decided], now: datetime) -> int:
         """Record the batch at once; if the database refuses it, job by job: the one that it refuses fails alone.

@@ -40,6 +40,7 @@ IDLE_SECONDS: Final = 0.5
 HELD_BACK_SECONDS: Final = 0.05
 """How long one waits that left work behind, because an org or a queue has enough of it unfinished."""
 _QUEUES: Final = [queue.value for queue in Queue]
+_SHORTEST: Final = 0.001
 _BATCHES: Final = 4
 
 
@@ -84,7 +85,10 @@ class Duties:
 
     def run(self) -> float:
         """Do everything that is due once; returns after how many seconds to do it again, 0 where there is more."""
-        return min(self._attempt(duty) for duty in (self._dispatch, self._reap, self._keep_up, self._serve_broker))
+        # asked first: what falls due during the pass is either done by it, or ends the wait after it
+        until_due, asked = self._attempt(self._until_due), monotonic()
+        wait = min(self._attempt(duty) for duty in (self._dispatch, self._reap, self._keep_up, self._serve_broker))
+        return min(wait, max(until_due - (monotonic() - asked), _SHORTEST)) if wait else wait
 
     def _attempt(self, duty: Callable[[], float]) -> float:
         """Do one duty. One that the database refuses must not keep the others from being done; an outage stops all."""
@@ -107,6 +111,12 @@ class Duties:
         if done.more:
             return 0.0
         return HELD_BACK_SECONDS if done.held_back else IDLE_SECONDS
+
+    def _until_due(self) -> float:
+        """Look when something falls due, so that it starts in time and not at the next poll."""
+        with self.database.transaction(None) as transaction:
+            seconds = store.seconds_until_due(transaction, _QUEUES)
+        return IDLE_SECONDS if seconds is None else seconds
 
     def _reap(self) -> float:
         full = self.reaping.due() and rescue.reap(self.database) >= rescue.BATCH

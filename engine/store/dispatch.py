@@ -34,6 +34,7 @@ _RECORD = with_rows(
 _PUBLISHABLE = text("SELECT queue, published FROM cmis.publishable_queues(:queues)").bindparams(
     bindparam("queues", type_=ARRAY(Text()))
 )
+_UNTIL_DUE = text("SELECT cmis.seconds_until_due(:queues)").bindparams(bindparam("queues", type_=ARRAY(Text())))
 _TAKE = text(
     "SELECT org_id, task_id, kind, queue, priority, timeout_seconds "
     "FROM cmis.take_publishable(:limit, :queues, :rooms, :backlogged)"
@@ -110,6 +111,12 @@ def record(
 def publishable_queues(connection: Connection, queues: Sequence[str]) -> dict[str, int | None]:
     """Return those of the queues that have a message due; where one is due again, with the queue's published tasks."""
     return {row.queue: row.published for row in connection.execute(_PUBLISHABLE, {"queues": list(queues)})}
+
+
+def seconds_until_due(connection: Connection, queues: Sequence[str]) -> float | None:
+    """Return how long no job and no message of these queues falls due; None if none is known to."""
+    seconds: float | None = connection.execute(_UNTIL_DUE, {"queues": list(queues)}).scalar_one()
+    return seconds
 
 
 def take_publishable(

@@ -15,7 +15,7 @@ def upgrade() -> None:
         DROP FUNCTION cmis.republish_candidates();
         DROP FUNCTION cmis.take_publishable(integer, text[]);
     """)
-    for functions in (_CLAIM, _FAIRNESS, _RECORD, _PUBLISH, _GRANTS):
+    for functions in (_CLAIM, _FAIRNESS, _RECORD, _NEXT, _PUBLISH, _GRANTS):
         run_as_engine(functions)
 
 
@@ -31,6 +31,7 @@ _SCHEDULER = (
     "cmis.due_orgs(integer)",
     "cmis.record_dispatch(timestamptz, jsonb, jsonb, jsonb, jsonb, jsonb)",
     "cmis.publishable_queues(text[])",
+    "cmis.seconds_until_due(text[])",
     "cmis.take_publishable(integer, text[], integer[], text[])",
 )
 _GRANTS = f"""
@@ -203,6 +204,25 @@ BEGIN
   SELECT t.org_id, t.task_id, t.kind, t.queue, t.payload, t.run_at, t.run_at, t.timeout_seconds, p_now
     FROM jsonb_to_recordset(p_tasks) AS t(org_id uuid, task_id uuid, kind text, queue text, payload jsonb,
            run_at timestamptz, timeout_seconds integer);
+END $$;
+"""
+
+# How long nothing falls due: no job, no review, no message. What is due already and waits for something else counts not.
+_NEXT = """
+CREATE FUNCTION cmis.seconds_until_due(p_queues text[]) RETURNS double precision
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE v_now timestamptz := cmis.clock(); v_next timestamptz;
+BEGIN
+  SELECT least(
+    (SELECT j.next_run_at FROM cmis.scheduled_jobs j WHERE j.status = 'active' AND j.next_run_at > v_now
+      ORDER BY j.next_run_at LIMIT 1),
+    (SELECT j.review_at FROM cmis.scheduled_jobs j WHERE j.review_at > v_now ORDER BY j.review_at LIMIT 1),
+    (SELECT min(d.publish_at) FROM unnest(p_queues) AS q(queue) CROSS JOIN LATERAL (
+       SELECT t.publish_at FROM cmis.tasks t WHERE t.state = 'ready' AND t.queue = q.queue AND t.publish_at > v_now
+        ORDER BY t.publish_at LIMIT 1) d))
+    INTO v_next;
+  RETURN extract(epoch FROM v_next - cmis.clock());
 END $$;
 """
 

@@ -12,11 +12,10 @@ from sqlalchemy import insert
 
 import models
 from core.db import RESERVED_ORG
-from core.ids import uuid7
 from engine import chunk, decide_job, dispatch
 from engine.dispatch import Dispatched
 from engine.run_rules import service
-from tests.world import NOTIFY, SPENT
+from tests.integration.engine.bulk import bulk
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -29,26 +28,6 @@ SELECT decision, count, scheduled_for, until, previous, outcome FROM cmis.occurr
 """
 JOB = "SELECT * FROM cmis.scheduled_jobs WHERE job_id = :job"
 HOUR = timedelta(hours=1)
-
-
-def _bulk(org: Org, *, rules: int, jobs: int, campaigns: int = 0) -> None:
-    """Make many jobs that fire once and are due, spread over rules, in few statements."""
-    now = org.world.now()
-    due = now.replace(microsecond=0) - timedelta(minutes=1)
-    base = {"org_id": org.id, "created_at": now, "updated_at": now}
-    rule = {"conditions": SPENT, "actions": NOTIFY, "status": "active", "owner_id": org.context.user_id}
-    once = {"schedule_type": "once", "start_date": due, "anchor_at": due, "next_run_at": due, "target_type": "rule"}
-    ids = [uuid7(now) for _ in range(rules)]
-    with org.world.app.transaction(org.context) as connection:
-        connection.execute(insert(models.AutomationRule), [base | rule | {"rule_id": i, "name": str(i)} for i in ids])
-        if campaigns:
-            rows = [base | {"campaign_id": uuid7(now), "name": str(n)} for n in range(campaigns)]
-            connection.execute(insert(models.Campaign), rows)
-        owner = {"owner_id": org.context.user_id}
-        rows = [
-            base | once | owner | {"job_id": uuid7(now), "name": str(n), "rule_id": ids[n % rules]} for n in range(jobs)
-        ]
-        connection.execute(insert(models.ScheduledJob), rows)
 
 
 def _chunks(world: World) -> list[tuple[UUID, list[tuple[UUID, int]]]]:
@@ -212,7 +191,7 @@ def test_more_planned_times_than_a_batch_computes_go_on_in_the_next_with_an_unbr
 
 
 def test_two_schedulers_dispatch_each_of_300_jobs_once(world: World, org: Org) -> None:
-    _bulk(org, rules=30, jobs=300)
+    bulk(org, rules=30, jobs=300)
 
     def until_done(_: int) -> int:
         return sum(batch.jobs for batch in iter(lambda: world.dispatch(20), Dispatched()))
@@ -226,7 +205,7 @@ def test_two_schedulers_dispatch_each_of_300_jobs_once(world: World, org: Org) -
 
 
 def test_more_than_100_rules_are_split(world: World, org: Org) -> None:
-    _bulk(org, rules=10, jobs=250)
+    bulk(org, rules=10, jobs=250)
     world.dispatch()
     assert sorted(count for _, [(_, count)] in _chunks(world)) == [50, 100, 100]
 
@@ -235,7 +214,7 @@ def test_more_than_20_000_pairs_of_rule_and_campaign_are_split(
     world: World, org: Org, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunk, "MAX_PAIRS", 200)
-    _bulk(org, rules=5, jobs=5, campaigns=90)
+    bulk(org, rules=5, jobs=5, campaigns=90)
     world.dispatch()
     assert sorted(count for _, [(_, count)] in _chunks(world)) == [1, 2, 2]
 
@@ -243,7 +222,7 @@ def test_more_than_20_000_pairs_of_rule_and_campaign_are_split(
 def test_what_is_left_over_of_up_to_ten_orgs_shares_a_task_of_the_reserved_org(world: World) -> None:
     orgs = [world.org(f"org {number}") for number in range(12)]
     for org in orgs:
-        _bulk(org, rules=1, jobs=2)
+        bulk(org, rules=1, jobs=2)
     world.dispatch()
     chunks = sorted(_chunks(world), key=lambda one: -len(one[1]))
     assert [(owner, len(groups)) for owner, groups in chunks] == [(RESERVED_ORG, 10), (RESERVED_ORG, 2)]

@@ -34,6 +34,7 @@ SCHEDULERS: Final = [
     "publishable_queues",
     "record_dispatch",
     "requeue_lost",
+    "seconds_until_due",
     "swap_broker_epoch",
     "take_publishable",
     "unfinished_evaluations",
