@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from benchmarks.rows import Row
 
 _LARGE: Final = 1000
+_WIDTH: Final = 110
+_HEIGHT: Final = 50
 
 
 def say(text: str) -> None:
@@ -39,7 +41,7 @@ def emit(measured: Sequence[tuple[Sequence[Row], Mapping[str, Any]]]) -> None:
 def show(rows: Sequence[Row], *, quick: bool) -> None:
     """Print the rows as a table, and below it every reason."""
     title = "QUICK: small numbers, to try the benchmark itself; these are no results" if quick else None
-    table = Table("row", "value", "baseline", "unit", "ratio", "target", "ok", title=title)
+    table = Table(Column("row", no_wrap=True), "value", "baseline", "unit", "ratio", "target", "ok", title=title)
     for row in rows:
         table.add_row(
             row.name,
@@ -50,11 +52,10 @@ def show(rows: Sequence[Row], *, quick: bool) -> None:
             _target(row),
             "[green]yes[/green]" if row.ok else "[bold red]no[/bold red]",
         )
-    console = Console()
+    # the 80 columns that rich takes a pipe for would cut the figures off
+    console = Console() if sys.stdout.isatty() else Console(width=_WIDTH, height=_HEIGHT)
     console.print(table)
-    for row in rows:
-        if row.reason is not None:
-            console.print(f"{row.name}: {row.reason}", markup=False, highlight=False)
+    sys.stdout.writelines(f"{row.name}: {row.reason}\n" for row in rows if row.reason is not None)
 
 
 def _figure(figure: float | None) -> str:

@@ -21,6 +21,7 @@ from engine.rules.definition import MAX_JSON_DEPTH
 from engine.rules.evaluate import trace
 from engine.rules.reading import refuse_unstorable
 from engine.run_rules import service
+from engine.run_rules.work import Retrying
 from engine.store import rules as store
 from models.enums import RuleStatus
 
@@ -197,7 +198,7 @@ def print_queued(queued: Queued, rule_id: UUID, *, as_json: bool) -> None:
 
 def _evaluate(database: Database, org_id: UUID, task_id: UUID) -> None:
     match service.run(database, org_id, task_id, worker=f"cli:{os.getpid()}"):
-        case service.Retrying(after=after, error=error):
+        case Retrying(after=after, error=error):
             when = f"a worker will try again in {after.total_seconds():.0f} s"
             raise TransientError(f"the run failed: {error['message']}; {when} (task {task_id})")
         case _:

@@ -56,20 +56,20 @@ class Settings:
             hardened=env.get("CMIS_HARDENED") == "1",
             faults=env.get("CMIS_FAULTS", ""),
             faults_seed=env.get("CMIS_FAULTS_SEED", ""),
-            chunk=_number(env, "CMIS_CHUNK", 100, 1, 100),
-            org_unfinished=_number(env, "CMIS_ORG_UNFINISHED", 100, 1, 1_000_000),
-            queue_waiting=_number(env, "CMIS_QUEUE_WAITING", 2_000, 1, 1_000_000),
+            chunk=_number("CMIS_CHUNK", env.get("CMIS_CHUNK"), 100, 100),
+            org_unfinished=_number("CMIS_ORG_UNFINISHED", env.get("CMIS_ORG_UNFINISHED"), 100, 1_000_000),
+            queue_waiting=_number("CMIS_QUEUE_WAITING", env.get("CMIS_QUEUE_WAITING"), 2_000, 1_000_000),
         )
 
 
-def _number(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+def _number(name: str, text: str | None, default: int, high: int) -> int:
     try:
-        number = int(env.get(name) or default)
+        number = int(text or default)
     except ValueError:
-        number = low - 1
-    if low <= number <= high:
+        number = 0
+    if 1 <= number <= high:
         return number
-    message = f"{name} is {env[name][:40]!r}, which is no whole number from {low} to {high}"
+    message = f"{name} is {(text or '')[:40]!r}, which is no whole number from 1 to {high}"
     raise SetupError(message, f"set one, or leave it unset for {default}")
 
 

@@ -16,7 +16,7 @@ from core.ids import uuid7
 from dev.clock import advance_clock
 from engine import chunk
 from engine.dispatch import BATCH, Dispatched, Dispatcher
-from engine.run_rules import service
+from engine.run_rules import service, work
 from engine.store import tasks
 from tests.factories import create_campaign, create_job, create_org, create_rule
 
@@ -97,7 +97,7 @@ class World:
         """Do what a scheduler does with due jobs: one batch."""
         return Dispatcher(self.scheduler).dispatch(limit)
 
-    def run(self, org_id: UUID, task_id: UUID, worker: str = "worker") -> service.Result:
+    def run(self, org_id: UUID, task_id: UUID, worker: str = "worker") -> work.Result:
         """Do what a worker does with a message."""
         return service.run(self.app, org_id, task_id, worker=worker)
 

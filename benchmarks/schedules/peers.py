@@ -33,39 +33,53 @@ class Result:
     details: dict[str, Any]
 
 
-def redbeat(bench: Bench, scale: Scale) -> Result:
+class Trial:
+    """A peer's runs, one at a time: others can go between them, so that a busy neighbour slows all alike."""
+
+    def __init__(self, bench: Bench, peer: Peer) -> None:
+        self._bench = bench
+        self._peer = peer
+        self._measured: list[Measured] = []
+        self._failure: str | None = None
+
+    def run(self) -> None:
+        """Run it once more, unless it failed before."""
+        if self._failure is not None:
+            return
+        name = self._peer.module
+        try:
+            self._measured.append(_run(self._peer, self._bench, peer_venv.python()))
+        except PeerError as error:
+            self._failure = f"{name} could not run: {error}"
+            return
+        found = self._measured[-1].burst
+        say(f"  {name}, run {len(self._measured)}: {found.reached:,} of {found.expected:,}, {found.rate:,.0f}/s")
+        if not found.reached:
+            self._failure = f"{name} published nothing within {self._peer.seconds:.0f} s"
+
+    def result(self) -> Result:
+        """Return the medians of its runs."""
+        if self._failure is not None:
+            return Result(None, None, self._failure, {})
+        return _result(self._peer, [one.burst for one in self._measured], self._measured[0].versions)
+
+
+def redbeat(bench: Bench, scale: Scale) -> Trial:
     """RedBeat, its entries in the benchmark's Valkey."""
     lead = _START_SECONDS + scale.redbeat / _STORED_PER_SECOND
-    return _measure(bench, Peer("redbeat", "redbeat.RedBeatScheduler", scale.redbeat, 60, lead), scale.runs)
+    return Trial(bench, Peer("redbeat", "redbeat.RedBeatScheduler", scale.redbeat, 60, lead))
 
 
-def beat(bench: Bench, scale: Scale) -> Result:
+def beat(bench: Bench, scale: Scale) -> Trial:
     """Celery's own beat with its file."""
-    return _measure(bench, Peer("beat", "celery.beat.PersistentScheduler", scale.burst, 40, _START_SECONDS), scale.runs)
+    return Trial(bench, Peer("beat", "celery.beat.PersistentScheduler", scale.burst, 40, _START_SECONDS))
 
 
-def django_beat(bench: Bench, scale: Scale) -> Result:
-    """django-celery-beat, its entries in the benchmark's PostgreSQL."""
+def django_beat(bench: Bench, scale: Scale, database: str) -> Trial:
+    """django-celery-beat, its entries in this database of the benchmark's PostgreSQL."""
     scheduler = "django_celery_beat.schedulers:DatabaseScheduler"
-    with bench.empty_database() as url:
-        env = {"DJANGO_SETTINGS_MODULE": "benchmarks.peers.django_settings", "PEER_DATABASE_URL": url}
-        return _measure(bench, Peer("django_beat", scheduler, scale.burst, 40, _START_SECONDS, env), scale.runs)
-
-
-def _measure(bench: Bench, peer: Peer, runs: int) -> Result:
-    measured: list[Measured] = []
-    try:
-        python = peer_venv.python()
-        for number in range(runs):
-            measured.append(_run(peer, bench, python))
-            found = measured[-1].burst
-            say(f"  {peer.module}, run {number + 1}: {found.reached} of {peer.count}, {found.rate:,.0f}/s")
-    except PeerError as error:
-        return Result(None, None, f"{peer.module} could not run: {error}", {})
-    bursts = [one.burst for one in measured]
-    if not all(one.reached for one in bursts):
-        return Result(None, None, f"{peer.module} published nothing within {peer.seconds:.0f} s", {})
-    return _result(peer, bursts, measured[0].versions)
+    env = {"DJANGO_SETTINGS_MODULE": "benchmarks.peers.django_settings", "PEER_DATABASE_URL": database}
+    return Trial(bench, Peer("django_beat", scheduler, scale.burst, 40, _START_SECONDS, env))
 
 
 def _run(peer: Peer, bench: Bench, python: Path) -> Measured:

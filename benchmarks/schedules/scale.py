@@ -20,8 +20,6 @@ class Scale:
     burst: int
     """Entries of celery beat and of django-celery-beat."""
     runs: int
-    bursts: int
-    """Runs of our own bursts: more, since chance says where in the scheduler's sleep the instant falls."""
     passes: int
     """Idle passes of one run."""
     claims: int
@@ -36,12 +34,11 @@ FULL: Final = Scale(
     redbeat=10_000,
     burst=1_000,
     runs=3,
-    bursts=5,
     passes=500,
     claims=20,
 )
 QUICK: Final = Scale(
-    stored=20_000, few=1_000, due=1_000, due_small=500, redbeat=500, burst=200, runs=1, bursts=1, passes=100, claims=5
+    stored=20_000, few=1_000, due=1_000, due_small=500, redbeat=500, burst=200, runs=1, passes=100, claims=5
 )
 ORGS: Final = 100
 RULES_PER_ORG: Final = 5

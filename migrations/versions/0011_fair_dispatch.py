@@ -39,6 +39,9 @@ REVOKE EXECUTE ON FUNCTION {", ".join(_SCHEDULER)} FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION {", ".join(_SCHEDULER)} TO cmis_scheduler;
 """
 
+# `force_generic_plan`: statistics of a quiet moment say that nearly nothing is due, and a plan made for them sorts all that is
+# due for each batch of it. A plan that knows no times walks the index and stops at the limit.
+#
 # Locks due jobs until the scheduler's transaction ends; another scheduler skips them. Without `p_orgs` the longest due, of
 # whatever org; with it up to `p_share` of each of these orgs. Beside them come the jobs that are to be looked at for another
 # reason: one whose buffered time waits for a run to end. The locking queries return the rows themselves: joined again, they
@@ -58,6 +61,7 @@ RETURNS TABLE (
   last_run_for timestamptz, run_count bigint, open_from timestamptz, failures integer, buffered_for timestamptz,
   outcomes text, first_open timestamptz)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE v_now timestamptz := cmis.clock();
@@ -117,6 +121,7 @@ END $$;
 
 CREATE FUNCTION cmis.due_orgs(p_limit integer) RETURNS TABLE (org_id uuid)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE v_now timestamptz := cmis.clock();
@@ -211,6 +216,7 @@ END $$;
 _NEXT = """
 CREATE FUNCTION cmis.seconds_until_due(p_queues text[]) RETURNS double precision
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE v_now timestamptz := cmis.clock(); v_next timestamptz;
 BEGIN
@@ -231,6 +237,7 @@ END $$;
 _PUBLISH = """
 CREATE FUNCTION cmis.publishable_queues(p_queues text[]) RETURNS TABLE (queue text, published bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE v_now timestamptz := cmis.clock();
@@ -248,6 +255,7 @@ END $$;
 CREATE FUNCTION cmis.take_publishable(p_limit integer, p_queues text[], p_rooms integer[], p_backlogged text[])
 RETURNS TABLE (org_id uuid, task_id uuid, kind text, queue text, priority smallint, timeout_seconds integer)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE v_now timestamptz := cmis.clock();

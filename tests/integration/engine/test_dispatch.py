@@ -14,7 +14,7 @@ import models
 from core.db import RESERVED_ORG
 from engine import chunk, decide_job, dispatch
 from engine.dispatch import Dispatched
-from engine.run_rules import service
+from engine.run_rules import work
 from tests.integration.engine.bulk import bulk
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ def test_what_is_left_over_of_up_to_ten_orgs_shares_a_task_of_the_reserved_org(w
     [(owner, task_id), _] = world.rows(
         "SELECT org_id, task_id FROM cmis.tasks ORDER BY jsonb_array_length(payload -> 'groups') DESC"
     )
-    assert world.run(owner, task_id) == service.Finished(evaluated=20, retried=0)
+    assert world.run(owner, task_id) == work.Finished(evaluated=20, retried=0)
 
 
 def test_the_scheduler_reads_no_table(world: World) -> None:
