@@ -12,12 +12,11 @@ from rich.markup import escape
 from cli.job_options import when
 from cli.output import emit_json, out
 from cli.session import json_option, open_org, user_option
-from core import clock
 from core.config import Settings, require
 from core.db import Database
 from engine.schedule.load import MAX_TIMES, by_day
 from engine.schedule.zones import zone
-from engine.upcoming import Upcoming, upcoming
+from engine.upcoming import count, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from engine.schedule.load import Alike, PileUp
+    from engine.upcoming import Upcoming
 
 VARIABLE: Final = "READONLY_DATABASE_URL"
 _SHADES: Final = "·░▒▓█"
@@ -50,7 +50,8 @@ def load_command(days: int, org_ref: str | None, user_id: str | None, timezone: 
     shown_in = timezone or "UTC"
     zone(shown_in)
     with _connection(org_ref, user_id) as (connection, org_id):
-        found = upcoming(connection, org_id=org_id, now=clock.now(connection), days=days)
+        definitions = read(connection, org_id=org_id, days=days)
+    found = count(definitions)
     hours = by_day(found.load, found.minutes, shown_in)
     if as_json:
         emit_json(_document(found, hours, shown_in))

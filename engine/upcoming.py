@@ -5,19 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from engine.schedule import load, stored
+from core import clock
+from engine.schedule import stored
+from engine.schedule.load import Alike, Load, expand, explain, peaks, usual
 from engine.store import load as store
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Sequence
     from uuid import UUID
 
     from sqlalchemy import Connection, Row
 
-    from engine.schedule.load import Alike, Load, PileUp
+    from engine.schedule.load import PileUp
 
 MAX_DEFINITIONS: Final = 20_000
 _NAMED: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Definitions:
+    """The definitions of the jobs that come due in a period that is not counted yet."""
+
+    load: Load
+    rows: Sequence[Row[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +47,31 @@ class Upcoming:
     piled_up: int
     """How many minutes pile up in all."""
     orgs: dict[UUID, str]
-    """The names of the orgs that the pile-ups name."""
+    """The names of orgs."""
 
 
-def upcoming(connection: Connection, *, org_id: UUID | None, now: datetime, days: int) -> Upcoming:
-    """Count what comes due in the next so many days; of one org, or as the readonly role of all."""
-    start = now.replace(second=0, microsecond=0)
-    found = load.Load(start, days * 24 * 60)
-    rows = store.definitions(connection, org_id=org_id, now=now, until=found.end, limit=MAX_DEFINITIONS)
+def read(connection: Connection, *, org_id: UUID | None, days: int) -> Definitions:
+    """Read what is planned for the next so many days; of one org, or as the readonly role of all."""
+    now = clock.now(connection)
+    load = Load(now.replace(second=0, microsecond=0), days * 24 * 60)
+    rows = store.definitions(connection, org_id=org_id, now=now, until=load.end, limit=MAX_DEFINITIONS)
+    return Definitions(load, rows)
+
+
+def count(definitions: Definitions) -> Upcoming:
+    """Count what was read by the minute. That may take seconds: no transaction is open meanwhile."""
+    load, rows = definitions.load, definitions.rows
     groups = [_alike(row) for row in rows]
-    load.expand(found, groups)
+    expand(load, groups)
     jobs, due = (rows[0].all_jobs, rows[0].all_due) if rows else (0, 0)
-    found.left_out += jobs - sum(group.jobs for group in groups)
-    minutes = found.closed()
-    worst = load.peaks(minutes)
-    pile_ups = tuple(load.explain(found, minute, minutes[minute], groups) for minute in worst[:_NAMED])
-    names = store.org_names(connection, {org for one in pile_ups for org, _ in one.orgs})
-    return Upcoming(found, minutes, jobs, due, load.usual(minutes), pile_ups, len(worst), names)
+    load.left_out += jobs - sum(group.jobs for group in groups)
+    minutes = load.closed()
+    worst = peaks(minutes)
+    pile_ups = tuple(explain(load, minute, minutes[minute], groups) for minute in worst[:_NAMED])
+    names = {org_id: name for row in rows for org_id, name in zip(row.orgs, row.names, strict=True)}
+    return Upcoming(load, minutes, jobs, due, usual(minutes), pile_ups, len(worst), names)
 
 
 def _alike(row: Row[Any]) -> Alike:
     orgs = tuple(zip(row.orgs, row.counts, strict=True))
-    return load.Alike(stored.of_row(row), row.jobs, row.jitter_seconds, orgs)
+    return Alike(stored.of_row(row), row.jobs, row.jitter_seconds, orgs)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import bindparam, text
 from sqlalchemy.types import Uuid
 
-from models import Org
-
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -38,9 +36,9 @@ counted AS (
 SELECT schedule_type, frequency, "interval", time_of_day, days_of_week, day_of_month, cron_expression, timezone, start_date,
        end_date, coalesce(anchor_at, start_date, :now) AS anchor_at, dst_gap, dst_fold, month_end, jitter_seconds,
        sum(n)::bigint AS jobs, (array_agg(org_id ORDER BY n DESC, org_id))[1:5] AS orgs,
-       (array_agg(n ORDER BY n DESC, org_id))[1:5] AS counts, (sum(sum(n)) OVER ())::bigint AS all_jobs,
+       (array_agg(name ORDER BY n DESC, org_id))[1:5] AS names, (array_agg(n ORDER BY n DESC, org_id))[1:5] AS counts, (sum(sum(n)) OVER ())::bigint AS all_jobs,
        (sum(sum(due)) OVER ())::bigint AS all_due
-  FROM counted
+  FROM counted JOIN (SELECT org_id, name FROM cmis.orgs) o USING (org_id)
  GROUP BY schedule_type, frequency, "interval", time_of_day, days_of_week, day_of_month, cron_expression, timezone,
           start_date, end_date, counted.anchor_at, dst_gap, dst_fold, month_end, jitter_seconds
  ORDER BY sum(n) DESC LIMIT :limit
@@ -52,14 +50,8 @@ def definitions(
 ) -> Sequence[Row[Any]]:
     """Return the definitions of active jobs that come due before `until`, those of most jobs first.
 
-    Each has the schedule columns, `jobs`, the five `orgs` that have most of them and their `counts`; `all_jobs` and
+    Each has the schedule columns, `jobs`, the five `orgs` that have most of them, their `names` and `counts`; `all_jobs` and
     `all_due` count over all, even where `limit` cuts. Without an org only the readonly role sees any.
     """
     values = {"org_id": org_id, "now": now, "until": until, "limit": limit}
     return connection.execute(_GROUPED, values).all()
-
-
-def org_names(connection: Connection, org_ids: Collection[UUID]) -> dict[UUID, str]:
-    """Return the names of orgs."""
-    rows = connection.execute(select(Org.org_id, Org.name).where(Org.org_id.in_(org_ids)))
-    return {row.org_id: row.name for row in rows}
