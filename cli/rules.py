@@ -15,6 +15,7 @@ from cli.session import json_option, open_org, org_command
 from cli.tables import show_fields, show_rows
 from core.errors import InputError, Problem, TransientError
 from engine import define, run_now
+from engine.find import find_rule
 from engine.rules.conditions import parse
 from engine.rules.definition import MAX_JSON_DEPTH
 from engine.rules.evaluate import trace
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
 
     from core.db import Database
+    from engine.enqueue import Queued
 
 _COLUMNS: Final = ["rule_id", "name", "status", "priority", "last_executed_at"]
 _WAIT_SECONDS: Final = 30.0
@@ -85,7 +87,7 @@ def show_command(rule: str, org_ref: str, user_id: str | None, as_json: bool) ->
     Example: cmis rules show "Pause dear campaigns" --org acme --json
     """
     with open_org(org_ref, user_id) as session, session.database.transaction(session.context) as connection:
-        row = define.find_rule(connection, session.org.org_id, rule, "RULE")
+        row = find_rule(connection, session.org.org_id, rule, "RULE")
     _print_rule(row, as_json=as_json)
 
 
@@ -127,7 +129,7 @@ def run_command(rule: str, org_ref: str, user_id: str | None, as_json: bool, que
     with open_org(org_ref, user_id) as session:
         database, context = session.database, session.context
         with database.transaction(context) as connection:
-            rule_id = define.find_rule(connection, session.org.org_id, rule, "RULE").rule_id
+            rule_id = find_rule(connection, session.org.org_id, rule, "RULE").rule_id
         if queue_only:
             print_queued(run_now.queue_rule(database, context, rule_id), rule_id, as_json=as_json)
             return
@@ -183,7 +185,7 @@ def evaluate_documents(conditions: object, facts: object, logic: str) -> dict[st
     return {"matched": made["result"], "trace": made}
 
 
-def print_queued(queued: run_now.Queued, rule_id: UUID, *, as_json: bool) -> None:
+def print_queued(queued: Queued, rule_id: UUID, *, as_json: bool) -> None:
     """Print what was left to the workers."""
     if as_json:
         emit_json(

@@ -171,6 +171,17 @@ def sqlstate(error: DBAPIError) -> str | None:
     return getattr(error.orig, "sqlstate", None)
 
 
+@contextmanager
+def refusing(constraint: str, answer: Exception) -> Iterator[None]:
+    """Turn the violation of a constraint into its answer: whoever came second is told, however close it was."""
+    try:
+        yield
+    except DBAPIError as error:
+        if getattr(getattr(error.orig, "diag", None), "constraint_name", None) != constraint:
+            raise
+        raise answer from error
+
+
 def must_restart(error: DBAPIError) -> bool:
     """Say whether an error ends the whole transaction, beyond any savepoint: a conflict, or a dead connection.
 
