@@ -41,6 +41,10 @@ class Step(NamedTuple):
 
     instant: datetime
     wall: datetime
+    left_out: tuple[datetime, ...]
+    """The wall times that the clock has just jumped over."""
+    reading: Note | None
+    """Which of two it is, where the clock shows the same twice."""
 
 
 @functools.cache
@@ -79,12 +83,19 @@ def _offset(tz: ZoneInfo, instant: datetime) -> timedelta:
     return offset
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=1024)
 def steps(name: str, start: datetime, end: datetime) -> tuple[Step, ...]:
-    """Return every minute from `start` to `end`."""
+    """Return every minute from `start` to `end`. Gaps and folds must lie between as a whole."""
     tz = zones.zone(name)
-    instants = (start + MINUTE * count for count in range((end - start) // MINUTE + 1))
-    return tuple(Step(instant, instant.astimezone(tz).replace(tzinfo=None, fold=0)) for instant in instants)
+    instants = [start + MINUTE * count for count in range((end - start) // MINUTE + 1)]
+    walls = [instant.astimezone(tz).replace(tzinfo=None, fold=0) for instant in instants]
+    shown, seen, found = Counter(walls), set[datetime](), list[Step]()
+    for instant, wall, before in zip(instants, walls, [walls[0], *walls], strict=False):
+        left_out = tuple(before + MINUTE * count for count in range(1, (wall - before) // MINUTE))
+        reading: Note | None = None if shown[wall] == 1 else "fold_second" if wall in seen else "fold_first"
+        seen.add(wall)
+        found.append(Step(instant, wall, left_out, reading))
+    return tuple(found)
 
 
 def cron_names(expression: str) -> Names:
@@ -122,24 +133,17 @@ def recurrence_names(schedule: Schedule) -> Names:
 
 
 def walk(way: tuple[Step, ...], names: Names, *, follows_wall_clock: bool, schedule: Schedule) -> list[Occurrence]:
-    """Return the planned times of the way but its first minute. Gaps and folds must lie on it as a whole."""
-    shown = Counter(step.wall for step in way)
-    seen, found = set[datetime](), list[Occurrence]()
-    for (_, before), (instant, wall) in pairwise(way):
-        again = wall in seen
-        seen.add(wall)
-        left_out = [before + MINUTE * count for count in range(1, (wall - before) // MINUTE)]
+    """Return the planned times of a way, but for its first minute."""
+    both = follows_wall_clock or schedule.dst_fold == "both"
+    found = []
+    for instant, wall, left_out, reading in way[1:]:
         moved = [] if follows_wall_clock else [named for one in left_out if (named := names(one))]
-        named = names(wall) if follows_wall_clock or not again or schedule.dst_fold == "both" else False
-        if named == "month_end" and schedule.month_end == "skip":
-            named = False if again else named
-        there = [_in_gap(instant, one, schedule) for one in moved]
-        if named:
+        there = [_in_gap(instant, named, schedule) for named in moved]
+        named = names(wall)
+        if named and (reading != "fold_second" or (both and not _lacks(named, schedule))):
             note: Note | None = "month_end" if named == "month_end" else None
-            if shown[wall] > 1:
-                note = "fold_second" if again else "fold_first"
-            there.append(Occurrence(instant, note, _lacks(named, schedule)))
-        found += sorted(there, key=lambda one: one.skipped is not None)[:1]
+            there.append(Occurrence(instant, reading or note, _lacks(named, schedule)))
+        found += sorted(there, key=lambda one: one.skipped is not None)[:1]  # of several the one that fires
     return found
 
 
