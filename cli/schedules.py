@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,7 +30,6 @@ MAX_COUNT: Final = 1000
 _POLICIES: Final = NAMES | {"dst_gap", "dst_fold", "month_end"}
 _WORDS: Final = frozenset({"dst_gap", "dst_fold", "month_end", "misfire", "overlap"})
 _LONGEST_NUMBER: Final = 20
-_OPTIONS: Final = {"timezone": "--tz", "cron_expression": "--cron"}
 _BADGES: Final[dict[Note, str]] = {
     "gap_moved": "moved: the clocks pass over its time",
     "fold_first": "first of two: the clocks go back",
@@ -78,7 +78,10 @@ def preview_command(
         after = _since(since, timezone)
         schedule, _ = parse_job(document | policies, now=after, ahead=False)
     except InputError as error:
-        raise InputError([_by_option(problem, policies) for problem in error.problems]) from error
+        options = {name: f"--policy {name}" for name in policies} | {"timezone": "--tz"}
+        if expression is not None:
+            options["cron_expression"] = "--cron"
+        raise InputError([replace(one, field=options.get(one.field, one.field)) for one in error.problems]) from error
     rows = preview.rows(schedule, after, count)
     if as_json:
         emit_json(rows)
@@ -145,9 +148,3 @@ def _number(text: str) -> int | str:
 def _since(text: str | None, timezone: str) -> datetime:
     now = clock.of_host()
     return now if text is None else moment_at(parse_moment("--from", text, timezone), now)
-
-
-def _by_option(problem: Problem, policies: dict[str, Any]) -> Problem:
-    """Name what stands on the command line by its option."""
-    field = f"--policy {problem.field}" if problem.field in policies else problem.field
-    return Problem(_OPTIONS.get(field, field), problem.message, problem.remedy)

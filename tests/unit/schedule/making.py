@@ -12,6 +12,8 @@ from engine.schedule.occurrences import Note, Occurrence, occurrences
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from engine.schedule.definition import DstFold, DstGap
+
 AWKWARD_ZONES = (
     "America/New_York",
     "Europe/Berlin",
@@ -37,6 +39,11 @@ AWKWARD_ZONES = (
     "Asia/Kathmandu",
     "Asia/Pyongyang",
     "Atlantic/Azores",
+    "Antarctica/Casey",
+    "America/Goose_Bay",
+    "America/Scoresbysund",
+    "Pacific/Fakaofo",
+    "Asia/Amman",
     "UTC",
 )
 
@@ -52,9 +59,18 @@ def recurring(start: str, **columns: object) -> Schedule:
     return parse({"start_date": start, **columns}, now=at(start) if "T" in start else at(f"{start}T00:00"))
 
 
-def cron(expression: str, timezone: str = "UTC") -> Schedule:
+def cron(
+    expression: str, timezone: str = "UTC", *, dst_gap: DstGap = "next_valid", dst_fold: DstFold = "first"
+) -> Schedule:
     """Return a cron schedule without bounds."""
-    return Schedule(schedule_type="cron", cron_expression=expression, timezone=timezone, anchor=at("2000-01-01"))
+    return Schedule(
+        schedule_type="cron",
+        cron_expression=expression,
+        timezone=timezone,
+        anchor=at("2000-01-01"),
+        dst_gap=dst_gap,
+        dst_fold=dst_fold,
+    )
 
 
 def take(schedule: Schedule, after: str | datetime, count: int) -> list[Occurrence]:

@@ -2,17 +2,21 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta, timezone
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import InputError
-from engine.schedule import stored
-from engine.schedule.definition import Schedule, parse
+from engine.schedule import policies, stored
+from engine.schedule.definition import Schedule, parse, parse_job
 from engine.schedule.occurrences import next_occurrence
 from models.schedules import ScheduledJob
 from tests.unit.schedule.making import at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NOW = datetime(2026, 1, 15, 10, 23, 45, 678, tzinfo=UTC)
 
@@ -184,6 +188,100 @@ def test_a_wrong_field_is_named_with_a_remedy(document: dict[str, object], field
     assert set(problems(document)) == {field}
 
 
+@pytest.mark.parametrize(
+    ("document", "policies"),
+    [
+        (cron("0 9 * * *"), {"dst_gap": "skip", "dst_fold": "both"}),
+        ({"frequency": "daily"}, {"dst_gap": "skip"}),
+        ({"frequency": "weekly"}, {"dst_fold": "both"}),
+        ({"frequency": "monthly"}, {"dst_gap": "skip", "dst_fold": "both", "month_end": "skip"}),
+    ],
+)
+def test_policies_are_read_where_they_mean_something(document: dict[str, object], policies: dict[str, str]) -> None:
+    schedule = parse({**document, **policies}, now=NOW)
+    assert {name: getattr(schedule, name) for name in policies} == policies
+
+
+DEFAULTS = {"dst_gap": "next_valid", "dst_fold": "first", "month_end": "last_day"}
+OF_EVERY_KIND: tuple[dict[str, object], ...] = (
+    {"schedule_type": "once", "start_date": "2026-03-01"},
+    cron("0 9 * * *"),
+    cron("*/5 * * * *"),
+    {"frequency": "hourly"},
+    {"frequency": "daily"},
+    {"frequency": "weekly"},
+    {"frequency": "monthly"},
+)
+
+
+@pytest.mark.parametrize("document", OF_EVERY_KIND)
+def test_a_policy_may_be_spelled_out_everywhere_as_its_default(document: dict[str, object]) -> None:
+    assert parse({**document, **DEFAULTS}, now=NOW) == parse(document, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("document", "policies", "reason"),
+    [
+        ({"schedule_type": "once", "start_date": "2026-03-01"}, {"dst_gap": "skip"}, "one instant"),
+        ({"frequency": "hourly"}, {"dst_fold": "both"}, "real hours"),
+        (cron("*/5 9 * * *"), {"dst_gap": "skip"}, "follows the wall clock"),
+        (cron("5 */2 * * *"), {"dst_fold": "both"}, "follows the wall clock"),
+        (cron("@hourly"), {"dst_gap": "skip", "dst_fold": "both"}, "follows the wall clock"),
+        (cron("0 9 31 * *"), {"month_end": "skip"}, "only monthly recurrences"),
+        ({"frequency": "daily"}, {"month_end": "skip"}, "only monthly recurrences"),
+        ({"schedule_type": "once", "start_date": "2026-03-01"}, {"month_end": "skip"}, "only monthly recurrences"),
+    ],
+)
+def test_a_policy_that_would_mean_nothing_is_refused_with_the_reason(
+    document: dict[str, object], policies: dict[str, object], reason: str
+) -> None:
+    found = problems({**document, **policies})
+    assert set(found) == set(policies)
+    assert all(reason in text for text in found.values())
+
+
+@pytest.mark.parametrize("name", sorted(DEFAULTS))
+@pytest.mark.parametrize("value", ["", "none", "SKIP", True, 0, ["skip"], {}])
+def test_a_policy_of_an_unknown_value_is_refused_with_the_known_ones(name: str, value: object) -> None:
+    assert DEFAULTS[name] in problems({"frequency": "monthly", name: value})[name]
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    ("document", "field", "said"),
+    [
+        (
+            {"frequency": "monthly", "start_date": "2026-02-01", "interval": 12, "day_of_month": 31},
+            "month_end",
+            "none of its months has a day 31",
+        ),
+        (
+            {"frequency": "monthly", "start_date": "2026-04-01", "interval": 12, "day_of_month": 31},
+            "month_end",
+            "none of its months has a day 31",
+        ),
+        (
+            {"frequency": "monthly", "start_date": "2026-02-01", "day_of_month": 31, "end_date": "2026-03-30"},
+            "end_date",
+            "2026-03-31",
+        ),
+    ],
+)
+def test_a_schedule_that_its_policy_leaves_without_any_time_is_refused(
+    document: dict[str, object], field: str, said: str
+) -> None:
+    found = problems({**document, "month_end": "skip"})
+    assert set(found) == {field}
+    assert said in found[field]
+    assert parse(document, now=NOW).month_end == "last_day"
+
+
+def test_a_schedule_whose_only_time_before_its_end_is_in_a_gap_is_refused_if_that_is_left_out() -> None:
+    document = {**cron("30 2 8 3 *"), "timezone": "America/New_York", "end_date": "2026-12-31"}
+    assert parse(document, now=NOW).dst_gap == "next_valid"
+    assert "2027-03-08" in problems({**document, "dst_gap": "skip"})["end_date"]
+
+
 def test_all_problems_are_told_at_once() -> None:
     found = problems(
         {"frequency": "weekly", "timezone": "X", "interval": 0, "days_of_week": [9], "time_of_day": "25:00"}
@@ -199,6 +297,9 @@ def test_a_once_time_that_has_just_gone_by_is_accepted() -> None:
 
 words = (
     "",
+    "skip",
+    "both",
+    "all",
     "x",
     "once",
     "cron",
@@ -217,14 +318,19 @@ values = st.recursive(
     st.lists,
     max_leaves=3,
 )
-names = st.sampled_from(sorted(set(Schedule.__dataclass_fields__) - {"anchor"} | {"misfire"}))
+names = st.sampled_from(sorted(set(Schedule.__dataclass_fields__) - {"anchor"} | policies.NAMES))
 
 
 @settings(max_examples=300, deadline=None)
-@given(document=st.dictionaries(names, values))
-def test_whatever_is_given_is_read_or_refused_and_never_breaks(document: dict[str, object]) -> None:
+@given(
+    document=st.dictionaries(names, values),
+    read=st.sampled_from((lambda given: parse(given, now=NOW), lambda given: parse_job(given, now=NOW)[0])),
+)
+def test_whatever_is_given_is_read_or_refused_and_never_breaks(
+    document: dict[str, object], read: Callable[[dict[str, object]], Schedule]
+) -> None:
     with suppress(InputError):
-        schedule = parse(document, now=NOW)
+        schedule = read(document)
         assert next_occurrence(schedule, NOW) is not None or schedule.schedule_type == "once"
 
 
@@ -235,7 +341,7 @@ def test_whatever_is_given_is_read_or_refused_and_never_breaks(document: dict[st
         {"schedule_type": "once", "start_date": "2026-03-01"},
         {"frequency": "weekly", "days_of_week": [0, 3], "end_date": "2026-12-31"},
         {"frequency": "monthly", "day_of_month": "last"},
-        {"frequency": "monthly", "day_of_month": 31},
+        {"frequency": "monthly", "day_of_month": 31, "month_end": "skip", "dst_gap": "skip", "dst_fold": "both"},
     ],
 )
 def test_a_schedule_is_the_same_after_being_stored(document: dict[str, object]) -> None:
