@@ -10,6 +10,7 @@ from core.ids import uuid7
 from engine import chunk
 from engine.schedule import policies as policy
 from engine.schedule.due import State, decide
+from engine.schedule.failures import failures_in_a_row
 from engine.schedule.jitter import jitter
 from engine.schedule.stored import of_row
 from models.enums import Decision, JobStatus, Origin, TriggerType
@@ -29,8 +30,6 @@ _ACTIVE: Final = JobStatus.ACTIVE.value  # an enum's `.value` is a call, and the
 _SCHEDULE: Final = Origin.SCHEDULE.value
 _TRIGGER: Final = TriggerType.SCHEDULE.value
 _OPEN: Final = "open"
-_FAILED: Final = frozenset({"failure", "lost"})
-_NEUTRAL: Final = frozenset({"cancelled"})
 _SHOWN_ERROR: Final = 500
 _INSTANT: Final = timedelta(microseconds=1)
 
@@ -119,13 +118,8 @@ class _Release(NamedTuple):
 
 def _settle(failures: int, outcomes: str | None, first_open: datetime | None) -> _Settled:
     """Count the outcomes up to the first run that is open: those behind it are counted once it is over."""
-    for outcome in (outcomes or "").split():
-        if outcome == _OPEN:
-            break
-        if outcome in _FAILED:
-            failures += 1
-        elif outcome not in _NEUTRAL:
-            failures = 0
+    if outcomes is not None:
+        failures = failures_in_a_row(failures, (None if one == _OPEN else one for one in outcomes.split()))
     return _Settled(failures, first_open)
 
 
