@@ -41,6 +41,7 @@ def test_jitter_spreads_a_time_evenly_over_its_seconds() -> None:
 @given(st.floats(-4000, 90_000), st.integers(0, 3600))
 def test_jitter_loses_no_job_but_those_outside_of_the_period(seconds: float, jitter: int) -> None:
     load = Load(START, 24 * HOUR)
+    seconds = timedelta(seconds=seconds).total_seconds()  # times have no more than microseconds
     load.add(START + timedelta(seconds=seconds), 10, jitter)
     low, high = max(seconds, 0.0), min(seconds + jitter, 86_400.0)
     inside = max(0.0, high - low) / jitter if jitter else float(0 <= seconds < 86_400)
