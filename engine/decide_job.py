@@ -199,7 +199,7 @@ def _key(row: ClaimedJob) -> dict[str, Any]:
 
 def _item(row: ClaimedJob, scheduled_for: datetime, now: datetime) -> chunk.Item:
     key = (row.job_id, _SCHEDULE, scheduled_for)
-    return chunk.Item(row.rule_id, uuid7(now), _TRIGGER, *key, context=row.execution_context or None)
+    return chunk.Item(row.rule_id, uuid7(now), _TRIGGER, *key, context=row.execution_context)
 
 
 def _due(row: ClaimedJob, policies: Policies, item: chunk.Item, now: datetime) -> chunk.Due:

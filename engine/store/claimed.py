@@ -40,7 +40,8 @@ class ClaimedJob(NamedTuple):
     max_executions: int | None
     timeout_seconds: int
     pause_on_failure_count: int | None
-    execution_context: dict[str, Any]
+    execution_context: dict[str, Any] | None
+    """None where it is empty."""
     status: str
     revision: int
     created_at: datetime

@@ -66,7 +66,7 @@ class Message:
 
 def claim_due_jobs(connection: Connection, limit: int) -> list[ClaimedJob]:
     """Lock up to `limit` due jobs, longest due first, skipping those that another scheduler holds."""
-    return [ClaimedJob._make(row) for row in connection.execute(_CLAIM, {"limit": limit})]
+    return [ClaimedJob._make(row) for row in connection.execute(_CLAIM, {"limit": limit}).all()]
 
 
 def claim_shares(connection: Connection, limit: int, orgs: Sequence[UUID], *, share: int, cap: int) -> list[ClaimedJob]:
@@ -75,7 +75,7 @@ def claim_shares(connection: Connection, limit: int, orgs: Sequence[UUID], *, sh
     An org with `cap` unfinished tasks of its own gives none.
     """
     values = {"limit": limit, "orgs": list(orgs), "share": share, "cap": cap}
-    return [ClaimedJob._make(row) for row in connection.execute(_CLAIM_SHARES, values)]
+    return [ClaimedJob._make(row) for row in connection.execute(_CLAIM_SHARES, values).all()]
 
 
 def unfinished_evaluations(connection: Connection, bound: int) -> int:

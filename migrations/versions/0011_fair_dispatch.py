@@ -90,7 +90,7 @@ BEGIN
          j.schedule_type, j.frequency, j."interval", j.time_of_day, j.days_of_week, j.day_of_month, j.cron_expression,
          j.timezone, j.start_date, j.end_date, j.anchor_at, j.dst_gap, j.dst_fold, j.month_end, j.misfire,
          j.misfire_grace_seconds, j.overlap, j.jitter_seconds, j.max_executions, j.timeout_seconds,
-         j.pause_on_failure_count, j.execution_context, j.status, j.revision, j.created_at, j.revised_at, j.next_run_at,
+         j.pause_on_failure_count, nullif(j.execution_context, '{}'), j.status, j.revision, j.created_at, j.revised_at, j.next_run_at,
          j.last_scheduled_for, j.last_run_for, j.run_count, j.open_from, j.failures, j.buffered_for,
          runs.outcomes, runs.first_open
     FROM claimed j JOIN sizes USING (org_id)
