@@ -32,10 +32,11 @@ lint: setup ## ruff, formatting, types, and who may import whom
 	@$(VENV)/mypy
 	@$(VENV)/lint-imports
 
-bench: ## the benchmarks (they come with part 2)
-	@echo "bench: the benchmarks come with part 2 of the product" >&2; exit 1
+bench: setup ## measure beside other schedulers, on servers of its own, within ten minutes a part (ARGS="PART --json")
+	@$(VENV)/python -m benchmarks $(ARGS)
 
-clean: ## end what `make up` left running here; remove .venv, .dev and caches
+clean: ## end what `make up` left running here; remove the venvs, .dev and caches
 	@if [ -d .dev ]; then $(PYTHON) -m dev.clean .dev; fi
-	@rm -rf .venv .dev .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@if [ -d .bench/data ]; then $(PYTHON) -m dev.clean .bench/data; fi
+	@rm -rf .venv .venv-bench .dev .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

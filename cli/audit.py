@@ -13,7 +13,7 @@ from cli.tables import cut, show_rows
 from core import clock
 from core.db import CLI_ACTOR, ENGINE_ACTOR
 from core.errors import InputError
-from engine.define import find_rule
+from engine.find import find_rule
 from engine.store import audit as store
 from models.enums import AuditAction
 

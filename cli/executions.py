@@ -13,7 +13,7 @@ from cli.session import open_org, org_command
 from cli.tables import cut, show_rows
 from core import clock
 from core.errors import NotFoundError
-from engine.define import find_rule
+from engine.find import find_rule
 from engine.store import executions as store
 from engine.store import rules
 from models.enums import ExecutionStatus

@@ -29,6 +29,7 @@ from cli.orgs import orgs
 from cli.output import err
 from cli.rules import rules
 from cli.schedules import schedules
+from cli.schedules_load import load_command
 from core.db import explain, sqlstate
 from core.errors import CmisError, InputError, Problem, SetupError
 
@@ -51,6 +52,7 @@ def cli() -> None:
 
 for command in (audit, campaigns, demo, dev, executions, invariants, jobs, metrics, migrate, orgs, rules, schedules):
     cli.add_command(command)
+schedules.add_command(load_command)
 
 
 def main() -> None:

@@ -15,11 +15,13 @@ from cli.session import json_option, open_org, org_command
 from cli.tables import show_fields, show_rows
 from core.errors import InputError, Problem, TransientError
 from engine import define, run_now
+from engine.find import find_rule
 from engine.rules.conditions import parse
 from engine.rules.definition import MAX_JSON_DEPTH
 from engine.rules.evaluate import trace
 from engine.rules.reading import refuse_unstorable
 from engine.run_rules import service
+from engine.run_rules.work import Retrying
 from engine.store import rules as store
 from models.enums import RuleStatus
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
 
     from core.db import Database
+    from engine.enqueue import Queued
 
 _COLUMNS: Final = ["rule_id", "name", "status", "priority", "last_executed_at"]
 _WAIT_SECONDS: Final = 30.0
@@ -84,7 +87,7 @@ def show_command(rule: str, org_ref: str, user_id: str | None, as_json: bool) ->
     Example: cmis rules show "Pause dear campaigns" --org acme --json
     """
     with open_org(org_ref, user_id) as session, session.database.transaction(session.context) as connection:
-        row = define.find_rule(connection, session.org.org_id, rule, "RULE")
+        row = find_rule(connection, session.org.org_id, rule, "RULE")
     _print_rule(row, as_json=as_json)
 
 
@@ -126,7 +129,7 @@ def run_command(rule: str, org_ref: str, user_id: str | None, as_json: bool, que
     with open_org(org_ref, user_id) as session:
         database, context = session.database, session.context
         with database.transaction(context) as connection:
-            rule_id = define.find_rule(connection, session.org.org_id, rule, "RULE").rule_id
+            rule_id = find_rule(connection, session.org.org_id, rule, "RULE").rule_id
         if queue_only:
             print_queued(run_now.queue_rule(database, context, rule_id), rule_id, as_json=as_json)
             return
@@ -182,7 +185,7 @@ def evaluate_documents(conditions: object, facts: object, logic: str) -> dict[st
     return {"matched": made["result"], "trace": made}
 
 
-def print_queued(queued: run_now.Queued, rule_id: UUID, *, as_json: bool) -> None:
+def print_queued(queued: Queued, rule_id: UUID, *, as_json: bool) -> None:
     """Print what was left to the workers."""
     if as_json:
         emit_json(
@@ -195,7 +198,7 @@ def print_queued(queued: run_now.Queued, rule_id: UUID, *, as_json: bool) -> Non
 
 def _evaluate(database: Database, org_id: UUID, task_id: UUID) -> None:
     match service.run(database, org_id, task_id, worker=f"cli:{os.getpid()}"):
-        case service.Retrying(after=after, error=error):
+        case Retrying(after=after, error=error):
             when = f"a worker will try again in {after.total_seconds():.0f} s"
             raise TransientError(f"the run failed: {error['message']}; {when} (task {task_id})")
         case _:

@@ -34,6 +34,12 @@ class Settings:
     hardened: bool
     faults: str
     faults_seed: str
+    chunk: int
+    """Evaluations that one task carries, at most."""
+    org_unfinished: int
+    """Unfinished tasks of one org at which no further due jobs of it are taken."""
+    queue_waiting: int
+    """Messages that wait in one queue of the broker at which no further ones are sent."""
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -50,7 +56,21 @@ class Settings:
             hardened=env.get("CMIS_HARDENED") == "1",
             faults=env.get("CMIS_FAULTS", ""),
             faults_seed=env.get("CMIS_FAULTS_SEED", ""),
+            chunk=_number("CMIS_CHUNK", env.get("CMIS_CHUNK"), 100, 100),
+            org_unfinished=_number("CMIS_ORG_UNFINISHED", env.get("CMIS_ORG_UNFINISHED"), 100, 1_000_000),
+            queue_waiting=_number("CMIS_QUEUE_WAITING", env.get("CMIS_QUEUE_WAITING"), 2_000, 1_000_000),
         )
+
+
+def _number(name: str, text: str | None, default: int, high: int) -> int:
+    try:
+        number = int(text or default)
+    except ValueError:
+        number = 0
+    if 1 <= number <= high:
+        return number
+    message = f"{name} is {(text or '')[:40]!r}, which is no whole number from 1 to {high}"
+    raise SetupError(message, f"set one, or leave it unset for {default}")
 
 
 def require(value: str | None, name: str) -> str:

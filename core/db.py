@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 from uuid import UUID
 
+import orjson
 import psycopg
 from psycopg import sql
 from sqlalchemy import Connection, create_engine, event, text
@@ -170,6 +171,17 @@ def sqlstate(error: DBAPIError) -> str | None:
     return getattr(error.orig, "sqlstate", None)
 
 
+@contextmanager
+def refusing(constraint: str, answer: Exception) -> Iterator[None]:
+    """Turn the violation of a constraint into its answer: whoever came second is told, however close it was."""
+    try:
+        yield
+    except DBAPIError as error:
+        if getattr(getattr(error.orig, "diag", None), "constraint_name", None) != constraint:
+            raise
+        raise answer from error
+
+
 def must_restart(error: DBAPIError) -> bool:
     """Say whether an error ends the whole transaction, beyond any savepoint: a conflict, or a dead connection.
 
@@ -216,9 +228,12 @@ def parse_url(url: str, variable: str) -> URL:
     return parsed.set(drivername="postgresql+psycopg")
 
 
-def _to_json(value: object) -> str:
+def _to_json(value: object) -> str | bytes:
     """Serialise bound JSON; ids, times and exact decimals travel as text, which the statement's column types read."""
-    return json.dumps(value, default=str, separators=(",", ":"))
+    try:
+        return orjson.dumps(value, default=str)
+    except TypeError:  # numbers beyond 64 bits and keys that are no text: the standard library knows more, slowly
+        return json.dumps(value, default=str, separators=(",", ":"))
 
 
 def _forbid_autocommit(connection: psycopg.Connection[tuple[object, ...]], _record: object) -> None:

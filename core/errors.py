@@ -79,3 +79,9 @@ class PermanentError(CmisError):
     """A failure that no retry mends; the tenant must change something."""
 
     code = "PERMANENT"
+
+
+class OutOfTimeError(CmisError):
+    """A run took longer than its timeout allows; the tenant gives it more time, or less to do."""
+
+    code = "TIMEOUT"

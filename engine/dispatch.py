@@ -6,212 +6,161 @@ Any number of schedulers may do this at once: a claimed job is skipped by the ot
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections import Counter, deque
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy.exc import DBAPIError
 
 from core import faults
 from core.clock import monotonic
-from core.db import RESERVED_ORG, first_line, must_restart, repeat_on_conflict
-from core.ids import uuid7
+from core.db import first_line, must_restart, repeat_on_conflict
 from engine import chunk
-from engine.schedule.due import decide
-from engine.schedule.stored import from_columns
+from engine.decide_job import Decided, decide_job, failed_job
+from engine.pack import pack
 from engine.store import dispatch as store
-from models.enums import JobStatus, Origin, Queue, TaskKind, TriggerType
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection
 
     from core.db import Database
-    from engine.schedule.due import Plan, Stretch
+    from engine.store.claimed import ClaimedJob
 
 logger = logging.getLogger(__name__)
 
 BATCH: Final = 500
 SECONDS: Final = 0.5
 COMPUTED: Final = 5_000
-_SHOWN_ERROR: Final = 500
+ROTATION: Final = 10_000
+"""How many orgs one round serves at most."""
+ROUND: Final = 20_000
+"""How many jobs one round takes at most: shares shrink as orgs grow in number, so that a round stays about a second."""
+ROUND_SECONDS: Final = 1.0
+"""How old a round's list of orgs may be: an org whose job came due since is in the next."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dispatched:
     """What one batch did: jobs decided, evaluations enqueued, their tasks; `more` = some jobs are still due."""
 
-    jobs: int
-    runs: int
-    tasks: int
-    more: bool
+    jobs: int = 0
+    runs: int = 0
+    tasks: int = 0
+    more: bool = False
+    held_back: bool = False
+    """Whether due jobs wait because their orgs have too much unfinished work."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Decided:
-    """What becomes of one claimed job: its new columns, the planned times to record, and the evaluation if one runs."""
+@dataclass(slots=True)
+class Dispatcher:
+    """One scheduler's dispatching. While little waits, the longest due jobs come first, whosever they are.
 
-    row: Row[Any]
-    job: dict[str, Any]
-    occurrences: tuple[dict[str, Any], ...] = ()
-    due: chunk.Due | None = None
+    In a crowd (a batch was full, or `org_cap` tasks are unfinished) orgs take turns: each gives a share of the batch,
+    and one with `org_cap` unfinished tasks of its own gives none. All that is remembered is whose turn it is.
+    """
+
+    database: Database
+    chunk_size: int = chunk.MAX_ITEMS
+    org_cap: int = 100
+    crowded: bool = field(default=False, init=False)
+    turns: deque[UUID] = field(default_factory=deque, init=False)
+    """The orgs with due jobs, the next one first."""
+    share: int = field(default=BATCH, init=False)
+    round_ends: float = field(default=0.0, init=False)
+
+    def dispatch(self, limit: int = BATCH) -> Dispatched:
+        """Dispatch up to `limit` due jobs, for 0.5 s and 5,000 planned times at most; the rest stays due."""
+        done = repeat_on_conflict(lambda: self._dispatch(limit))
+        faults.crash("dispatch.committed")
+        return done
+
+    def _dispatch(self, limit: int) -> Dispatched:
+        with self.database.transaction(None) as connection:
+            busy = store.unfinished_evaluations(connection, self.org_cap) >= self.org_cap
+            fair = busy or self.crowded
+            rows = self._claim_in_turn(connection, limit) if fair else store.claim_due_jobs(connection, limit)
+            if not rows:
+                return Dispatched(more=bool(self.turns), held_back=busy)
+            now: datetime = rows[0].now
+            decided = _decide(rows, now)
+            tasks = self._record(connection, decided, now)
+            faults.crash("dispatch.before_commit")
+        self.crowded = self.crowded or len(rows) >= limit
+        left = len(decided) < len(rows) or any(time and time <= now for time in (o.job["next_run_at"] for o in decided))
+        runs = sum(len(one.due) for one in decided)
+        return Dispatched(len(decided), runs, tasks, more=self.crowded or left, held_back=busy)
+
+    def _claim_in_turn(self, connection: Connection, limit: int) -> Sequence[ClaimedJob]:
+        """Lock the shares of the orgs whose turn it is; those that gave all of it come again in this round."""
+        if not self.turns or monotonic() > self.round_ends:
+            self._begin_round(connection, limit)
+        orgs = [self.turns.popleft() for _ in range(min(len(self.turns), max(1, limit // self.share)))]
+        rows = store.claim_shares(connection, limit, orgs, share=self.share, cap=self.org_cap)
+        given = Counter(row.org_id for row in rows)
+        self.turns.extend(org_id for org_id in orgs if given[org_id] >= self.share)
+        return rows
+
+    def _begin_round(self, connection: Connection, limit: int) -> None:
+        self.turns = deque(store.due_orgs(connection, ROTATION))
+        self.round_ends = monotonic() + ROUND_SECONDS
+        self.crowded = bool(self.turns)
+        orgs = max(1, len(self.turns))
+        self.share = max(1, min(limit, max(-(-limit // orgs), min(self.chunk_size, ROUND // orgs))))
+
+    def _record(self, connection: Connection, decided: Sequence[Decided], now: datetime) -> int:
+        """Record the batch at once; if the database refuses it, job by job: the one that it refuses fails alone.
+
+        Returns the number of tasks.
+        """
+        try:
+            return self._record_together(connection, decided, now)
+        except DBAPIError as error:
+            if must_restart(error):
+                raise
+            logger.warning("a batch of %d jobs was refused, trying one by one: %s", len(decided), first_line(error))
+        return sum(self._record_alone(connection, one, now) for one in decided)
+
+    def _record_alone(self, connection: Connection, one: Decided, now: datetime) -> int:
+        try:
+            return self._record_together(connection, [one], now)
+        except DBAPIError as error:
+            if must_restart(error):
+                raise
+            logger.exception("job %s cannot be recorded", one.row.job_id)
+            return self._record_together(connection, [failed_job(one.row, first_line(error))], now)
+
+    def _record_together(self, connection: Connection, decided: Sequence[Decided], now: datetime) -> int:
+        tasks, carriers = pack([due for one in decided for due in one.due], now, self.chunk_size)
+        with connection.begin_nested():
+            store.record(
+                connection,
+                now=now,
+                jobs=[one.job for one in decided],
+                occurrences=_carried([row for one in decided for row in one.occurrences], carriers),
+                tasks=tasks,
+                released=_carried([one.released for one in decided if one.released], carriers),
+                cancelled=[one.cancelled for one in decided if one.cancelled],
+            )
+        return len(tasks)
 
 
-def dispatch_due(database: Database, limit: int = BATCH) -> Dispatched:
-    """Dispatch up to `limit` due jobs. A batch is also bounded by 0.5 s and 5,000 planned times; the rest stays due."""
-    done = repeat_on_conflict(lambda: _dispatch(database, limit))
-    faults.crash("dispatch.committed")
-    return done
+def _carried(rows: Sequence[dict[str, Any]], carriers: Mapping[UUID, UUID]) -> list[dict[str, Any]]:
+    """Name the task that carries each run."""
+    return [row | {"task_id": carriers.get(row["execution_id"])} for row in rows]
 
 
-def _dispatch(database: Database, limit: int) -> Dispatched:
-    with database.transaction(None) as connection:
-        rows = store.claim_due_jobs(connection, limit)
-        if not rows:
-            return Dispatched(0, 0, 0, more=False)
-        now: datetime = rows[0].now
-        decided = _decide(rows, now)
-        tasks = _record(connection, decided, now)
-        faults.crash("dispatch.before_commit")
-    waiting = (one.job["next_run_at"] for one in decided)
-    return Dispatched(
-        jobs=len(decided),
-        runs=sum(one.due is not None for one in decided),
-        tasks=tasks,
-        more=len(rows) == limit or len(decided) < len(rows) or any(time and time <= now for time in waiting),
-    )
-
-
-def _decide(rows: Sequence[Row[Any]], now: datetime) -> list[_Decided]:
+def _decide(rows: Sequence[ClaimedJob], now: datetime) -> list[Decided]:
     deadline = monotonic() + SECONDS
-    decided: list[_Decided] = []
+    decided: list[Decided] = []
     computed = 0
     for row in rows:
-        one, cost = _decide_job(row, now, COMPUTED - computed)
+        one = decide_job(row, now, COMPUTED - computed)
         decided.append(one)
-        computed += cost
+        computed += one.computed
         if monotonic() > deadline or computed >= COMPUTED:
             break
     return decided
-
-
-def _decide_job(row: Row[Any], now: datetime, limit: int) -> tuple[_Decided, int]:
-    """Decide one job, and say how many planned times that took. A job whose times cannot be computed fails alone."""
-    try:
-        plan = decide(
-            from_columns(row._asdict()),
-            first=row.next_run_at,
-            now=now,
-            previous=row.last_scheduled_for,
-            run_open=row.run_open,
-            limit=limit,
-        )
-    except Exception as error:
-        logger.exception("the next time of job %s cannot be computed", row.job_id)
-        return _Decided(row, _failed(row, str(error) or type(error).__name__)), 1
-    item = _item(row, plan.run, now) if plan.run else None
-    return _Decided(
-        row,
-        _advanced(row, plan),
-        tuple(_occurrence(row, stretch, item) for stretch in plan.stretches),
-        chunk.Due(row.org_id, item, row.entities) if item else None,
-    ), plan.computed
-
-
-def _record(connection: Connection, decided: Sequence[_Decided], now: datetime) -> int:
-    """Record the batch at once; if the database refuses it, job by job: the one that it refuses fails alone.
-
-    Returns the number of tasks.
-    """
-    try:
-        return _record_together(connection, decided, now)
-    except DBAPIError as error:
-        if must_restart(error):
-            raise
-        logger.warning("a batch of %d jobs was refused, trying one by one: %s", len(decided), first_line(error))
-    return sum(_record_alone(connection, one, now) for one in decided)
-
-
-def _record_alone(connection: Connection, one: _Decided, now: datetime) -> int:
-    try:
-        return _record_together(connection, [one], now)
-    except DBAPIError as error:
-        if must_restart(error):
-            raise
-        logger.exception("job %s cannot be recorded", one.row.job_id)
-        return _record_together(connection, [_Decided(one.row, _failed(one.row, first_line(error)))], now)
-
-
-def _record_together(connection: Connection, decided: Sequence[_Decided], now: datetime) -> int:
-    tasks, carriers = _pack([one.due for one in decided if one.due], now)
-    occurrences = [row | {"task_id": carriers.get(row["execution_id"])} for one in decided for row in one.occurrences]
-    with connection.begin_nested():
-        store.record(connection, now=now, jobs=[one.job for one in decided], occurrences=occurrences, tasks=tasks)
-    return len(tasks)
-
-
-def _advanced(row: Row[Any], plan: Plan) -> dict[str, Any]:
-    return _job(row) | {
-        "next_run_at": plan.next_run_at,
-        "last_scheduled_for": plan.last_scheduled_for,
-        "last_run_for": plan.run.scheduled_for if plan.run else None,
-        "runs": 1 if plan.run else 0,
-        "status": (JobStatus.ACTIVE if plan.next_run_at else JobStatus.COMPLETED).value,
-        "last_error": None,
-    }
-
-
-def _failed(row: Row[Any], reason: str) -> dict[str, Any]:
-    return _job(row) | {
-        "next_run_at": None,
-        "last_scheduled_for": row.last_scheduled_for,
-        "last_run_for": None,
-        "runs": 0,
-        "status": JobStatus.FAILED.value,
-        "last_error": reason[:_SHOWN_ERROR],
-    }
-
-
-def _job(row: Row[Any]) -> dict[str, Any]:
-    key = {"org_id": row.org_id, "job_id": row.job_id, "revision": row.revision}
-    return key | {"previous": row.last_scheduled_for}
-
-
-def _item(row: Row[Any], run: Stretch, now: datetime) -> chunk.Item:
-    key = (row.job_id, Origin.SCHEDULE.value, run.scheduled_for)
-    return chunk.Item(row.rule_id, uuid7(now), TriggerType.SCHEDULE.value, *key)
-
-
-def _occurrence(row: Row[Any], stretch: Stretch, item: chunk.Item | None) -> dict[str, Any]:
-    return {
-        "org_id": row.org_id,
-        "job_id": row.job_id,
-        "scheduled_for": stretch.scheduled_for,
-        "until": stretch.until,
-        "count": stretch.count,
-        "previous": stretch.previous,
-        "job_revision": row.revision,
-        "decision": stretch.decision,
-        "execution_id": item.execution_id if item and stretch.decision == "run" else None,
-    }
-
-
-def _pack(due: Sequence[chunk.Due], now: datetime) -> tuple[list[dict[str, Any]], dict[UUID, UUID]]:
-    """Pack the runs into tasks; returns them, and for each execution the task that carries it."""
-    carriers: dict[UUID, UUID] = {}
-    tasks: list[dict[str, Any]] = []
-    for groups in chunk.pack(due):
-        task_id = uuid7(now)
-        carriers |= {item.execution_id: task_id for group in groups for item in group.items}
-        tasks.append(
-            {
-                "org_id": groups[0].org_id if len(groups) == 1 else RESERVED_ORG,
-                "task_id": task_id,
-                "kind": TaskKind.EVALUATE_RULES.value,
-                "queue": Queue.RULES.value,
-                "payload": chunk.payload(groups),
-            }
-        )
-    return tasks, carriers

@@ -7,8 +7,8 @@ from datetime import timedelta
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any, Final
 
-from engine.schedule.occurrences import next_occurrence
-from engine.schedule.stored import from_columns
+from engine.schedule.occurrences import next_occurrence, next_planned
+from engine.schedule.stored import of_row
 from engine.store import invariants as store
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def _against_definitions(ledgers: Sequence[Row[Any]]) -> Iterator[str]:
     jobs = groupby(ledgers, key=lambda row: (row.org_id, row.job_id))
     for (org_id, job_id), group in jobs:
         rows = list(group)
-        schedule = from_columns(rows[0]._asdict())
+        schedule = of_row(rows[0])
         recorded = [row for row in rows if row.scheduled_for is not None]
         if problem := _problem(schedule, recorded):
             yield f"{org_id} {job_id} {problem}"
@@ -64,8 +64,9 @@ def _problem(schedule: Schedule, rows: Sequence[Row[Any]]) -> str | None:
         if _next(schedule, row.until) != following.scheduled_for:
             return f"a planned time between {row.until} and {following.scheduled_for} is missing"
     last = rows[-1]
-    if last.status == "active" and _next(schedule, last.until) != last.next_run_at:
-        return f"next_run_at {last.next_run_at} is not the planned time after {last.until}"
+    fires = next_occurrence(schedule, last.until)
+    if last.status == "active" and last.next_run_at is not None and (not fires or fires.at != last.next_run_at):
+        return f"next_run_at {last.next_run_at} is not the time after {last.until} at which it fires"
     return None
 
 
@@ -77,5 +78,5 @@ def _walk(schedule: Schedule, start: datetime, steps: int) -> datetime | None:
 
 
 def _next(schedule: Schedule, after: datetime) -> datetime | None:
-    found = next_occurrence(schedule, after)
+    found = next_planned(schedule, after)
     return None if found is None else found.at

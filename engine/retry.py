@@ -10,7 +10,7 @@ from typing import Final, Literal
 from tenacity import RetryCallState, Retrying
 from tenacity.wait import wait_exponential
 
-from core.errors import InputError, PermanentError, TransientError
+from core.errors import InputError, OutOfTimeError, PermanentError, TransientError
 
 Kind = Literal["transient", "permanent", "bug"]
 
@@ -50,9 +50,9 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Do not try again: the tenant mends it (`permanent`), we mend it (`bug`), or the attempts are used up."""
+    """Do not try again: the tenant mends it (`permanent`), we mend it (`bug`), or attempts or time are used up."""
 
-    reason: Literal["permanent", "bug", "exhausted"]
+    reason: Literal["permanent", "bug", "exhausted", "timeout"]
 
 
 def backoff(
@@ -95,16 +95,29 @@ def classify(error: BaseException) -> Kind:
 
 def out_of_time(error: BaseException) -> bool:
     """Say whether an error means that the task's own time is up: whatever it struck is not to blame for it."""
-    return OUT_OF_TIME_NAME in {ancestor.__name__ for ancestor in type(error).__mro__}
+    return isinstance(error, OutOfTimeError) or OUT_OF_TIME_NAME in {
+        ancestor.__name__ for ancestor in type(error).__mro__
+    }
 
 
 def plan(
-    attempt: int, max_attempts: int, error: BaseException, *, rng: random.Random = _SYSTEM_RANDOM
+    attempt: int,
+    max_attempts: int,
+    error: BaseException,
+    *,
+    left: timedelta = timedelta.max,
+    rng: random.Random = _SYSTEM_RANDOM,
 ) -> Retry | GiveUp:
-    """Decide what follows the failure of the `attempt`-th (1 or more) of `max_attempts` attempts."""
+    """Decide what follows the failure of the `attempt`-th (1 or more) of `max_attempts` attempts.
+
+    `left`: how much of the run's time is left. A retry that would start after it is none.
+    """
+    if out_of_time(error):
+        return GiveUp("timeout")
     kind = classify(error)
     if kind != "transient":
         return GiveUp(kind)
     if attempt >= max_attempts:
         return GiveUp("exhausted")
-    return Retry(backoff(attempt, rng=rng))
+    after = backoff(attempt, rng=rng)
+    return Retry(after) if after < left else GiveUp("timeout")

@@ -14,8 +14,9 @@ from core.db import sqlstate
 from core.errors import ConflictError
 from core.ids import uuid7
 from engine import chunk
+from engine.enqueue import job_item, one_task
 from engine.store import audit, executions, maintenance, occurrences, tasks
-from models.enums import AuditAction, Decision, Origin, Queue, TaskKind, TriggerType
+from models.enums import AuditAction, Decision, Origin, TriggerType
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
     from core.db import Context, Database
+    from engine.enqueue import Queued
 
     # The worker's function, `engine.run_rules.service.run`: services of the engine know nothing of each other.
     Evaluate: TypeAlias = Callable[[Database, UUID, UUID], object]
@@ -35,14 +37,6 @@ _AT_ONCE: Final = timedelta(0)
 _UNIQUE_VIOLATION: Final = "23505"
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Queued:
-    """A task that waits for a worker, and the id of the execution that it will make."""
-
-    task_id: UUID
-    execution_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,22 +107,19 @@ def wait_for_execution(database: Database, context: Context, execution_id: UUID,
 def _enqueue_rule(connection: Connection, context: Context, rule_id: UUID, quiet: timedelta) -> Queued:
     now = clock.now(connection)
     item = chunk.Item(rule_id, uuid7(now), TriggerType.MANUAL.value, requested_by=context.user_id)
-    return _enqueue(connection, context, item, now, quiet)
+    queued, row = one_task(context.org_id, item, now=now, run_at=now, publish_at=now + quiet)
+    tasks.insert(connection, [row], now=now)
+    return queued
 
 
 def _trigger(connection: Connection, context: Context, job: Row[Any], now: datetime) -> Triggered:
     # To the millisecond: the time is part of the occurrence's key, and has to survive every JSON on its way.
     moment = now.replace(microsecond=now.microsecond // 1000 * 1000)
-    item = chunk.Item(
-        job.rule_id,
-        uuid7(now),
-        TriggerType.MANUAL.value,
-        job.job_id,
-        Origin.MANUAL.value,
-        scheduled_for=moment,
-        requested_by=context.user_id,
+    item = job_item(context, job, Origin.MANUAL, moment, now=now)
+    queued, row = one_task(
+        context.org_id, item, now=now, run_at=now, publish_at=now, timeout_seconds=job.timeout_seconds
     )
-    queued = _enqueue(connection, context, item, now, _AT_ONCE)
+    tasks.insert(connection, [row], now=now)
     run = Triggered(
         job_id=job.job_id,
         origin=Origin.MANUAL.value,
@@ -159,20 +150,3 @@ def _record(connection: Connection, context: Context, job: Row[Any], run: Trigge
         "details": {"scheduled_for": run.scheduled_for.isoformat()},
     }
     audit.record(connection, context.org_id, [entry], now=run.decided_at)
-
-
-def _enqueue(connection: Connection, context: Context, item: chunk.Item, now: datetime, quiet: timedelta) -> Queued:
-    """Insert a task of one item that is ready now; its first message is due after `quiet`."""
-    task_id = uuid7(now)
-    row = {
-        "org_id": context.org_id,
-        "task_id": task_id,
-        "kind": TaskKind.EVALUATE_RULES.value,
-        "queue": Queue.RULES.value,
-        "payload": chunk.payload([chunk.Group(context.org_id, (item,))]),
-        "run_at": now,
-        "publish_at": now + quiet,
-        "attempt": 0,
-    }
-    tasks.insert(connection, [row], now=now)
-    return Queued(task_id, item.execution_id)

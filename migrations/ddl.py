@@ -59,9 +59,5 @@ def drop_tables(tables: Sequence[str]) -> None:
 
 def text_of(revision: str, name: str) -> str:
     """Return a constant of an earlier revision: what a way back puts in place again."""
-    script = context.script.get_revision(revision)
-    if script is None:
-        message = f"there is no revision {revision}"
-        raise LookupError(message)
-    text: str = getattr(script.module, name)
+    text: str = getattr(context.script.get_revision(revision).module, name)
     return text

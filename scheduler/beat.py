@@ -18,6 +18,7 @@ from core.clock import monotonic
 from core.config import Settings, require
 from core.db import Database, first_line
 from core.errors import SetupError
+from engine.dispatch import Dispatcher
 from engine.store.maintenance import WAKE_CHANNEL
 from scheduler.duties import Duties
 from tasks.broker import check_broker_url
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 VARIABLE: Final = "SCHEDULER_DATABASE_URL"
-POLL_SECONDS: Final = 0.5
-"""How long a tick waits for a wake-up; polling is the truth, NOTIFY only makes it faster."""
 _OUTAGE_PAUSE: Final = (0.5, 5.0)
 _LOOK_SECONDS: Final = 0.1
 
@@ -59,8 +58,7 @@ class PostgresScheduler(Scheduler):
         """Do what is due, then wait for a wake-up; returns 0, since the waiting is done here."""
         self._take_signals()
         try:
-            if not self._duties.run():
-                self._wait(POLL_SECONDS)
+            self._wait(self._duties.run())
         except (SQLAlchemyError, psycopg.Error) as error:
             self._survive_outage(error)
         if self._stopping:
@@ -85,7 +83,7 @@ class PostgresScheduler(Scheduler):
         self._stopping = True
 
     def _wait(self, seconds: float) -> None:
-        if self._stopping:
+        if self._stopping or not seconds:
             return
         if self._listener is None:
             self._listener = self._database.listen(WAKE_CHANNEL)
@@ -120,4 +118,5 @@ def _open() -> tuple[Database, Duties]:
         faults.arm(settings)
     except SetupError as error:
         sys.exit(f"error: {error}")
-    return database, Duties(database)
+    dispatcher = Dispatcher(database, settings.chunk, settings.org_unfinished)
+    return database, Duties(database, dispatcher, settings.queue_waiting)

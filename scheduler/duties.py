@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import DBAPIError
@@ -11,10 +12,11 @@ from sqlalchemy.exc import DBAPIError
 from core import faults
 from core.clock import monotonic
 from core.db import is_outage
-from engine import dispatch, rescue
+from engine import rescue
 from engine.store import dispatch as store
 from engine.store.tasks import LEASE_SECONDS
-from tasks import epoch
+from models.enums import Queue
+from tasks import depth, epoch
 from tasks.broker import app, broker_errors
 from tasks.publish import publish
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from kombu.connection import Connection
 
     from core.db import Database
+    from engine.dispatch import Dispatcher
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +36,12 @@ REAP_EVERY: Final = 1.0
 MAINTAIN_EVERY: Final = 60.0
 BROKER_PAUSE: Final = 1.0
 FAILED_PAUSE: Final = 5.0
+IDLE_SECONDS: Final = 0.5
+"""How long a pass that found nothing waits for a wake-up; polling is the truth, NOTIFY only makes it faster."""
+HELD_BACK_SECONDS: Final = 0.05
+"""How long one waits that left work behind, because an org or a queue has enough of it unfinished."""
+_QUEUES: Final = [queue.value for queue in Queue]
+_SHORTEST: Final = 0.001
 _BATCHES: Final = 4
 
 
@@ -61,6 +70,9 @@ class Duties:
     """One scheduler's duties against one database and one broker."""
 
     database: Database
+    dispatcher: Dispatcher
+    queue_cap: int = 2_000
+    """Messages that wait in one queue of the broker at which no further ones are sent."""
     broker: Connection | None = None
     """The open connection; None while the broker is out of reach."""
     connecting: Timer = field(default_factory=lambda: Timer(BROKER_PAUSE))
@@ -69,41 +81,65 @@ class Duties:
     upkeep: Timer = field(default_factory=lambda: Timer(MAINTAIN_EVERY))
     resting: dict[str, Timer] = field(default_factory=dict)
     """Duties that failed a moment ago."""
+    dispatching_two: bool = False
+    """Whether the last batch was full: then two are dispatched at once."""
+    second: Dispatcher = field(init=False)
     losing: bool = True
     """Whether tasks of a lost broker may have to be requeued; true at start, since a predecessor may have died."""
 
-    def run(self) -> bool:
-        """Do everything that is due once; returns whether there is more to do at once."""
-        duties = (self._dispatch, self._reap, self._keep_up, self._serve_broker)
-        more = [self._attempt(duty) for duty in duties]
-        return any(more)
+    def __post_init__(self) -> None:
+        self.second = replace(self.dispatcher)
 
-    def _attempt(self, duty: Callable[[], bool]) -> bool:
+    def run(self) -> float:
+        """Do everything that is due once; returns after how many seconds to do it again, 0 where there is more."""
+        # asked first: what falls due during the pass is either done by it, or ends the wait after it
+        until_due, asked = self._attempt(self._until_due), monotonic()
+        wait = min(self._attempt(duty) for duty in (self._dispatch, self._reap, self._keep_up, self._serve_broker))
+        return min(wait, max(until_due - (monotonic() - asked), _SHORTEST)) if wait else wait
+
+    def _attempt(self, duty: Callable[[], float]) -> float:
         """Do one duty. One that the database refuses must not keep the others from being done; an outage stops all."""
         name = duty.__name__
         if name in self.resting and not self.resting[name].due():
-            return False
+            return IDLE_SECONDS
         try:
-            more = duty()
+            wait = duty()
         except DBAPIError as error:
             if is_outage(error):
                 raise
             logger.exception("the scheduler's duty %s failed, trying again in %s s", name, FAILED_PAUSE)
             self.resting[name] = Timer(FAILED_PAUSE, monotonic() + FAILED_PAUSE)
-            return False
+            return IDLE_SECONDS
         self.resting.pop(name, None)
-        return more
+        return wait
 
-    def _dispatch(self) -> bool:
-        return dispatch.dispatch_due(self.database).more
+    def _dispatch(self) -> float:
+        """Dispatch a batch; where one was not enough, two at once: one is decided while the database records one."""
+        if self.dispatching_two:
+            with ThreadPoolExecutor(1) as other_hand:
+                other = other_hand.submit(self.second.dispatch)
+                done = [self.dispatcher.dispatch(), other.result()]
+        else:
+            done = [self.dispatcher.dispatch()]
+        self.dispatching_two = any(one.more for one in done)
+        if self.dispatching_two:
+            return 0.0
+        return HELD_BACK_SECONDS if any(one.held_back for one in done) else IDLE_SECONDS
 
-    def _reap(self) -> bool:
-        return self.reaping.due() and rescue.reap(self.database) >= rescue.BATCH
+    def _until_due(self) -> float:
+        """Look when something falls due, so that it starts in time and not at the next poll."""
+        with self.database.transaction(None) as transaction:
+            seconds = store.seconds_until_due(transaction, _QUEUES)
+        return IDLE_SECONDS if seconds is None else seconds
 
-    def _keep_up(self) -> bool:
+    def _reap(self) -> float:
+        full = self.reaping.due() and rescue.reap(self.database) >= rescue.BATCH
+        return 0.0 if full else IDLE_SECONDS
+
+    def _keep_up(self) -> float:
         if self.upkeep.due():
             rescue.enqueue_maintenance(self.database)
-        return False
+        return IDLE_SECONDS
 
     def after_outage(self) -> None:
         """Reap nothing for one lease: workers that could not reach the database could not extend theirs either."""
@@ -115,10 +151,10 @@ class Duties:
             self.broker.release()
             self.broker = None
 
-    def _serve_broker(self) -> bool:
+    def _serve_broker(self) -> float:
         """Publish what is due. A broker out of reach is left alone for a moment; Postgres keeps everything."""
         if self.broker is None and not self.connecting.due():
-            return False
+            return IDLE_SECONDS
         connection = self.broker or app.connection_for_write()
         try:
             self._connect(connection)
@@ -128,7 +164,7 @@ class Duties:
         except broker_errors(connection) as error:
             logger.warning("the broker at BROKER_URL cannot be used, trying again in %s s: %s", BROKER_PAUSE, error)
             self._lose()
-            return False
+            return IDLE_SECONDS
 
     def _connect(self, connection: Connection) -> None:
         """Take a new connection into use; whatever the broker was before, it is looked at anew."""
@@ -151,25 +187,27 @@ class Duties:
             if requeued:
                 logger.warning("republishing %d tasks after a broker loss", requeued)
 
-    def _publish(self, connection: Connection) -> bool:
-        """Mark, commit, send; what the broker does not take is due again at once. Returns whether more is due."""
+    def _publish(self, connection: Connection) -> float:
+        """Mark, commit, send. What the broker does not take is due again at once; what has no room there waits."""
         for _ in range(_BATCHES):
-            backlogged = self._backlogged(connection)
             with self.database.transaction(None) as transaction:
-                messages = store.take_publishable(transaction, PUBLISH_BATCH, backlogged)
+                due = store.publishable_queues(transaction, _QUEUES)
+            if not due:
+                return IDLE_SECONDS
+            depths = depth.waiting(connection, due)
+            rooms = {queue: self.queue_cap - depth for queue, depth in depths.items() if depth < self.queue_cap}
+            if not rooms:
+                return HELD_BACK_SECONDS
+            backlogged = [queue for queue, published in due.items() if published and depths[queue] >= published]
+            with self.database.transaction(None) as transaction:
+                messages = store.take_publishable(transaction, PUBLISH_BATCH, rooms, backlogged)
             faults.crash("publish.marked")
             refused = publish(connection, messages)
             if refused:
                 with self.database.transaction(None) as transaction:
                     store.publish_failed(transaction, refused)
                 self._lose()
-                return False
-            if len(messages) < PUBLISH_BATCH:
-                return False
-        return True
-
-    def _backlogged(self, connection: Connection) -> list[str]:
-        """Return the queues that are as long as what was published into them: their messages wait, none is lost."""
-        with self.database.transaction(None) as transaction:
-            published = store.republish_candidates(transaction)
-        return [queue for queue, count in published.items() if epoch.depth(connection, queue) >= count]
+                return IDLE_SECONDS
+            if len(messages) < min(PUBLISH_BATCH, *rooms.values()):
+                return IDLE_SECONDS if len(rooms) == len(due) else HELD_BACK_SECONDS
+        return 0.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from celery import Celery
 from kombu.entity import Exchange, Queue
-from kombu.exceptions import OperationalError
+from kombu.exceptions import BatchPublishError, OperationalError
 
 from core.config import Settings, redact
 from core.errors import SetupError
@@ -36,7 +36,7 @@ def check_broker_url(settings: Settings) -> None:
 
 def broker_errors(connection: Connection) -> tuple[type[Exception], ...]:
     """Return every error by which the transport says that the broker is out of reach, full or unwilling."""
-    return (OperationalError, OSError, *connection.connection_errors, *connection.channel_errors)
+    return (OperationalError, BatchPublishError, OSError, *connection.connection_errors, *connection.channel_errors)
 
 
 def settings_for(settings: Settings) -> dict[str, Any]:

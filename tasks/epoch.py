@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 import redis
-from kombu.exceptions import ChannelError
 
 from tasks.broker import app
 
@@ -25,15 +24,6 @@ def read(connection: Connection) -> str:
     """Return the broker's epoch, planting one if there is none. Raises the transport's errors if it is unreachable."""
     channel = connection.default_channel
     return _read_amqp(channel) if connection.transport.driver_type == _AMQP else _read_redis(channel)
-
-
-def depth(connection: Connection, queue: str) -> int:
-    """Return how many messages wait in a queue; 0 if the broker does not know it."""
-    with connection.channel() as channel:  # of its own: AMQP closes a channel that asked for an unknown queue
-        try:
-            return int(channel.queue_declare(queue=queue, passive=True).message_count)
-        except ChannelError:
-            return 0
 
 
 def _read_redis(channel: Any) -> str:

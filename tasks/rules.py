@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from celery.exceptions import Ignore, Retry
 
 from engine.run_rules import service
+from engine.run_rules.work import Finished, GaveUp, NotClaimed, Retrying, TakenApart
 from tasks.base import AutomationTask, TaskFailedError, leaving_to_the_row, process_database
 from tasks.broker import app
 
@@ -18,12 +20,14 @@ def evaluate_rules(self: AutomationTask, *message: Any, **others: Any) -> dict[s
     with leaving_to_the_row():
         result = service.run(process_database(), org_id, task_id, worker=self.worker)
     match result:
-        case service.Finished(evaluated=evaluated, retried=retried):
-            return {"evaluated": evaluated, "retried": retried}
-        case service.Retrying(after=after, error=error):
+        case Finished() as done:
+            return asdict(done)
+        case TakenApart(items=items):
+            return {"split": items}
+        case Retrying(after=after, error=error):
             # The row is already due again; Celery only has to say so. Nothing is published here.
             raise Retry(error["message"], when=after.total_seconds())
-        case service.GaveUp(error=error):
+        case GaveUp(error=error):
             raise TaskFailedError(error["message"])
-        case service.NotClaimed():
+        case NotClaimed():
             raise Ignore

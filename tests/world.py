@@ -15,7 +15,8 @@ from core.db import ENGINE_ACTOR, RESERVED_ORG, Context, Database
 from core.ids import uuid7
 from dev.clock import advance_clock
 from engine import chunk
-from engine.run_rules import service
+from engine.dispatch import BATCH, Dispatched, Dispatcher
+from engine.run_rules import service, work
 from engine.store import tasks
 from tests.factories import create_campaign, create_job, create_org, create_rule
 
@@ -92,7 +93,11 @@ class World:
             connection.execute("SET LOCAL ROLE cmis_engine")
             return connection.execute(statement, values).rowcount
 
-    def run(self, org_id: UUID, task_id: UUID, worker: str = "worker") -> service.Result:
+    def dispatch(self, limit: int = BATCH) -> Dispatched:
+        """Do what a scheduler does with due jobs: one batch."""
+        return Dispatcher(self.scheduler).dispatch(limit)
+
+    def run(self, org_id: UUID, task_id: UUID, worker: str = "worker") -> work.Result:
         """Do what a worker does with a message."""
         return service.run(self.app, org_id, task_id, worker=worker)
 

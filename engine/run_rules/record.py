@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 SHOWN_ACTIONS: Final = 1000
 _SHOWN_TEXT: Final = 500
+_ASKER: Final = "requested_by"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +57,13 @@ def write(
     now, org_id = memory.now, carrier.org_id
     rows = [_execution(run, memory, carrier) for run in runs] + [_failure(failed, carrier) for failed in failures]
     effects = [effect for run in runs for effect in run.effects]
-    askers = {run.item.execution_id: run.item.requested_by for run in runs}
+    items = [run.item for run in runs] + [failed.item for failed in failures]
+    askers = {item.execution_id: item.requested_by for item in items}
     executions.insert(connection, org_id, carrier.task_id, rows, now=now)
     executions.insert_actions(connection, org_id, carrier.task_id, [_action(effect) for effect in effects], now=now)
-    audit.record(connection, org_id, [*_executed(rows, now), *_taken(effects, askers, now)], now=now)
+    audit.record(connection, org_id, [*_executed(rows, askers, now), *_taken(effects, askers, now)], now=now)
     rules.count(connection, org_id, [*_counters(runs, memory), *map(_failure_counter, failures)], now=now)
     rules.remember(connection, org_id, _cooldowns(runs), now=now)
-    items = [run.item for run in runs] + [failed.item for failed in failures]
     occurrences.finish(connection, org_id, _outcomes(items, rows), now=now)
 
 
@@ -124,8 +125,14 @@ def _item_columns(item: Item, carrier: Carrier) -> dict[str, Any]:
         "trigger": item.trigger,
         "scheduled_for": item.scheduled_for,
         "attempt": carrier.attempt,
-        "context": {} if item.requested_by is None else {"requested_by": str(item.requested_by)},
+        "context": _context(item),
     }
+
+
+def _context(item: Item) -> dict[str, Any]:
+    """Return what the job gave to its run, and who asked for it; a job cannot name an asker."""
+    given = {key: value for key, value in (item.context or {}).items() if key != _ASKER}
+    return given if item.requested_by is None else given | {_ASKER: str(item.requested_by)}
 
 
 def _summary(effect: Effect) -> dict[str, Any]:
@@ -155,7 +162,9 @@ def _action(effect: Effect) -> dict[str, Any]:
     }
 
 
-def _executed(rows: Sequence[dict[str, Any]], now: datetime) -> list[dict[str, Any]]:
+def _executed(
+    rows: Sequence[dict[str, Any]], askers: Mapping[UUID, UUID | None], now: datetime
+) -> list[dict[str, Any]]:
     return [
         {
             "audit_id": uuid7(now),
@@ -164,7 +173,7 @@ def _executed(rows: Sequence[dict[str, Any]], now: datetime) -> list[dict[str, A
             "entity_id": row["rule_id"],
             "rule_id": row["rule_id"],
             "execution_id": row["execution_id"],
-            "user_id": row["context"].get("requested_by"),
+            "user_id": askers[row["execution_id"]],
             "details": {key: row[key] for key in ("status", "skip_reason", "results")} | {"error": row.get("error")},
         }
         for row in rows

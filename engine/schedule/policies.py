@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from engine.schedule.fields import Fields
 
 Misfire = Literal["skip", "once", "all"]
@@ -75,6 +75,15 @@ def to_columns(policies: Policies) -> dict[str, Any]:
     return {name: getattr(policies, name) for name in sorted(NAMES)}
 
 
-def from_columns(columns: Mapping[str, Any]) -> Policies:
-    """Return the policies of a row; other columns are ignored."""
-    return Policies(**{name: columns[name] for name in NAMES})
+def of_row(row: Any) -> Policies:
+    """Return the policies of a job's row; most rows share theirs with others."""
+    return _of(*_columns(row))
+
+
+@lru_cache(maxsize=4096)
+def _of(*values: Any) -> Policies:
+    return Policies(**dict(zip(_ORDER, values, strict=True)))
+
+
+_ORDER: Final = tuple(Policies.__dataclass_fields__)
+_columns: Final = attrgetter(*_ORDER)

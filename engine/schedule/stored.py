@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter, itemgetter
+from typing import TYPE_CHECKING, Any, Final
 
 from engine.schedule.definition import Schedule
 
@@ -31,21 +32,50 @@ def to_columns(schedule: Schedule) -> dict[str, Any]:
 
 
 def from_columns(columns: Mapping[str, Any]) -> Schedule:
-    """Return the schedule of a row; other columns are ignored."""
-    day = columns["day_of_month"]
+    """Return the schedule of a row as a mapping; other columns are ignored."""
+    return _made(*_of_mapping(columns))
+
+
+def of_row(row: Any) -> Schedule:
+    """Return the schedule of a row that has its columns as attributes; others are ignored."""
+    return _made(*_of_attributes(row))
+
+
+_COLUMNS: Final = (
+    "schedule_type",
+    "frequency",
+    "interval",
+    "time_of_day",
+    "days_of_week",
+    "day_of_month",
+    "cron_expression",
+    "timezone",
+    "start_date",
+    "end_date",
+    "anchor_at",
+    "dst_gap",
+    "dst_fold",
+    "month_end",
+)
+_of_mapping: Final = itemgetter(*_COLUMNS)
+_of_attributes: Final = attrgetter(*_COLUMNS)
+
+
+def _made(*values: Any) -> Schedule:
+    kind, frequency, interval, at, days, day, cron, timezone, start, end, anchor, gap, fold, month_end = values
     return Schedule(
-        schedule_type=columns["schedule_type"],
-        frequency=columns["frequency"],
-        interval=columns["interval"],
-        time_of_day=columns["time_of_day"],
-        days_of_week=tuple(columns["days_of_week"] or ()),
+        schedule_type=kind,
+        frequency=frequency,
+        interval=interval,
+        time_of_day=at,
+        days_of_week=tuple(days or ()),
         day_of_month=int(day) if day is not None and day != "last" else day,
-        cron_expression=columns["cron_expression"],
-        timezone=columns["timezone"],
-        start_date=columns["start_date"],
-        end_date=columns["end_date"],
-        anchor=columns["anchor_at"],
-        dst_gap=columns["dst_gap"],
-        dst_fold=columns["dst_fold"],
-        month_end=columns["month_end"],
+        cron_expression=cron,
+        timezone=timezone,
+        start_date=start,
+        end_date=end,
+        anchor=anchor,
+        dst_gap=gap,
+        dst_fold=fold,
+        month_end=month_end,
     )

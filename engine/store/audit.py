@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from engine.store.statements import with_rows
 from models import AuditEntry
@@ -48,3 +48,15 @@ def listing(
     for column, value in matching.items():
         query = query.where(table.c[column] == value)
     return connection.execute(query.order_by(table.c.created_at.desc(), table.c.audit_id.desc()).limit(limit)).all()
+
+
+def pause_notes(connection: Connection, org_id: UUID, job_id: UUID, since: datetime) -> Sequence[Row[Any]]:
+    """Return (until, note) of each pause of a job that ended, or whose note was replaced, since a time; in order."""
+    table = AuditEntry.__table__
+    before = table.c.before
+    query = select(table.c.created_at.label("until"), before["pause_note"].astext.label("note"))
+    query = query.where(table.c.org_id == org_id, table.c.entity_id == job_id, table.c.entity_type == "job")
+    query = query.where(table.c.created_at >= since, table.c.created_at <= func.cmis.clock())
+    replaced = before.has_key("pause_note") & ~before.has_key("status")
+    query = query.where((before["status"].astext == "paused") | replaced)
+    return connection.execute(query.order_by(table.c.created_at)).all()

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.types import Text
+from sqlalchemy.types import Integer, Text, Uuid
 
+from engine.store.claimed import ClaimedJob
 from engine.store.statements import with_rows
 
 if TYPE_CHECKING:
@@ -19,11 +20,30 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
 _CLAIM = text("SELECT * FROM cmis.claim_due_jobs(:limit)")
-_RECORD = with_rows("SELECT cmis.record_dispatch(:now, :rows, :occurrences, :tasks)", "occurrences", "tasks")
-_CANDIDATES = text("SELECT queue, published FROM cmis.republish_candidates()")
+_CLAIM_SHARES = text("SELECT * FROM cmis.claim_due_jobs(:limit, :orgs, :share, :cap)").bindparams(
+    bindparam("orgs", type_=ARRAY(Uuid()))
+)
+_UNFINISHED = text("SELECT cmis.unfinished_evaluations(:bound)")
+_DUE_ORGS = text("SELECT org_id FROM cmis.due_orgs(:limit)")
+_RECORD = with_rows(
+    "SELECT cmis.record_dispatch(:now, :rows, :occurrences, :tasks, :released, :cancelled)",
+    "occurrences",
+    "tasks",
+    "released",
+    "cancelled",
+)
+_PUBLISHABLE = text("SELECT queue, published FROM cmis.publishable_queues(:queues)").bindparams(
+    bindparam("queues", type_=ARRAY(Text()))
+)
+_UNTIL_DUE = text("SELECT cmis.seconds_until_due(:queues)").bindparams(bindparam("queues", type_=ARRAY(Text())))
 _TAKE = text(
-    "SELECT org_id, task_id, kind, queue, priority, timeout_seconds FROM cmis.take_publishable(:limit, :backlogged)"
-).bindparams(bindparam("backlogged", type_=ARRAY(Text())))
+    "SELECT org_id, task_id, kind, queue, priority, timeout_seconds "
+    "FROM cmis.take_publishable(:limit, :queues, :rooms, :backlogged)"
+).bindparams(
+    bindparam("queues", type_=ARRAY(Text())),
+    bindparam("rooms", type_=ARRAY(Integer())),
+    bindparam("backlogged", type_=ARRAY(Text())),
+)
 _PUBLISH_FAILED = with_rows("SELECT cmis.publish_failed(:rows)")
 _EPOCH = text("SELECT cmis.broker_epoch()")
 _SWAP_EPOCH = text("SELECT cmis.swap_broker_epoch(:old, :new)")
@@ -44,9 +64,29 @@ class Message:
     timeout_seconds: int
 
 
-def claim_due_jobs(connection: Connection, limit: int) -> Sequence[Row[Any]]:
+def claim_due_jobs(connection: Connection, limit: int) -> list[ClaimedJob]:
     """Lock up to `limit` due jobs, longest due first, skipping those that another scheduler holds."""
-    return connection.execute(_CLAIM, {"limit": limit}).all()
+    return [ClaimedJob._make(row) for row in connection.execute(_CLAIM, {"limit": limit})]
+
+
+def claim_shares(connection: Connection, limit: int, orgs: Sequence[UUID], *, share: int, cap: int) -> list[ClaimedJob]:
+    """Lock up to `share` due jobs of each of these orgs, and up to `limit` that are due for review.
+
+    An org with `cap` unfinished tasks of its own gives none.
+    """
+    values = {"limit": limit, "orgs": list(orgs), "share": share, "cap": cap}
+    return [ClaimedJob._make(row) for row in connection.execute(_CLAIM_SHARES, values)]
+
+
+def unfinished_evaluations(connection: Connection, bound: int) -> int:
+    """Return how many tasks of evaluations are ready or running, counted up to `bound`."""
+    count: int = connection.execute(_UNFINISHED, {"bound": bound}).scalar_one()
+    return count
+
+
+def due_orgs(connection: Connection, limit: int) -> list[UUID]:
+    """Return the orgs that have due jobs, longest due first."""
+    return list(connection.execute(_DUE_ORGS, {"limit": limit}).scalars())
 
 
 def record(
@@ -56,22 +96,38 @@ def record(
     jobs: Sequence[Mapping[str, Any]],
     occurrences: Sequence[Mapping[str, Any]],
     tasks: Sequence[Mapping[str, Any]],
+    released: Sequence[Mapping[str, Any]] = (),
+    cancelled: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Advance the claimed jobs and insert their occurrences and tasks; raises (40001) if a job moved under its lock."""
-    connection.execute(_RECORD, {"now": now, "rows": jobs, "occurrences": occurrences, "tasks": tasks})
+    """Advance the claimed jobs and insert their occurrences and tasks; raises (40001) if a job moved under its lock.
 
-
-def republish_candidates(connection: Connection) -> dict[str, int]:
-    """Return the queues in which a published message is due again, and how many tasks of each are published."""
-    return {row.queue: row.published for row in connection.execute(_CANDIDATES)}
-
-
-def take_publishable(connection: Connection, limit: int, backlogged: Sequence[str]) -> list[Message]:
-    """Mark up to `limit` tasks as published and return them; commit before sending.
-
-    A task whose message still waits in one of the `backlogged` queues is postponed instead.
+    `released`: buffered times that run now, or never. `cancelled`: of which jobs open runs are to be cancelled.
     """
-    return [Message(*row) for row in connection.execute(_TAKE, {"limit": limit, "backlogged": list(backlogged)})]
+    rows = {"rows": jobs, "occurrences": occurrences, "tasks": tasks}
+    connection.execute(_RECORD, rows | {"now": now, "released": released, "cancelled": cancelled})
+
+
+def publishable_queues(connection: Connection, queues: Sequence[str]) -> dict[str, int | None]:
+    """Return those of the queues that have a message due; where one is due again, with the queue's published tasks."""
+    return {row.queue: row.published for row in connection.execute(_PUBLISHABLE, {"queues": list(queues)})}
+
+
+def seconds_until_due(connection: Connection, queues: Sequence[str]) -> float | None:
+    """Return how long no job and no message of these queues falls due; None if none is known to."""
+    seconds: float | None = connection.execute(_UNTIL_DUE, {"queues": list(queues)}).scalar_one()
+    return seconds
+
+
+def take_publishable(
+    connection: Connection, limit: int, rooms: Mapping[str, int], backlogged: Sequence[str]
+) -> list[Message]:
+    """Mark tasks as published and return them, urgent ones first; commit before sending.
+
+    `rooms`: for each queue how many it has room for; it gives no more, and no more than `limit`. A task whose message
+    still waits in one of the `backlogged` queues is postponed instead.
+    """
+    values = {"limit": limit, "queues": list(rooms), "rooms": list(rooms.values()), "backlogged": list(backlogged)}
+    return [Message(*row) for row in connection.execute(_TAKE, values)]
 
 
 def publish_failed(connection: Connection, messages: Sequence[Message]) -> None:

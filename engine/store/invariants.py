@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 CHECKS: Final[Mapping[str, str]] = {
     "no planned time is lost: each row follows the one before": """
         SELECT org_id || ' ' || job_id || ' ' || scheduled_for AS offender FROM (
-          SELECT o.*, j.anchor_at,
+          SELECT o.*, j.anchor_at, j.revision,
                  lag(o.until) OVER (PARTITION BY o.org_id, o.job_id ORDER BY o.scheduled_for) AS before
             FROM cmis.occurrences o JOIN cmis.scheduled_jobs j USING (org_id, job_id) WHERE o.origin = 'schedule') x
-         WHERE previous IS DISTINCT FROM coalesce(before, anchor_at) OR before >= scheduled_for""",
+         WHERE CASE WHEN before IS NULL THEN job_revision = revision AND previous IS DISTINCT FROM anchor_at
+                    ELSE previous IS DISTINCT FROM before OR before >= scheduled_for END""",
     "each run has its result, or a task that will bring it": """
         SELECT o.org_id || ' ' || o.job_id || ' ' || o.scheduled_for AS offender FROM cmis.occurrences o
          WHERE o.decision = 'run' AND CASE
@@ -39,7 +40,31 @@ CHECKS: Final[Mapping[str, str]] = {
                             max(scheduled_for) FILTER (WHERE decision = 'run') AS last_run
                        FROM cmis.occurrences WHERE origin = 'schedule' GROUP BY 1, 2) o USING (org_id, job_id)
          WHERE j.last_scheduled_for IS DISTINCT FROM o.last OR j.run_count <> coalesce(o.runs, 0)
-            OR j.last_run_for IS DISTINCT FROM o.last_run OR j.next_run_at <= j.last_scheduled_for""",
+            OR j.last_run_for IS DISTINCT FROM o.last_run
+            OR j.status = 'active' AND j.next_run_at <= j.last_scheduled_for""",
+    "a buffered time is its job's only one": """
+        SELECT coalesce(o.org_id, j.org_id) || ' ' || coalesce(o.job_id, j.job_id) AS offender
+          FROM (SELECT org_id, job_id, scheduled_for FROM cmis.occurrences WHERE decision = 'buffered') o
+          FULL JOIN (SELECT org_id, job_id, buffered_for FROM cmis.scheduled_jobs WHERE buffered_for IS NOT NULL) j
+            ON j.org_id = o.org_id AND j.job_id = o.job_id
+         WHERE o.scheduled_for IS DISTINCT FROM j.buffered_for""",
+    "a job remembers each run that is open": """
+        SELECT o.org_id || ' ' || o.job_id || ' ' || o.scheduled_for AS offender FROM cmis.occurrences o
+          JOIN cmis.scheduled_jobs j USING (org_id, job_id)
+         WHERE o.origin = 'schedule' AND o.decision = 'run' AND o.outcome IS NULL
+           AND (o.scheduled_for < j.open_from OR j.open_from IS NULL)""",
+    "no job runs more often than it may": """
+        SELECT org_id || ' ' || job_id AS offender FROM cmis.scheduled_jobs
+         WHERE status = 'active' AND (run_count > max_executions OR run_count = max_executions AND next_run_at IS NOT NULL)""",
+    "no run begins over another where its job forbids it": """
+        SELECT org_id || ' ' || job_id || ' ' || scheduled_for AS offender FROM (
+          SELECT o.org_id, o.job_id, o.scheduled_for, o.decided_at, lag(o.decided_at) OVER w AS decided_before,
+                 lag(o.outcome) OVER w AS outcome_before, lag(o.finished_at) OVER w AS finished_before, j.updated_at
+            FROM cmis.occurrences o JOIN cmis.scheduled_jobs j USING (org_id, job_id)
+           WHERE o.origin = 'schedule' AND o.decision = 'run' AND j.overlap IN ('skip', 'buffer_one')
+          WINDOW w AS (PARTITION BY o.org_id, o.job_id ORDER BY o.scheduled_for)) x
+         WHERE decided_before >= updated_at AND decided_at > decided_before
+           AND (outcome_before IS NULL OR finished_before > decided_at + interval '1 s')""",
     "a task succeeds at most once, under its last fence": """
         SELECT t.org_id || ' ' || t.task_id AS offender FROM cmis.tasks t
           LEFT JOIN (SELECT org_id, task_id, count(*) AS n, max(fence) AS fence FROM cmis.task_attempts

@@ -1,18 +1,19 @@
-"""Scheduled jobs as people define and see them; the scheduler advances them through `store.dispatch`."""
+"""Scheduled jobs as people define, steer and see them; the scheduler advances them through `store.dispatch`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from models import ScheduledJob
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
     from uuid import UUID
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import ColumnElement, Connection, Row
 
 
 def create(connection: Connection, values: Mapping[str, Any]) -> None:
@@ -32,3 +33,44 @@ def find(connection: Connection, org_id: UUID, reference: UUID | str) -> Row[Any
     table = ScheduledJob.__table__
     column = table.c.name if isinstance(reference, str) else table.c.job_id
     return connection.execute(select(table).where(table.c.org_id == org_id, column == reference)).one_or_none()
+
+
+def lock(connection: Connection, org_id: UUID, job_id: UUID) -> Row[Any]:
+    """Lock a job until the transaction ends, and return it as it is then: whoever held it before has committed.
+
+    Schedulers pass a locked job by. Job rows come first in the lock order, and the time is read after the lock.
+    """
+    table = ScheduledJob.__table__
+    query = select(table).where(table.c.org_id == org_id, table.c.job_id == job_id)
+    return connection.execute(query.with_for_update(key_share=True)).one()
+
+
+def pause(connection: Connection, org_id: UUID, job_id: UUID, *, note: str | None, now: datetime) -> bool:
+    """Pause a job if it is active; says whether it was."""
+    values = {"status": "paused", "pause_note": note, "updated_at": now}
+    return _update(connection, org_id, job_id, values, ScheduledJob.status == "active")
+
+
+def renote(connection: Connection, org_id: UUID, job_id: UUID, *, note: str, now: datetime) -> bool:
+    """Replace the note of a paused job; says whether it is paused."""
+    values = {"pause_note": note, "updated_at": now}
+    return _update(connection, org_id, job_id, values, ScheduledJob.status == "paused")
+
+
+def move_cursor(
+    connection: Connection, org_id: UUID, job_id: UUID, *, last: datetime, next_run_at: datetime | None
+) -> None:
+    """Move the cursor of a locked job. It names no audited column: this is no change by a person."""
+    _update(connection, org_id, job_id, {"last_scheduled_for": last, "next_run_at": next_run_at})
+
+
+def change(connection: Connection, org_id: UUID, job_id: UUID, values: Mapping[str, Any]) -> None:
+    """Write columns of a locked job; the triggers audit what differs, and move the revision where the plan changes."""
+    _update(connection, org_id, job_id, values)
+
+
+def _update(
+    connection: Connection, org_id: UUID, job_id: UUID, values: Mapping[str, Any], *guards: ColumnElement[bool]
+) -> bool:
+    where = (ScheduledJob.org_id == org_id, ScheduledJob.job_id == job_id, *guards)
+    return connection.execute(update(ScheduledJob).where(*where).values(**values)).rowcount == 1

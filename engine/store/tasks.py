@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, text
@@ -13,7 +14,7 @@ from engine.store.statements import with_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
     from uuid import UUID
 
     from sqlalchemy import Connection
@@ -36,6 +37,14 @@ class Claim:
     max_attempts: int
     first: bool
     worker: str
+    timeout_seconds: int
+    started_at: datetime
+    """When it was first claimed; its timeout counts from then."""
+
+    @property
+    def ends_at(self) -> datetime:
+        """When its time is up."""
+        return self.started_at + timedelta(seconds=self.timeout_seconds)
 
 
 # SKIP LOCKED: a duplicate message never waits for the claim that it duplicates. The lease runs on the true clock.
@@ -47,9 +56,10 @@ WITH mine AS MATERIALIZED (
      FOR NO KEY UPDATE SKIP LOCKED)
 UPDATE cmis.tasks t
    SET state = 'running', fence = t.fence + 1, attempt = t.attempt + 1, attempt_id = :attempt_id, lease_owner = :worker,
-       lease_expires_at = clock_timestamp() + interval '{LEASE_SECONDS} s'
+       started_at = coalesce(t.started_at, :now), lease_expires_at = clock_timestamp() + interval '{LEASE_SECONDS} s'
   FROM mine WHERE t.org_id = mine.org_id AND t.task_id = mine.task_id
-RETURNING t.kind, t.payload, t.fence, t.attempt, t.max_attempts, t.attempt = 1 AND t.delivery <= 1
+RETURNING t.kind, t.payload, t.fence, t.attempt, t.max_attempts, t.attempt = 1 AND t.delivery <= 1, t.timeout_seconds,
+          t.started_at
 """)
 _ATTEMPT = text("""
 INSERT INTO cmis.task_attempts (org_id, attempt_id, task_id, fence, attempt, worker, started_at)
@@ -74,10 +84,12 @@ UPDATE cmis.task_attempts SET outcome = :outcome, finished_at = :now, error = :e
  WHERE org_id = :org_id AND attempt_id = :attempt_id AND outcome IS NULL
 """).bindparams(bindparam("error", type_=JSONB(none_as_null=True)))
 _INSERT = with_rows("""
-INSERT INTO cmis.tasks (org_id, task_id, kind, queue, payload, run_at, publish_at, attempt, created_at)
-SELECT r.org_id, r.task_id, r.kind, r.queue, r.payload, r.run_at, coalesce(r.publish_at, r.run_at), r.attempt, :now
+INSERT INTO cmis.tasks (org_id, task_id, kind, queue, payload, run_at, publish_at, attempt, timeout_seconds,
+       started_at, created_at)
+SELECT r.org_id, r.task_id, r.kind, r.queue, r.payload, r.run_at, coalesce(r.publish_at, r.run_at), r.attempt,
+       coalesce(r.timeout_seconds, 300), r.started_at, :now
   FROM jsonb_to_recordset(:rows) AS r(org_id uuid, task_id uuid, kind text, queue text, payload jsonb, run_at timestamptz,
-       publish_at timestamptz, attempt integer)
+       publish_at timestamptz, attempt integer, timeout_seconds integer, started_at timestamptz)
 """)
 
 
@@ -88,9 +100,10 @@ def claim(connection: Connection, org_id: UUID, task_id: UUID, *, worker: str, n
     row = connection.execute(_CLAIM, key).one_or_none()
     if row is None:
         return None
-    kind, payload, fence, attempt, max_attempts, first = row
+    kind, payload, fence, attempt, max_attempts, first, timeout, started_at = row
     connection.execute(_ATTEMPT, key | {"fence": fence, "attempt": attempt})
-    return Claim(org_id, task_id, attempt_id, kind, payload, fence, attempt, max_attempts, first, worker)
+    task = (org_id, task_id, attempt_id, kind, payload, fence, attempt, max_attempts, first, worker)
+    return Claim(*task, timeout, started_at)
 
 
 def heartbeat(connection: Connection, claimed: Claim) -> bool | None:
@@ -112,7 +125,7 @@ def finish(
     result: dict[str, Any] | None = None,
     error: dict[str, Any] | None = None,
 ) -> bool:
-    """End the task (`succeeded` or `failed`); False if the claim is lost, and the caller must roll back."""
+    """End the task (`succeeded`, `failed` or `cancelled`); False if the claim is lost, and the caller must roll back."""
     values = _owned(claimed) | {"state": state, "now": now, "result": result, "error": error}
     if connection.execute(_FINISH, values).rowcount != 1:
         return False
@@ -131,6 +144,7 @@ def retry(connection: Connection, claimed: Claim, *, after: timedelta, now: date
 def insert(connection: Connection, rows: Sequence[dict[str, Any]], *, now: datetime) -> None:
     """Enqueue tasks: org_id, task_id, kind, queue, payload, run_at, attempt (attempts already used).
 
+    Optional: timeout_seconds (default 300), and started_at where their time is running already.
     `publish_at` may be later than `run_at` where the inserting process claims the task itself.
     """
     if rows:

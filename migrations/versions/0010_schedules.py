@@ -12,13 +12,20 @@ def upgrade() -> None:
     run(_COLUMNS)
     run(_AUDIT_ACTIONS)
     run(_audit_triggers([*_AUDITED_BEFORE, *_AUDITED_NEW]))
+    run_as_engine(_STATUS_AUDIT)
+    run(_status_trigger([*_AUDITED_BEFORE, *_AUDITED_NEW]))
     run_as_engine(_VERSION)
     run(_VERSION_TRIGGER)
     run_as_engine("UPDATE cmis.scheduled_jobs SET open_from = last_run_for WHERE last_run_for IS NOT NULL")
 
 
 def downgrade() -> None:
-    run("DROP TRIGGER scheduled_jobs_version ON cmis.scheduled_jobs; DROP FUNCTION cmis.version_job()")
+    run("""
+        DROP TRIGGER scheduled_jobs_version ON cmis.scheduled_jobs;
+        DROP FUNCTION cmis.version_job();
+        DROP TRIGGER scheduled_jobs_audit_status ON cmis.scheduled_jobs;
+        DROP FUNCTION cmis.audit_status();
+    """)
     run(_audit_triggers(_AUDITED_BEFORE))
     run(_BACK)
 
@@ -136,6 +143,52 @@ def _audit_triggers(columns: list[str]) -> str:
         CREATE TRIGGER scheduled_jobs_audit_update AFTER UPDATE OF {named} ON cmis.scheduled_jobs FOR EACH ROW
           WHEN (({old}) IS DISTINCT FROM ({new})) EXECUTE FUNCTION cmis.audit_change({arguments});
     """
+
+
+# A status changes alone, or with the note of a pause: the audit says what that means (paused, completed, …). Most of these
+# are jobs of a burst that fire once. The general function compares all columns of a wide row, at 100 microseconds; this one
+# writes what it knows, at a third of that.
+_STATUS_AUDIT = """
+CREATE FUNCTION cmis.audit_status() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_now timestamptz := cmis.clock();
+  v_before jsonb := jsonb_build_object('status', OLD.status);
+  v_after jsonb := jsonb_build_object('status', NEW.status);
+BEGIN
+  IF OLD.pause_note IS DISTINCT FROM NEW.pause_note THEN
+    v_before := v_before || jsonb_build_object('pause_note', OLD.pause_note);
+    v_after := v_after || jsonb_build_object('pause_note', NEW.pause_note);
+  END IF;
+  INSERT INTO cmis.automation_audit_log (org_id, created_at, audit_id, action, user_id, entity_type, entity_id, rule_id, before, after, ip)
+  VALUES (NEW.org_id, v_now, cmis.uuid_v7(v_now), 'job_' || CASE NEW.status WHEN 'active' THEN 'activated' ELSE NEW.status END,
+          nullif(current_setting('app.current_user_id', true), '')::uuid, 'job', NEW.job_id, NEW.rule_id,
+          v_before, v_after,
+          nullif(current_setting('app.client_ip', true), '')::inet);
+  RETURN NULL;
+END $$;
+REVOKE EXECUTE ON FUNCTION cmis.audit_status() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cmis.audit_status() TO cmis_owner;
+"""
+
+
+def _status_trigger(columns: list[str]) -> str:
+    named = ", ".join(f'"{column}"' for column in columns)
+    old, new = _others("OLD", columns), _others("NEW", columns)
+    arguments = ", ".join(f"'{argument}'" for argument in ("job", "job_id", *columns))
+    return f"""
+        DROP TRIGGER scheduled_jobs_audit_update ON cmis.scheduled_jobs;
+        CREATE TRIGGER scheduled_jobs_audit_update AFTER UPDATE OF {named} ON cmis.scheduled_jobs FOR EACH ROW
+          WHEN (({old}) IS DISTINCT FROM ({new}) OR OLD.status = NEW.status AND OLD.pause_note IS DISTINCT FROM NEW.pause_note)
+          EXECUTE FUNCTION cmis.audit_change({arguments});
+        CREATE TRIGGER scheduled_jobs_audit_status AFTER UPDATE OF status ON cmis.scheduled_jobs FOR EACH ROW
+          WHEN (OLD.status <> NEW.status AND ({old}) IS NOT DISTINCT FROM ({new})) EXECUTE FUNCTION cmis.audit_status();
+    """
+
+
+def _others(row: str, columns: list[str]) -> str:
+    return ", ".join(f'{row}."{column}"' for column in columns if column not in {"status", "pause_note"})
 
 
 # The ledger names the revision that planned a time; whatever changes the plan, raw SQL too, moves it.

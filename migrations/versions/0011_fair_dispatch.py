@@ -12,23 +12,26 @@ def upgrade() -> None:
     run("""
         DROP FUNCTION cmis.claim_due_jobs(integer);
         DROP FUNCTION cmis.record_dispatch(timestamptz, jsonb, jsonb, jsonb);
+        DROP FUNCTION cmis.republish_candidates();
         DROP FUNCTION cmis.take_publishable(integer, text[]);
     """)
-    for functions in (_CLAIM, _FAIRNESS, _RECORD, _PUBLISH, _GRANTS):
+    for functions in (_CLAIM, _FAIRNESS, _RECORD, _NEXT, _PUBLISH, _GRANTS):
         run_as_engine(functions)
 
 
 def downgrade() -> None:
-    run(f"DROP FUNCTION {', '.join(_SCHEDULER)}")
-    for functions in (text_of("0007", "_CLAIM"), text_of("0007", "_RECORD"), _PUBLISH_BEFORE):
-        run_as_engine(functions)
+    run(f"DROP FUNCTION {', '.join(_SCHEDULER)}, cmis.publish_failed(jsonb)")
+    for revision, name in (("0007", "_CLAIM"), ("0007", "_RECORD"), ("0008", "_PUBLISH"), ("0008", "_GRANTS")):
+        run_as_engine(text_of(revision, name))
 
 
 _SCHEDULER = (
-    "cmis.claim_due_jobs(integer, uuid[], integer)",
+    "cmis.claim_due_jobs(integer, uuid[], integer, integer)",
     "cmis.unfinished_evaluations(integer)",
-    "cmis.due_orgs(integer, integer)",
+    "cmis.due_orgs(integer)",
     "cmis.record_dispatch(timestamptz, jsonb, jsonb, jsonb, jsonb, jsonb)",
+    "cmis.publishable_queues(text[])",
+    "cmis.seconds_until_due(text[])",
     "cmis.take_publishable(integer, text[], integer[], text[])",
 )
 _GRANTS = f"""
@@ -36,6 +39,9 @@ REVOKE EXECUTE ON FUNCTION {", ".join(_SCHEDULER)} FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION {", ".join(_SCHEDULER)} TO cmis_scheduler;
 """
 
+# `force_generic_plan`: statistics of a quiet moment say that nearly nothing is due, and a plan made for them sorts all that is
+# due for each batch of it. A plan that knows no times walks the index and stops at the limit.
+#
 # Locks due jobs until the scheduler's transaction ends; another scheduler skips them. Without `p_orgs` the longest due, of
 # whatever org; with it up to `p_share` of each of these orgs. Beside them come the jobs that are to be looked at for another
 # reason: one whose buffered time waits for a run to end. The locking queries return the rows themselves: joined again, they
@@ -43,7 +49,8 @@ GRANT EXECUTE ON FUNCTION {", ".join(_SCHEDULER)} TO cmis_scheduler;
 # `outcomes`: of the runs from `open_from` to `last_run_for`, in order, each its outcome or `open`; `first_open` the first of
 # these. `entities`: how many campaigns one evaluation would look at (chunks are bounded by it).
 _CLAIM = """
-CREATE FUNCTION cmis.claim_due_jobs(p_limit integer, p_orgs uuid[] DEFAULT NULL, p_share integer DEFAULT 100)
+CREATE FUNCTION cmis.claim_due_jobs(p_limit integer, p_orgs uuid[] DEFAULT NULL, p_share integer DEFAULT 0,
+                                    p_cap integer DEFAULT 0)
 RETURNS TABLE (
   now timestamptz, org_id uuid, job_id uuid, rule_id uuid, entities bigint, schedule_type text, frequency text,
   "interval" integer, time_of_day time, days_of_week smallint[], day_of_month text, cron_expression text, timezone text,
@@ -54,6 +61,7 @@ RETURNS TABLE (
   last_run_for timestamptz, run_count bigint, open_from timestamptz, failures integer, buffered_for timestamptz,
   outcomes text, first_open timestamptz)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE v_now timestamptz := cmis.clock();
@@ -65,7 +73,9 @@ BEGIN
   shares AS MATERIALIZED (
     SELECT s.* FROM unnest(p_orgs) AS o(org_id) CROSS JOIN LATERAL (
       SELECT j.* FROM cmis.scheduled_jobs j WHERE j.org_id = o.org_id AND j.status = 'active' AND j.next_run_at <= v_now
-       ORDER BY j.next_run_at LIMIT p_share FOR NO KEY UPDATE SKIP LOCKED) s),
+       ORDER BY j.next_run_at LIMIT p_share FOR NO KEY UPDATE SKIP LOCKED) s
+     WHERE p_cap > (SELECT count(*) FROM (
+       SELECT FROM cmis.tasks t WHERE t.org_id = o.org_id AND t.state IN ('ready', 'running') LIMIT p_cap) x)),
   reviews AS MATERIALIZED (
     SELECT j.* FROM cmis.scheduled_jobs j WHERE j.review_at <= v_now
      ORDER BY j.review_at LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED),
@@ -94,9 +104,8 @@ BEGIN
 END $$;
 """
 
-# What a scheduler asks to be fair: how much work is unfinished at all (up to a bound), and which orgs have due jobs and
-# less than `p_cap` unfinished tasks of their own. The orgs are found by skipping through the index from org to org, so that
-# one org's 100,000 due jobs cost as much as one.
+# What a scheduler asks to be fair: how much work is unfinished at all (up to a bound), and which orgs have due jobs. The orgs
+# are found by skipping through the index from org to org, so that one org's 100,000 due jobs cost as much as one.
 _FAIRNESS = """
 CREATE FUNCTION cmis.unfinished_evaluations(p_bound integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -110,8 +119,9 @@ BEGIN
   RETURN least(v_ready + v_running, p_bound);
 END $$;
 
-CREATE FUNCTION cmis.due_orgs(p_limit integer, p_cap integer) RETURNS TABLE (org_id uuid)
+CREATE FUNCTION cmis.due_orgs(p_limit integer) RETURNS TABLE (org_id uuid)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE v_now timestamptz := cmis.clock();
@@ -125,10 +135,7 @@ BEGIN
       SELECT j.org_id, j.next_run_at FROM cmis.scheduled_jobs j
        WHERE j.status = 'active' AND j.next_run_at IS NOT NULL AND j.org_id > firsts.org_id
        ORDER BY j.org_id, j.next_run_at LIMIT 1) following)
-  SELECT f.org_id FROM firsts f WHERE f.next_run_at <= v_now AND p_cap > (
-    SELECT count(*) FROM (SELECT FROM cmis.tasks t WHERE t.org_id = f.org_id AND t.state IN ('ready', 'running')
-                           LIMIT p_cap) x)
-   ORDER BY f.next_run_at LIMIT p_limit;
+  SELECT f.org_id FROM firsts f WHERE f.next_run_at <= v_now ORDER BY f.next_run_at LIMIT p_limit;
 END $$;
 """
 
@@ -138,7 +145,7 @@ END $$;
 # open runs are to be cancelled.
 _ADVANCED = """
          next_run_at = p.next_run_at, last_scheduled_for = p.last_scheduled_for, run_count = j.run_count + p.runs,
-         last_run_for = coalesce(p.last_run_for, j.last_run_for),
+         last_run_for = greatest(p.last_run_for, j.last_run_for),
          last_run_at = CASE WHEN p.runs > 0 THEN p_now ELSE j.last_run_at END,
          open_from = p.open_from, failures = p.failures, buffered_for = p.buffered_for, review_at = p.review_at,
          last_error = p.last_error
@@ -205,11 +212,50 @@ BEGIN
 END $$;
 """
 
+# How long nothing falls due: no job, no review, no message. What is due already and waits for something else counts not.
+_NEXT = """
+CREATE FUNCTION cmis.seconds_until_due(p_queues text[]) RETURNS double precision
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE v_now timestamptz := cmis.clock(); v_next timestamptz;
+BEGIN
+  SELECT least(
+    (SELECT j.next_run_at FROM cmis.scheduled_jobs j WHERE j.status = 'active' AND j.next_run_at > v_now
+      ORDER BY j.next_run_at LIMIT 1),
+    (SELECT j.review_at FROM cmis.scheduled_jobs j WHERE j.review_at > v_now ORDER BY j.review_at LIMIT 1),
+    (SELECT min(d.publish_at) FROM unnest(p_queues) AS q(queue) CROSS JOIN LATERAL (
+       SELECT t.publish_at FROM cmis.tasks t WHERE t.state = 'ready' AND t.queue = q.queue AND t.publish_at > v_now
+        ORDER BY t.publish_at LIMIT 1) d))
+    INTO v_next;
+  RETURN extract(epoch FROM v_next - cmis.clock());
+END $$;
+"""
+
+# Which queues have a message due; `published`: where one of them is due again, how many of the queue's tasks are published.
 # Each queue gives as many tasks as it has room for in the broker: what waits there is bounded, the rest waits here.
 _PUBLISH = """
+CREATE FUNCTION cmis.publishable_queues(p_queues text[]) RETURNS TABLE (queue text, published bigint)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE v_now timestamptz := cmis.clock();
+BEGIN
+  RETURN QUERY
+  SELECT q.queue, CASE WHEN EXISTS (
+           SELECT FROM cmis.tasks d WHERE d.state = 'ready' AND d.queue = q.queue AND d.publish_at <= v_now
+              AND d.published_at >= d.run_at)
+         THEN (SELECT count(*) FROM cmis.tasks t
+                WHERE t.state = 'ready' AND t.queue = q.queue AND t.published_at >= t.run_at) END
+    FROM unnest(p_queues) AS q(queue)
+   WHERE EXISTS (SELECT FROM cmis.tasks d WHERE d.state = 'ready' AND d.queue = q.queue AND d.publish_at <= v_now);
+END $$;
+
 CREATE FUNCTION cmis.take_publishable(p_limit integer, p_queues text[], p_rooms integer[], p_backlogged text[])
 RETURNS TABLE (org_id uuid, task_id uuid, kind text, queue text, priority smallint, timeout_seconds integer)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE v_now timestamptz := cmis.clock();
@@ -230,30 +276,4 @@ BEGIN
   SELECT m.org_id, m.task_id, m.kind, m.queue, m.priority, m.timeout_seconds FROM marked m WHERE NOT m.waits
    ORDER BY m.priority;
 END $$;
-"""
-
-_PUBLISH_BEFORE = """
-CREATE FUNCTION cmis.take_publishable(p_limit integer, p_backlogged text[])
-RETURNS TABLE (org_id uuid, task_id uuid, kind text, queue text, priority smallint, timeout_seconds integer)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_column
-DECLARE v_now timestamptz := cmis.clock();
-BEGIN
-  RETURN QUERY
-  WITH due AS MATERIALIZED (
-    SELECT t.org_id, t.task_id, (t.published_at >= t.run_at AND t.queue = ANY (p_backlogged)) IS TRUE AS waits
-      FROM cmis.tasks t WHERE t.state = 'ready' AND t.publish_at <= v_now
-     ORDER BY t.publish_at, t.priority LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED),
-  marked AS (
-    UPDATE cmis.tasks t SET
-      publish_at = v_now + interval '15 s' * CASE WHEN due.waits THEN 1 ELSE power(2, least(t.delivery, 5)) END,
-      delivery = t.delivery + CASE WHEN due.waits THEN 0 ELSE 1 END,
-      published_at = CASE WHEN due.waits THEN t.published_at ELSE v_now END
-      FROM due WHERE t.org_id = due.org_id AND t.task_id = due.task_id
-    RETURNING t.org_id, t.task_id, t.kind, t.queue, t.priority, t.timeout_seconds, due.waits)
-  SELECT m.org_id, m.task_id, m.kind, m.queue, m.priority, m.timeout_seconds FROM marked m WHERE NOT m.waits;
-END $$;
-REVOKE EXECUTE ON FUNCTION cmis.take_publishable(integer, text[]) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION cmis.take_publishable(integer, text[]) TO cmis_scheduler;
 """

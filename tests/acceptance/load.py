@@ -16,7 +16,7 @@ from engine.store import orgs, rules
 from models import Campaign, CampaignMetric, ScheduledJob
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -46,7 +46,9 @@ def create_due_org(database: Database, name: str, *, rules_: int, jobs_per_rule:
         _create_campaigns(connection, context, now)
         rule_ids = tuple(uuid7(now) for _ in range(rules_))
         rules.create(connection, [_rule(context, rule_id, columns, now) for rule_id in rule_ids])
-        connection.execute(insert(ScheduledJob), list(_jobs(context, rule_ids, jobs_per_rule, now)))
+        due = {"start_date": now.replace(microsecond=0) - timedelta(minutes=1)}
+        once = [(rule_id, due) for rule_id in rule_ids for _ in range(jobs_per_rule)]
+        create_jobs(connection, context, once)
     return DueOrg(context, rule_ids)
 
 
@@ -87,21 +89,32 @@ def _rule(context: Context, rule_id: UUID, columns: dict[str, Any], now: datetim
     } | columns
 
 
-def _jobs(context: Context, rule_ids: tuple[UUID, ...], per_rule: int, now: datetime) -> Iterator[dict[str, Any]]:
-    due = now.replace(microsecond=0) - timedelta(minutes=1)
-    for rule_id in rule_ids:
-        for number in range(per_rule):
-            yield {
-                "org_id": context.org_id,
-                "job_id": uuid7(now),
-                "name": f"{rule_id} {number}",
-                "target_type": "rule",
-                "rule_id": rule_id,
-                "schedule_type": "once",
-                "start_date": due,
-                "anchor_at": due,
-                "next_run_at": due,
-                "owner_id": CLI_ACTOR,
-                "created_at": now,
-                "updated_at": now,
-            }
+def create_jobs(connection: Connection, context: Context, jobs: Sequence[tuple[UUID, Mapping[str, Any]]]) -> list[UUID]:
+    """Make a job for each rule and columns: with `start_date` one that fires once then; returns their ids."""
+    now = clock.now(connection)
+    rows = [_job(context, rule_id, columns, now) for rule_id, columns in jobs]
+    if rows:
+        connection.execute(insert(ScheduledJob), rows)
+    return [row["job_id"] for row in rows]
+
+
+def _job(context: Context, rule_id: UUID, columns: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    due = columns.get("start_date", now)
+    job_id = uuid7(now)
+    defaults = {
+        "org_id": context.org_id,
+        "job_id": job_id,
+        "name": f"job {job_id}",
+        "target_type": "rule",
+        "rule_id": rule_id,
+        "schedule_type": "once",
+        "cron_expression": None,
+        "overlap": "skip",
+        "start_date": due,
+        "anchor_at": due,
+        "next_run_at": due,
+        "owner_id": CLI_ACTOR,
+        "created_at": now,
+        "updated_at": now,
+    }
+    return defaults | dict(columns)

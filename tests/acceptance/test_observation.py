@@ -40,6 +40,7 @@ def test_inspect_ping_answers_and_flower_lists_the_worker_and_its_tasks(database
             running.start("scheduler")
             running.await_ready()
             assert wait_until(lambda: "SUCCESS" in _states(port, user), 30), _flower(port, user, "tasks")
+            assert wait_until(lambda: all(task["sent"] for task in _evaluations(port, user)), 5)
             [worker] = _flower(port, user, "workers")
             assert worker.startswith("worker1@")
             assert f"{worker}: OK" in _ping(env)
@@ -53,8 +54,12 @@ def _ping(env: dict[str, str]) -> str:
 
 
 def _states(port: int, user: str) -> set[str]:
+    return {task["state"] for task in _evaluations(port, user)}
+
+
+def _evaluations(port: int, user: str) -> list[dict[str, Any]]:
     tasks = _flower(port, user, "tasks").values()
-    return {task["state"] for task in tasks if task["name"] == "automation.evaluate_rules"}
+    return [task for task in tasks if task["name"] == "automation.evaluate_rules"]
 
 
 def _flower(port: int, user: str, what: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ CONNECTING = {
     "ConnectionPool",
     "Session",
 }
-PUBLISHING = {"apply_async", "send_task", "delay", "chord", "chain"}
+PUBLISHING = {"apply_async", "send_task", "send_task_message", "delay", "chord", "chain", "lpush"}
 CLOCKS = {
     "datetime": {"now", "utcnow", "today"},
     "date": {"today"},

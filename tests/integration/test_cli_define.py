@@ -12,7 +12,7 @@ from sqlalchemy import text
 from core.db import CLI_ACTOR, Context, Database
 from core.errors import InputError
 from core.ids import uuid7
-from engine import define
+from engine import define_jobs
 from engine.rules.templates import TEMPLATES
 from tests.unit.cli.running import Cmis
 
@@ -212,9 +212,9 @@ def test_a_job_that_cannot_be_is_refused(cmis: Cmis, tmp_path: Path, options: tu
 
 
 def test_all_that_is_wrong_with_a_job_is_told_at_once(app: Database, org: dict[str, Any]) -> None:
-    document = {"name": "x" * 201, "rule": "nope", "cron_expression": "x", "timezone": "Mars", "jitter_seconds": 5}
+    document = {"name": "x" * 201, "rule": "nope", "cron_expression": "x", "timezone": "Mars", "jitter_seconds": -5}
     with pytest.raises(InputError) as error:
-        define.create_job(app, Context(org["org_id"], CLI_ACTOR), document)
+        define_jobs.create_job(app, Context(org["org_id"], CLI_ACTOR), document)
     fields = {problem.field for problem in error.value.problems}
     assert fields == {"name", "rule", "cron_expression", "timezone", "jitter_seconds"}
 

@@ -17,6 +17,7 @@ from core.db import CLI_ACTOR, ENGINE_ACTOR, Context, Database
 from core.errors import ConflictError
 from engine import run_now
 from engine.run_rules import service
+from engine.run_rules.work import Finished
 from tests.unit.cli.running import Cmis
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dev.site import Site
+    from engine.run_rules.work import Result
 
 RULE = {
     "name": "Pause dear ones",
@@ -66,7 +68,7 @@ def query(app: Database, where: Context, statement: str) -> list[Any]:
         return list(connection.execute(text(statement)))
 
 
-def work(app: Database, where: Context, task_id: UUID) -> service.Result:
+def work(app: Database, where: Context, task_id: UUID) -> Result:
     return service.run(app, where.org_id, task_id, worker="test")
 
 
@@ -119,7 +121,7 @@ def test_async_leaves_a_ready_task_that_a_worker_then_runs(cmis: Cmis, app: Data
     where = context(cmis)
     [task] = query(app, where, "SELECT state, publish_at <= run_at AS due FROM cmis.tasks")
     assert (task.state, task.due) == ("ready", True)
-    assert work(app, where, UUID(queued["task_id"])) == service.Finished(1, 0)
+    assert work(app, where, UUID(queued["task_id"])) == Finished(1, 0)
     assert cmis("executions", "show", queued["execution_id"], "--json").json["status"] == "success"
 
 
@@ -140,7 +142,7 @@ def test_a_run_that_somebody_else_claimed_is_waited_for(cmis: Cmis, app: Databas
     where = context(cmis)
 
     def too_late(database: Database, org_id: UUID, task_id: UUID) -> None:
-        assert work(database, where, task_id) == service.Finished(1, 0)
+        assert work(database, where, task_id) == Finished(1, 0)
         _evaluate(database, org_id, task_id)
 
     queued, row = run_now.run_rule(app, where, rule_id(cmis), too_late, seconds=5)
@@ -153,7 +155,7 @@ def test_a_job_run_by_hand_is_an_occurrence_of_its_own(cmis: Cmis, app: Database
     job = cmis("jobs", "add", "--rule", "Pause dear ones", "--name", "daily", "--cron", "@daily", "--json").json
     run = cmis("jobs", "run", "daily", "--json").json
     where = context(cmis)
-    assert work(app, where, UUID(run["task_id"])) == service.Finished(1, 0)
+    assert work(app, where, UUID(run["task_id"])) == Finished(1, 0)
     [row] = query(app, where, "SELECT * FROM cmis.occurrences")
     assert (row.origin, row.decision, row.outcome, row.actor_id) == ("manual", "run", "success", CLI_ACTOR)
     assert row.scheduled_for.microsecond % 1000 == 0
@@ -172,7 +174,7 @@ def test_a_completed_job_may_still_be_run_by_hand(cmis: Cmis, app: Database) -> 
     where = context(cmis)
     query(app, where, "UPDATE cmis.scheduled_jobs SET status = 'completed', next_run_at = NULL RETURNING 1")
     run = cmis("jobs", "run", "daily", "--json").json
-    assert work(app, where, UUID(run["task_id"])) == service.Finished(1, 0)
+    assert work(app, where, UUID(run["task_id"])) == Finished(1, 0)
 
 
 def test_two_runs_of_a_job_in_one_millisecond_are_a_conflict(

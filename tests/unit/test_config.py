@@ -1,10 +1,11 @@
-"""What a message says of a URL never holds its password, however wrong the URL is."""
+"""Settings: numbers within their bounds, and URLs that are shown without their password, however wrong they are."""
 
 from __future__ import annotations
 
 import pytest
 
-from core.config import redact
+from core.config import Settings, redact
+from core.errors import SetupError
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,14 @@ def test_a_password_is_never_shown(url: str) -> None:
 )
 def test_the_rest_of_a_url_is_shown(url: str, shown: str) -> None:
     assert redact(url) == shown
+
+
+def test_numbers_have_defaults_and_are_read() -> None:
+    settings = Settings.load({"CMIS_CHUNK": "7", "CMIS_ORG_UNFINISHED": ""})
+    assert (settings.chunk, settings.org_unfinished, settings.queue_waiting) == (7, 100, 2_000)
+
+
+@pytest.mark.parametrize("text", ["0", "101", "-1", "ten", "1.5", "9" * 5_000])
+def test_a_number_out_of_range_is_refused_with_its_name_and_bounds(text: str) -> None:
+    with pytest.raises(SetupError, match=r"CMIS_CHUNK is .* no whole number from 1 to 100"):
+        Settings.load({"CMIS_CHUNK": text})

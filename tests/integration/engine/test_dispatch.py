@@ -12,11 +12,10 @@ from sqlalchemy import insert
 
 import models
 from core.db import RESERVED_ORG
-from core.ids import uuid7
-from engine import chunk, dispatch
-from engine.dispatch import Dispatched, dispatch_due
-from engine.run_rules import service
-from tests.world import NOTIFY, SPENT
+from engine import chunk, decide_job, dispatch
+from engine.dispatch import Dispatched
+from engine.run_rules import work
+from tests.integration.engine.bulk import bulk
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -31,26 +30,6 @@ JOB = "SELECT * FROM cmis.scheduled_jobs WHERE job_id = :job"
 HOUR = timedelta(hours=1)
 
 
-def _bulk(org: Org, *, rules: int, jobs: int, campaigns: int = 0) -> None:
-    """Make many jobs that fire once and are due, spread over rules, in few statements."""
-    now = org.world.now()
-    due = now.replace(microsecond=0) - timedelta(minutes=1)
-    base = {"org_id": org.id, "created_at": now, "updated_at": now}
-    rule = {"conditions": SPENT, "actions": NOTIFY, "status": "active", "owner_id": org.context.user_id}
-    once = {"schedule_type": "once", "start_date": due, "anchor_at": due, "next_run_at": due, "target_type": "rule"}
-    ids = [uuid7(now) for _ in range(rules)]
-    with org.world.app.transaction(org.context) as connection:
-        connection.execute(insert(models.AutomationRule), [base | rule | {"rule_id": i, "name": str(i)} for i in ids])
-        if campaigns:
-            rows = [base | {"campaign_id": uuid7(now), "name": str(n)} for n in range(campaigns)]
-            connection.execute(insert(models.Campaign), rows)
-        owner = {"owner_id": org.context.user_id}
-        rows = [
-            base | once | owner | {"job_id": uuid7(now), "name": str(n), "rule_id": ids[n % rules]} for n in range(jobs)
-        ]
-        connection.execute(insert(models.ScheduledJob), rows)
-
-
 def _chunks(world: World) -> list[tuple[UUID, list[tuple[UUID, int]]]]:
     found = world.rows("SELECT org_id, payload FROM cmis.tasks ORDER BY task_id")
     return [(row.org_id, [(one.org_id, len(one.items)) for one in chunk.groups(row.payload)]) for row in found]
@@ -59,8 +38,8 @@ def _chunks(world: World) -> list[tuple[UUID, list[tuple[UUID, int]]]]:
 def test_a_due_job_is_recorded_once_advanced_and_carried_by_a_task(world: World, org: Org) -> None:
     rule = org.rule()
     job = org.hourly(rule, hours_due=1)
-    assert dispatch_due(world.scheduler) == Dispatched(jobs=1, runs=1, tasks=1, more=False)
-    assert dispatch_due(world.scheduler) == Dispatched(jobs=0, runs=0, tasks=0, more=False)
+    assert world.dispatch() == Dispatched(jobs=1, runs=1, tasks=1, more=False)
+    assert world.dispatch() == Dispatched(jobs=0, runs=0, tasks=0, more=False)
     [(decision, count, planned, until, previous, outcome)] = world.rows(LEDGER, job=job)
     assert (decision, count, until, previous, outcome) == ("run", 1, planned, planned - HOUR, None)
     [row] = world.rows(JOB, job=job)
@@ -85,7 +64,7 @@ def test_planned_times_of_an_outage_become_stretches_and_only_the_latest_runs(wo
         "next_run_at": first,
     }
     job = org.job(org.rule(), schedule_type="cron", start_date=None, **every_minute)
-    dispatch_due(world.scheduler)
+    world.dispatch()
     ledger = world.rows(LEDGER, job=job)
     assert [row.decision for row in ledger] == ["misfired", "coalesced", "run"]
     assert [row.outcome for row in ledger] == ["skipped", "skipped", None]
@@ -97,7 +76,7 @@ def test_a_planned_time_is_skipped_while_a_run_is_open_and_runs_again_after(worl
     job = org.hourly(org.rule(), hours_due=1)
     decisions = []
     for finish in (False, True, True):
-        dispatch_due(world.scheduler)
+        world.dispatch()
         if finish:
             world.run_all()
         decisions = [row.decision for row in world.rows(LEDGER, job=job)]
@@ -107,7 +86,7 @@ def test_a_planned_time_is_skipped_while_a_run_is_open_and_runs_again_after(worl
 
 def test_a_run_by_hand_does_not_make_the_schedule_skip(world: World, org: Org) -> None:
     job = org.hourly(org.rule(), hours_due=1)
-    dispatch_due(world.scheduler)
+    world.dispatch()
     world.run_all()
     [row] = world.rows("SELECT * FROM cmis.occurrences WHERE job_id = :job", job=job)
     by_hand = {"origin": "manual", "scheduled_for": row.scheduled_for + timedelta(minutes=1), "actor_id": row.org_id}
@@ -116,14 +95,14 @@ def test_a_run_by_hand_does_not_make_the_schedule_skip(world: World, org: Org) -
     with world.app.transaction(org.context) as connection:
         connection.execute(insert(models.Occurrence), columns | {"task_id": task_id, "previous": None})
     world.advance(hours=1)
-    dispatch_due(world.scheduler)
+    world.dispatch()
     scheduled = "SELECT decision FROM cmis.occurrences WHERE origin = 'schedule' ORDER BY scheduled_for"
     assert [row[0] for row in world.rows(scheduled)] == ["run", "run"]
 
 
 def test_a_job_that_fires_once_is_completed_and_audited(world: World, org: Org) -> None:
     job = org.job(org.rule())
-    dispatch_due(world.scheduler)
+    world.dispatch()
     [row] = world.rows(JOB, job=job)
     assert (row.status, row.next_run_at, row.run_count) == ("completed", None, 1)
     assert world.one("SELECT count(*) FROM cmis.automation_audit_log WHERE action = 'job_completed'") == 1
@@ -132,7 +111,7 @@ def test_a_job_that_fires_once_is_completed_and_audited(world: World, org: Org) 
 def test_a_job_is_completed_by_its_end_date(world: World, org: Org) -> None:
     end = world.now().replace(minute=0, second=0, microsecond=0) + timedelta(minutes=30)
     job = org.hourly(org.rule(), hours_due=2, end_date=end)
-    dispatch_due(world.scheduler)
+    world.dispatch()
     [row] = world.rows(JOB, job=job)
     assert (row.status, row.next_run_at) == ("completed", None)
     assert [one.decision for one in world.rows(LEDGER, job=job)][-1] == "run"
@@ -142,7 +121,7 @@ def test_a_job_whose_times_cannot_be_computed_fails_alone_with_its_reason(world:
     rule = org.rule()
     bad = org.hourly(rule, hours_due=1, timezone="Mars/Olympus")
     good = org.hourly(rule, hours_due=1)
-    assert dispatch_due(world.scheduler).jobs == 2
+    assert world.dispatch().jobs == 2
     [row] = world.rows(JOB, job=bad)
     assert (row.status, row.next_run_at, row.run_count) == ("failed", None, 0)
     assert "Mars/Olympus" in row.last_error
@@ -155,20 +134,20 @@ def test_a_job_whose_times_cannot_be_computed_fails_alone_with_its_reason(world:
 def test_a_job_that_the_database_refuses_fails_alone(world: World, org: Org, monkeypatch: pytest.MonkeyPatch) -> None:
     rule = org.rule()
     bad, *good = [org.hourly(rule, hours_due=1) for _ in range(3)]
-    original = dispatch._occurrence
+    original = decide_job._occurrence
 
-    def occurrence(row: object, *rest: object) -> dict[str, object]:
-        made = original(row, *rest)  # type: ignore[arg-type]
+    def occurrence(row: Any, *rest: Any) -> dict[str, Any]:
+        made = original(row, *rest)
         return made | ({"decision": "no such decision"} if made["job_id"] == bad else {})
 
-    monkeypatch.setattr(dispatch, "_occurrence", occurrence)
-    assert dispatch_due(world.scheduler).jobs == 3
+    monkeypatch.setattr(decide_job, "_occurrence", occurrence)
+    assert world.dispatch().jobs == 3
     [row] = world.rows(JOB, job=bad)
     assert row.status == "failed"
     assert "occurrences_decision_check" in row.last_error
     assert world.rows(LEDGER, job=bad) == []
     assert [one.decision for job in good for one in world.rows(LEDGER, job=job)] == ["run", "run"]
-    assert dispatch_due(world.scheduler).jobs == 0
+    assert world.dispatch().jobs == 0
 
 
 def test_a_conflict_repeats_the_batch(world: World, org: Org, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,14 +162,14 @@ def test_a_conflict_repeats_the_batch(world: World, org: Org, monkeypatch: pytes
         return list(decided)
 
     monkeypatch.setattr(dispatch, "_decide", decide)
-    assert dispatch_due(world.scheduler).runs == 1
+    assert world.dispatch().runs == 1
     assert [one.decision for one in world.rows(LEDGER, job=job)] == ["run"]
 
 
 def test_paused_jobs_do_not_run(world: World, org: Org) -> None:
     for status in ("paused", "completed", "failed"):
         org.hourly(org.rule(), hours_due=1, status=status)
-    assert dispatch_due(world.scheduler).jobs == 0
+    assert world.dispatch().jobs == 0
     assert world.one("SELECT count(*) FROM cmis.occurrences") == 0
 
 
@@ -199,9 +178,9 @@ def test_more_planned_times_than_a_batch_computes_go_on_in_the_next_with_an_unbr
 ) -> None:
     monkeypatch.setattr(dispatch, "COMPUTED", 25)
     first, second = (org.hourly(org.rule(), hours_due=40) for _ in range(2))
-    batches = [dispatch_due(world.scheduler)]
+    batches = [world.dispatch()]
     while batches[-1].more:
-        batches.append(dispatch_due(world.scheduler))
+        batches.append(world.dispatch())
     assert len(batches) > 3
     for job in (first, second):
         ledger = world.rows(LEDGER, job=job)
@@ -212,12 +191,10 @@ def test_more_planned_times_than_a_batch_computes_go_on_in_the_next_with_an_unbr
 
 
 def test_two_schedulers_dispatch_each_of_300_jobs_once(world: World, org: Org) -> None:
-    _bulk(org, rules=30, jobs=300)
+    bulk(org, rules=30, jobs=300)
 
     def until_done(_: int) -> int:
-        return sum(
-            batch.jobs for batch in iter(lambda: dispatch_due(world.scheduler, 20), Dispatched(0, 0, 0, more=False))
-        )
+        return sum(batch.jobs for batch in iter(lambda: world.dispatch(20), Dispatched()))
 
     with ThreadPoolExecutor(2) as pool:
         assert sum(pool.map(until_done, range(2))) == 300
@@ -228,8 +205,8 @@ def test_two_schedulers_dispatch_each_of_300_jobs_once(world: World, org: Org) -
 
 
 def test_more_than_100_rules_are_split(world: World, org: Org) -> None:
-    _bulk(org, rules=10, jobs=250)
-    dispatch_due(world.scheduler)
+    bulk(org, rules=10, jobs=250)
+    world.dispatch()
     assert sorted(count for _, [(_, count)] in _chunks(world)) == [50, 100, 100]
 
 
@@ -237,16 +214,16 @@ def test_more_than_20_000_pairs_of_rule_and_campaign_are_split(
     world: World, org: Org, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunk, "MAX_PAIRS", 200)
-    _bulk(org, rules=5, jobs=5, campaigns=90)
-    dispatch_due(world.scheduler)
+    bulk(org, rules=5, jobs=5, campaigns=90)
+    world.dispatch()
     assert sorted(count for _, [(_, count)] in _chunks(world)) == [1, 2, 2]
 
 
 def test_what_is_left_over_of_up_to_ten_orgs_shares_a_task_of_the_reserved_org(world: World) -> None:
     orgs = [world.org(f"org {number}") for number in range(12)]
     for org in orgs:
-        _bulk(org, rules=1, jobs=2)
-    dispatch_due(world.scheduler)
+        bulk(org, rules=1, jobs=2)
+    world.dispatch()
     chunks = sorted(_chunks(world), key=lambda one: -len(one[1]))
     assert [(owner, len(groups)) for owner, groups in chunks] == [(RESERVED_ORG, 10), (RESERVED_ORG, 2)]
     shared = [org_id for _, groups in chunks for org_id, _ in groups]
@@ -254,7 +231,7 @@ def test_what_is_left_over_of_up_to_ten_orgs_shares_a_task_of_the_reserved_org(w
     [(owner, task_id), _] = world.rows(
         "SELECT org_id, task_id FROM cmis.tasks ORDER BY jsonb_array_length(payload -> 'groups') DESC"
     )
-    assert world.run(owner, task_id) == service.Finished(evaluated=20, retried=0)
+    assert world.run(owner, task_id) == work.Finished(evaluated=20, retried=0)
 
 
 def test_the_scheduler_reads_no_table(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,9 +11,9 @@ from sqlalchemy import text
 
 from core import faults
 from core.errors import PermanentError, TransientError
+from engine import retry
 from engine.actions.registry import KINDS
-from engine.dispatch import dispatch_due
-from engine.run_rules import group, plan, service
+from engine.run_rules import group, plan, service, work
 from engine.store import campaigns
 from tests.world import NOTIFY, SPENT
 
@@ -78,7 +79,7 @@ def test_an_error_while_one_rule_is_written_fails_it_alone_and_says_nothing_of_o
     bad, good, other = (org.rule(SPENT, NOTIFY) for _ in range(3))
     _break(monkeypatch, {bad}, error)
     task_id = world.enqueue({org.id: [good, bad, other]})
-    assert world.run(org.id, task_id) == service.Finished(evaluated=3, retried=0)
+    assert world.run(org.id, task_id) == work.Finished(evaluated=3, retried=0)
     assert _statuses(world) == {bad: "failure", good: "success", other: "success"}
     stored = world.one("SELECT error FROM cmis.automation_executions WHERE status = 'failure'")
     assert stored["code"] == code
@@ -93,11 +94,11 @@ def test_every_rule_that_fails_for_a_moment_gets_a_task_of_its_own_and_the_other
     passing = [org.rule(SPENT, NOTIFY) for _ in range(3)]
     for_now = {passing[0], passing[1]}
     jobs = [org.job(rule) for rule in passing]
-    dispatch_due(world.scheduler)
+    world.dispatch()
     with monkeypatch.context() as broken:
         _break(broken, for_now, TransientError("not now"))
         [(org_id, task_id)] = world.rows("SELECT org_id, task_id FROM cmis.tasks")
-        assert world.run(org_id, task_id) == service.Finished(evaluated=1, retried=2)
+        assert world.run(org_id, task_id) == work.Finished(evaluated=1, retried=2)
     assert _statuses(world) == {passing[2]: "success"}
 
     split = world.rows("SELECT task_id, attempt, state, payload FROM cmis.tasks WHERE task_id <> :id", id=task_id)
@@ -155,7 +156,7 @@ def test_an_org_whose_zone_is_unknown_fails_alone_in_a_shared_task(world: World)
     healthy.campaign()
     world.meddle("UPDATE cmis.orgs SET timezone = 'Mars/Olympus' WHERE org_id = %(org)s", org=broken.id)
     task_id = world.enqueue(rules)
-    assert world.run(world.task(task_id).org_id, task_id) == service.Finished(evaluated=2, retried=0)
+    assert world.run(world.task(task_id).org_id, task_id) == work.Finished(evaluated=2, retried=0)
     assert _statuses(world) == {rules[broken.id][0]: "failure", rules[healthy.id][0]: "success"}
     world.meddle("UPDATE cmis.orgs SET timezone = 'UTC' WHERE org_id = %(org)s", org=broken.id)
 
@@ -166,15 +167,15 @@ def test_a_task_of_one_rule_that_keeps_failing_is_failed_after_five_attempts(
     org.campaign()
     rule = org.rule()
     job = org.job(rule)
-    dispatch_due(world.scheduler)
+    world.dispatch()
     fault("rules.item=1")
     [(org_id, task_id)] = world.rows("SELECT org_id, task_id FROM cmis.tasks")
     results = []
     for _ in range(5):
         results.append(world.run(org_id, task_id))
         world.meddle(DUE_AGAIN, now=world.now())
-    assert [type(one) for one in results] == [service.Retrying] * 4 + [service.GaveUp]
-    assert world.run(org_id, task_id) == service.NotClaimed()
+    assert [type(one) for one in results] == [work.Retrying] * 4 + [work.GaveUp]
+    assert world.run(org_id, task_id) == work.NotClaimed()
 
     task = world.task(task_id)
     assert (task.state, task.attempt, task.fence) == ("failed", 5, 5)
@@ -193,13 +194,13 @@ def test_backoff_grows_and_a_retry_is_a_row_that_waits(world: World, org: Org, f
     fault("rules.item=1x1")
     before = world.now()
     result = world.run(org.id, task_id)
-    assert isinstance(result, service.Retrying)
+    assert isinstance(result, work.Retrying)
     task = world.task(task_id)
     assert (task.state, task.attempt, task.publish_at) == ("ready", 1, task.run_at)
     assert before <= task.run_at
     assert (task.run_at - world.now()).total_seconds() <= 2
     world.meddle(DUE_AGAIN, now=world.now())
-    assert world.run(org.id, task_id) == service.Finished(evaluated=1, retried=0)
+    assert world.run(org.id, task_id) == work.Finished(evaluated=1, retried=0)
 
 
 def test_an_error_that_no_retry_mends_fails_the_task_at_once_with_a_failure_for_each_rule(
@@ -213,7 +214,7 @@ def test_an_error_that_no_retry_mends_fails_the_task_at_once_with_a_failure_for_
         raise RuntimeError("a defect")
 
     monkeypatch.setattr(service, "waves", burst)
-    assert isinstance(world.run(org.id, task_id), service.GaveUp)
+    assert isinstance(world.run(org.id, task_id), work.GaveUp)
     assert world.task(task_id).state == "failed"
     assert world.one("SELECT count(*) FROM cmis.automation_executions WHERE status = 'failure'") == 3
     assert world.one("SELECT failure_count FROM cmis.automation_rules WHERE rule_id = :id", id=rules[0]) == 2
@@ -264,22 +265,53 @@ def test_a_statement_that_takes_too_long_is_undone_with_its_rule_alone(
     slow, good = org.rule(SPENT, NOTIFY), org.rule(SPENT, NOTIFY)
     _break(monkeypatch, {slow}, "DO $$ BEGIN RAISE EXCEPTION 'too long' USING ERRCODE = '57014'; END $$")
     task_id = world.enqueue({org.id: [slow, good]})
-    assert world.run(org.id, task_id) == service.Finished(evaluated=1, retried=1)
+    assert world.run(org.id, task_id) == work.Finished(evaluated=1, retried=1)
     assert _statuses(world) == {good: "success"}
 
 
-def test_when_the_task_itself_is_out_of_time_no_rule_is_blamed(
+def test_a_chunk_that_is_out_of_time_is_taken_apart_and_only_the_run_that_takes_too_long_alone_fails(
     world: World, org: Org, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     org.campaign()
-    rules = [org.rule(SPENT, NOTIFY), org.rule(SPENT, NOTIFY)]
-    task_id = world.enqueue({org.id: rules})
+    slow, good = org.rule(SPENT, NOTIFY), org.rule(SPENT, NOTIFY)
+    task_id = world.enqueue({org.id: [slow, good]})
     with monkeypatch.context() as broken:
-        _break(broken, {rules[0]}, SoftTimeLimitExceeded())
-        with pytest.raises(SoftTimeLimitExceeded):
-            world.run(org.id, task_id)
-    assert _statuses(world) == {}
-    assert (world.task(task_id).state, world.task(task_id).attempt) == ("ready", 0)
+        _break(broken, {slow}, SoftTimeLimitExceeded())
+        assert world.run(org.id, task_id) == work.TakenApart(items=2)
+        assert _statuses(world) == {}
+        chunk = world.task(task_id)
+        assert (chunk.state, chunk.attempt, chunk.result) == ("cancelled", 1, {"split": 2})
+        world.run_all()
+    assert _statuses(world) == {slow: "failure", good: "success"}
+    [error] = [one.error for one in world.rows("SELECT error FROM cmis.automation_executions WHERE error IS NOT NULL")]
+    assert (error["code"], error["message"]) == ("TIMEOUT", "did not finish within its timeout of 300 s")
+
+
+def test_a_run_that_is_tried_again_keeps_the_time_it_has_used(
+    world: World, org: Org, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    org.campaign()
+    rule = org.rule(SPENT, NOTIFY)
+    task_id = world.enqueue({org.id: [rule]})
+    with monkeypatch.context() as broken:
+        _break(broken, {rule}, ConnectionError("away"))
+        assert isinstance(world.run(org.id, task_id), work.Retrying)
+    world.advance(seconds=301)
+    assert isinstance(world.run(org.id, task_id), work.GaveUp)
+    [execution] = world.rows("SELECT * FROM cmis.automation_executions")
+    assert (execution.status, execution.attempt, execution.error["code"]) == ("failure", 2, "TIMEOUT")
+
+
+def test_no_retry_is_put_off_beyond_the_timeout(world: World, org: Org, monkeypatch: pytest.MonkeyPatch) -> None:
+    org.campaign()
+    rule = org.rule(SPENT, NOTIFY)
+    task_id = world.enqueue({org.id: [rule]})
+    world.meddle("UPDATE cmis.tasks SET timeout_seconds = 1")
+    _break(monkeypatch, {rule}, ConnectionError("away"))
+    monkeypatch.setattr(retry, "backoff", lambda _, **__: timedelta(seconds=2))
+    gave_up = world.run(org.id, task_id)
+    assert isinstance(gave_up, work.GaveUp)
+    assert gave_up.error["message"] == "did not finish within its timeout of 1 s: away"
 
 
 def test_after_a_commit_whose_answer_was_lost_nothing_is_done_twice(
@@ -294,6 +326,6 @@ def test_after_a_commit_whose_answer_was_lost_nothing_is_done_twice(
         raise ConnectionError("the server went away")
 
     monkeypatch.setattr(service, "_work_alone", committed_but_unheard)
-    assert world.run(org.id, task_id) == service.NotClaimed()
+    assert world.run(org.id, task_id) == work.NotClaimed()
     assert world.task(task_id).state == "succeeded"
     assert world.one("SELECT count(*) FROM cmis.automation_executions") == 1

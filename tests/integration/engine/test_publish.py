@@ -15,6 +15,7 @@ from core.clock import monotonic
 from core.db import RESERVED_ORG
 from dev.launch import wait_until
 from engine import rescue
+from engine.dispatch import Dispatcher
 from engine.store import dispatch as store
 from scheduler import duties
 from scheduler.duties import Duties, Timer
@@ -42,7 +43,7 @@ DUE = "UPDATE cmis.tasks SET publish_at = publish_at - %(by)s::interval"
 def scheduler(world: World, celery: Celery) -> Iterator[Duties]:
     """Give the test one scheduler's duties."""
     del celery
-    made = Duties(world.scheduler)
+    made = Duties(world.scheduler, Dispatcher(world.scheduler))
     yield made
     made.close()
 
@@ -58,7 +59,7 @@ def _ids(broker: Valkey) -> list[str]:
 
 def _take(world: World, *backlogged: str) -> list[UUID]:
     with world.scheduler.transaction(None) as connection:
-        return [one.task_id for one in store.take_publishable(connection, 100, backlogged)]
+        return [one.task_id for one in store.take_publishable(connection, 100, {"rules": 100}, backlogged)]
 
 
 def _publish_times(world: World) -> tuple[datetime, datetime, int]:
@@ -184,7 +185,7 @@ def test_a_broker_that_forgot_everything_gets_it_again_once(
 def test_of_two_schedulers_one_notices_the_loss_and_nothing_is_sent_twice(
     world: World, org: Org, scheduler: Duties, broker: Valkey
 ) -> None:
-    other = Duties(world.scheduler)
+    other = Duties(world.scheduler, Dispatcher(world.scheduler))
     task_id = world.enqueue({org.id: [org.rule()]})
     for one in (scheduler, other):
         one.run()
@@ -227,10 +228,10 @@ def test_a_broker_that_is_away_costs_a_pause_and_it_is_served_again_within_three
     scheduler.run()
     assert monotonic() - started < 5
     assert scheduler.broker is None
-    assert not scheduler.run()  # within the pause: at once, and nothing else suffers
+    assert scheduler.run() == duties.IDLE_SECONDS  # within the pause: at once, and nothing else suffers
     broker.start()
     back = monotonic()
-    assert wait_until(lambda: scheduler.run() or bool(_messages(broker)), 5)
+    assert wait_until(lambda: bool(scheduler.run() and _messages(broker)), 5)
     assert monotonic() - back < 3
     assert _ids(broker) == [str(task_id)]
 
@@ -260,7 +261,7 @@ def test_publishing_says_which_messages_were_not_taken(
     del scheduler
     world.enqueue({org.id: [org.rule()]})
     with world.scheduler.transaction(None) as connection:
-        messages = store.take_publishable(connection, 10, ())
+        messages = store.take_publishable(connection, 10, {"rules": 10}, ())
     with app.connection_for_write() as connection:
         connection.ensure_connection(max_retries=1)
         broker.kill()
@@ -294,7 +295,5 @@ def test_an_amqp_broker_keeps_its_epoch_until_it_loses_its_memory() -> None:
         assert {epoch.read(connection) for _ in range(3)} == {first}
         with Connection(AMQP_URL) as other:  # type: ignore[no-untyped-call]
             assert epoch.read(other) == first
-        assert epoch.depth(connection, "no-such-queue") == 0
-        assert epoch.read(connection) == first
         connection.default_channel.queue_delete(epoch._NAME)
         assert epoch.read(connection) != first

@@ -12,9 +12,8 @@ from core import clock, faults
 from core.db import ENGINE_ACTOR, Context
 from dev.launch import wait_until
 from engine import rescue
-from engine.dispatch import dispatch_due
 from engine.lease import Heartbeat, LostClaimError
-from engine.run_rules import group, service
+from engine.run_rules import group, service, work
 from engine.store import rules, tasks
 from tests.world import NOTIFY, SPENT
 
@@ -44,8 +43,8 @@ def _audited(world: World) -> list[str]:
 def test_a_duplicate_message_finds_nothing_to_claim(world: World, org: Org) -> None:
     org.campaign()
     task_id = world.enqueue({org.id: [org.rule()]})
-    assert world.run(org.id, task_id) == service.Finished(evaluated=1, retried=0)
-    assert world.run(org.id, task_id) == service.NotClaimed()
+    assert world.run(org.id, task_id) == work.Finished(evaluated=1, retried=0)
+    assert world.run(org.id, task_id) == work.NotClaimed()
     assert world.one("SELECT count(*) FROM cmis.automation_executions") == 1
     assert world.one("SELECT count(*) FROM cmis.task_attempts") == 1
 
@@ -55,7 +54,7 @@ def test_a_duplicate_message_never_waits_for_the_claim_that_it_duplicates(world:
     with world.app.transaction(org.context) as connection:
         connection.execute(text("SELECT FROM cmis.tasks FOR UPDATE"))
         started = clock.monotonic()
-        assert world.run(org.id, task_id) == service.NotClaimed()
+        assert world.run(org.id, task_id) == work.NotClaimed()
         assert clock.monotonic() - started < 2  # far below the statement timeout of 5 s
     assert world.task(task_id).state == "ready"
 
@@ -64,16 +63,16 @@ def test_a_task_is_not_claimed_before_its_time(world: World, org: Org) -> None:
     org.campaign()
     task_id = world.enqueue({org.id: [org.rule()]})
     world.meddle("UPDATE cmis.tasks SET run_at = run_at + interval '1 hour'")
-    assert world.run(org.id, task_id) == service.NotClaimed()
+    assert world.run(org.id, task_id) == work.NotClaimed()
     world.advance(minutes=61)
-    assert world.run(org.id, task_id) == service.Finished(evaluated=1, retried=0)
+    assert world.run(org.id, task_id) == work.Finished(evaluated=1, retried=0)
 
 
 @pytest.mark.parametrize("column", ["cancel_requested = true", "state = 'held'"])
 def test_a_task_that_is_cancelled_or_held_is_not_claimed(world: World, org: Org, column: str) -> None:
     task_id = world.enqueue({org.id: [org.rule()]})
     world.meddle(f"UPDATE cmis.tasks SET {column}")
-    assert world.run(org.id, task_id) == service.NotClaimed()
+    assert world.run(org.id, task_id) == work.NotClaimed()
 
 
 def test_the_first_delivery_is_one_transaction_and_a_crash_in_it_leaves_nothing(
@@ -98,7 +97,7 @@ def test_the_first_delivery_is_one_transaction_and_a_crash_in_it_leaves_nothing(
     assert world.one("SELECT count(*) FROM cmis.task_attempts") == 0
     assert world.one("SELECT count(*) FROM cmis.automation_executions") == 0
     assert org.campaign_row(campaign).status == "active"
-    assert world.run(org.id, task_id) == service.Finished(evaluated=1, retried=0)
+    assert world.run(org.id, task_id) == work.Finished(evaluated=1, retried=0)
 
 
 @pytest.mark.parametrize("later", ["delivery = 2", "attempt = 1"])
@@ -116,7 +115,7 @@ def test_a_later_delivery_commits_its_claim_before_it_works(
         return original(*args)
 
     monkeypatch.setattr(service, "run_wave", run_wave)
-    assert world.run(org.id, task_id, worker="w1") == service.Finished(evaluated=1, retried=0)
+    assert world.run(org.id, task_id, worker="w1") == work.Finished(evaluated=1, retried=0)
     [during] = seen
     assert (during.state, during.fence, during.lease_owner) == ("running", 1, "w1")
     assert world.task(task_id).state == "succeeded"
@@ -162,8 +161,8 @@ def test_a_zombie_writes_nothing_after_another_worker_took_over(
         return original(*args)
 
     monkeypatch.setattr(service, "run_wave", stopped_meanwhile)
-    assert world.run(org.id, task_id, worker="zombie") == service.NotClaimed()
-    assert results == [service.Finished(evaluated=1, retried=0)]
+    assert world.run(org.id, task_id, worker="zombie") == work.NotClaimed()
+    assert results == [work.Finished(evaluated=1, retried=0)]
     assert org.campaign_row(campaign).budget == 110
     attempts = world.rows("SELECT fence, worker, outcome FROM cmis.task_attempts ORDER BY fence")
     assert [tuple(one) for one in attempts] == [(1, "zombie", "lost"), (2, "successor", "succeeded")]
@@ -197,7 +196,7 @@ def test_the_reaper_makes_a_task_ready_again_and_audits_it(world: World, org: Or
     assert task.publish_at <= world.now()
     assert _audited(world) == ["task_lost"]
     assert world.one("SELECT outcome FROM cmis.task_attempts") == "lost"
-    assert world.run(org.id, task_id) == service.Finished(evaluated=1, retried=0)
+    assert world.run(org.id, task_id) == work.Finished(evaluated=1, retried=0)
 
 
 def test_a_task_whose_attempts_are_used_up_by_crashes_is_dead_with_everything_that_an_execution_leaves(
@@ -205,7 +204,7 @@ def test_a_task_whose_attempts_are_used_up_by_crashes_is_dead_with_everything_th
 ) -> None:
     rule = org.rule()
     job = org.job(rule)
-    dispatch_due(world.scheduler)
+    world.dispatch()
     [(org_id, task_id)] = world.rows("SELECT org_id, task_id FROM cmis.tasks")
     world.meddle("UPDATE cmis.tasks SET delivery = 2")
     for _ in range(5):
@@ -214,7 +213,7 @@ def test_a_task_whose_attempts_are_used_up_by_crashes_is_dead_with_everything_th
         rescue.reap(world.scheduler)
     task = world.task(task_id)
     assert (task.state, task.attempt, task.finished_at is not None) == ("dead", 5, True)
-    assert world.run(org_id, task_id) == service.NotClaimed()
+    assert world.run(org_id, task_id) == work.NotClaimed()
     [execution] = world.rows("SELECT status, error, trigger, job_id, attempt FROM cmis.automation_executions")
     assert (execution.status, execution.error["code"], execution.job_id) == ("failure", "LOST", job)
     assert world.one("SELECT outcome FROM cmis.occurrences") == "lost"
@@ -224,7 +223,7 @@ def test_a_task_whose_attempts_are_used_up_by_crashes_is_dead_with_everything_th
 
 def test_a_task_that_was_to_be_cancelled_is_cancelled_by_the_reaper(world: World, org: Org) -> None:
     job = org.job(org.rule())
-    dispatch_due(world.scheduler)
+    world.dispatch()
     [(org_id, task_id)] = world.rows("SELECT org_id, task_id FROM cmis.tasks")
     world.meddle("UPDATE cmis.tasks SET delivery = 2")
     _claim(world, org_id, task_id)
@@ -251,7 +250,7 @@ def test_a_limit_of_three_a_day_lets_exactly_three_of_eight_concurrent_runs_act(
     waiting = [world.enqueue({org.id: [rule]}) for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(lambda task_id: world.run(org.id, task_id), waiting))
-    assert set(results) == {service.Finished(evaluated=1, retried=0)}
+    assert set(results) == {work.Finished(evaluated=1, retried=0)}
     statuses = world.rows("SELECT coalesce(skip_reason, status), count(*) FROM cmis.automation_executions GROUP BY 1")
     assert dict(map(tuple, statuses)) == {"success": 3, "daily_limit": 5}
     assert world.one("SELECT acted_today FROM cmis.automation_rules WHERE rule_id = :id", id=rule) == 3

@@ -7,8 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from engine.dispatch import dispatch_due
-from engine.run_rules import service
+from engine.run_rules import work
 from tests.world import NOTIFY, PAUSE, SPENT
 
 if TYPE_CHECKING:
@@ -190,7 +189,7 @@ def test_a_rule_respects_rls(world: World) -> None:
     assert (execution.status, execution.skip_reason) == ("skipped", "no_entities")
     assert south.campaign_row(theirs).status == "active"
     task_id = world.enqueue({north.id: [rule]})
-    assert world.run(south.id, task_id) == service.NotClaimed()
+    assert world.run(south.id, task_id) == work.NotClaimed()
     assert world.task(task_id).state == "ready"
 
 
@@ -199,7 +198,7 @@ def test_a_chunk_over_several_orgs_keeps_them_apart(world: World) -> None:
     campaigns = [org.campaign(name=f"campaign {number}") for number, org in enumerate(orgs)]
     task_id = world.enqueue({org.id: [org.rule()] for org in orgs})
     from_reserved = world.task(task_id).org_id
-    assert world.run(from_reserved, task_id) == service.Finished(evaluated=3, retried=0)
+    assert world.run(from_reserved, task_id) == work.Finished(evaluated=3, retried=0)
     assert [org.campaign_row(one).status for org, one in zip(orgs, campaigns, strict=True)] == ["paused"] * 3
     for org, campaign in zip(orgs, campaigns, strict=True):
         assert world.one("SELECT entity_id FROM cmis.automation_actions WHERE org_id = :org", org=org.id) == campaign
@@ -229,7 +228,7 @@ def test_a_budget_below_the_floor_is_held_once_and_asked_for_no_second_time(worl
 
 
 def _dispatch_and_run(world: World) -> Sequence[Any]:
-    dispatch_due(world.scheduler)
+    world.dispatch()
     world.run_all()
     return world.rows("SELECT * FROM cmis.automation_executions")
 
@@ -263,7 +262,7 @@ def test_a_rule_twice_in_a_task_sees_its_own_first_run(world: World, org: Org) -
     org.campaign()
     rule = org.rule(SPENT, NOTIFY, cooldown_minutes=60)
     task_id = world.enqueue({org.id: [rule, rule]})
-    assert world.run(org.id, task_id) == service.Finished(evaluated=2, retried=0)
+    assert world.run(org.id, task_id) == work.Finished(evaluated=2, retried=0)
     statuses = world.rows("SELECT status, skip_reason FROM cmis.automation_executions ORDER BY status DESC")
     assert [tuple(one) for one in statuses] == [("success", None), ("skipped", "cooldown")]
 

@@ -27,14 +27,17 @@ SCHEDULERS: Final = [
     "claim_due_jobs",
     "clock",
     "clock_is_shifted",
+    "due_orgs",
     "enqueue_maintenance",
     "publish_failed",
     "reap",
+    "publishable_queues",
     "record_dispatch",
-    "republish_candidates",
     "requeue_lost",
+    "seconds_until_due",
     "swap_broker_epoch",
     "take_publishable",
+    "unfinished_evaluations",
 ]
 """Everything that the scheduler's role may do."""
 

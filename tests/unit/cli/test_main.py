@@ -6,12 +6,14 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from cli import main as entry
-from cli.jobs import job_document, when
+from cli.job_options import job_document, when
 from cli.main import cli, failure
 from core.errors import InputError, Problem, SetupError, TransientError
 from tests.unit.cli.running import Cmis
 
-NO_JOB_OPTIONS = dict.fromkeys(("cron_expression", "once", "frequency", "start_date", "days_of_week"))
+NO_JOB_OPTIONS = dict.fromkeys(
+    ("cron_expression", "once", "frequency", "start_date", "days_of_week", "execution_context", "path")
+)
 
 NO_UTF8 = UnicodeEncodeError("utf-8", "\udcff", 0, 1, "no")
 

@@ -16,7 +16,7 @@ due_lists = st.lists(st.tuples(st.integers(0, 14), sizes), max_size=450)
 
 def _due(specs: list[tuple[int, int]]) -> list[Due]:
     return [
-        Due(UUID(int=org + 1), Item(UUID(int=n % 90), UUID(int=n), "schedule"), entities)
+        Due(UUID(int=org + 1), Item(UUID(int=n % 90), UUID(int=n), "schedule"), entities, 300, NOW)
         for n, (org, entities) in enumerate(specs)
     ]
 

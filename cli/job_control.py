@@ -1,0 +1,130 @@
+"""`cmis jobs pause|resume|run|backfill`: steer a job beside its definition."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from cli.arguments import moment_at, parse_moment
+from cli.executions import show_execution
+from cli.job_define import print_job
+from cli.output import emit_json, out
+from cli.session import open_org, org_command
+from cli.tables import show_fields
+from core import clock
+from core.errors import InputError, TransientError
+from engine import backfill, control_jobs, run_now
+from engine.find import find_job
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from cli.session import OrgSession
+
+_NAMES: Final = {"start": "from", "end": "to"}  # the one is a word of Python
+
+
+@click.command("pause")
+@click.argument("job")
+@org_command
+@click.option("--note", metavar="TEXT", help="Why, for whoever finds it paused.")
+def pause_command(job: str, org_ref: str, user_id: str | None, as_json: bool, note: str | None) -> None:
+    """Keep a JOB from firing until it is resumed. Runs that are decided already go on.
+
+    Example: cmis jobs pause "Pause dear campaigns" --org acme --note "until the new budget is signed"
+    """
+    with open_org(org_ref, user_id) as session:
+        print_job(control_jobs.pause_job(session.database, session.context, job, note), as_json=as_json)
+
+
+@click.command("resume")
+@click.argument("job")
+@org_command
+@click.option("--catch-up", is_flag=True, help="Let the job's misfire policy decide what went by, as after an outage.")
+def resume_command(job: str, org_ref: str, user_id: str | None, as_json: bool, catch_up: bool) -> None:
+    """Let a paused JOB fire again, from now on: what went by is recorded as paused, and never fires.
+
+    Example: cmis jobs resume "Pause dear campaigns" --org acme
+    """
+    with open_org(org_ref, user_id) as session:
+        row = control_jobs.resume_job(session.database, session.context, job, catch_up=catch_up)
+        print_job(row, as_json=as_json)
+
+
+@click.command("run")
+@click.argument("job")
+@org_command
+@click.option("--wait", is_flag=True, help="Wait for a worker and show the execution.")
+@click.option("--timeout", type=click.IntRange(1, 3600), default=60, show_default=True, help="Seconds to --wait.")
+def run_command(job: str, org_ref: str, user_id: str | None, as_json: bool, wait: bool, timeout: int) -> None:
+    """Run a JOB now, outside its schedule: an occurrence of origin `manual`, left to the workers.
+
+    Its cursor and counters stay as they are; a paused or completed job may be run so, too. The rule's gates apply.
+
+    Example: cmis jobs run "Pause dear campaigns" --org acme --wait
+    """
+    with open_org(org_ref, user_id) as session:
+        with session.database.transaction(session.context) as connection:
+            row = find_job(connection, session.org.org_id, job, "JOB")
+        run = run_now.run_job(session.database, session.context, row)
+        if not wait:
+            _print_run(run, row.name, as_json=as_json)
+            return
+        found = run_now.wait_for_execution(session.database, session.context, run.execution_id, seconds=timeout)
+        if found is None:
+            raise TransientError(f"no worker ran task {run.task_id} within {timeout} s: is one running?")
+        show_execution(session, run.execution_id, as_json=as_json)
+
+
+@click.command("backfill")
+@click.argument("job")
+@org_command
+@click.option("--from", "start", required=True, metavar="TIME", help="7d, 12h, or a date (and time), inclusive.")
+@click.option("--to", "end", required=True, metavar="TIME", help="As --from; it must be past.")
+@click.option(
+    "--per-minute",
+    type=click.IntRange(1, backfill.MAX_RATE),
+    default=backfill.PER_MINUTE,
+    show_default=True,
+    help="Start so many runs a minute.",
+)
+def backfill_command(
+    job: str, org_ref: str, user_id: str | None, as_json: bool, start: str, end: str, per_minute: int
+) -> None:
+    """Run a JOB once for each time that its present schedule plans in a range that is past; at most 1,000 a call.
+
+    Each is an occurrence of origin `backfill`, left to the workers; one that was backfilled before is left alone. The
+    rule sees today's data, and its gates apply. Cursor and counters stay. A time without an offset is local to the job.
+
+    Example: cmis jobs backfill "Pause dear campaigns" --org acme --from 2026-03-01 --to 2026-03-08
+    """
+    with open_org(org_ref, user_id) as session:
+        low, high = _range(session, job, start, end)
+        done = backfill.backfill_job(session.database, session.context, job, low, high, per_minute=per_minute)
+    document = {_NAMES.get(name, name): value for name, value in asdict(done).items()}
+    if as_json:
+        emit_json(document)
+    else:
+        show_fields(f"Backfill of {job}", document)
+
+
+def _range(session: OrgSession, job: str, start: str, end: str) -> tuple[datetime, datetime]:
+    with session.database.transaction(session.context) as connection:
+        row = find_job(connection, session.org.org_id, job, "JOB")
+        now = clock.now(connection)
+    low, high = (
+        moment_at(parse_moment(option, text, row.timezone), now) for option, text in (("--from", start), ("--to", end))
+    )
+    if high < low:
+        raise InputError.of("--to", "is before --from", "give a later --to or an earlier --from")
+    return low, high
+
+
+def _print_run(run: run_now.Triggered, name: str, *, as_json: bool) -> None:
+    if as_json:
+        emit_json(asdict(run))
+    else:
+        show_fields(f"Run of {name}", asdict(run))
+        out.print(f"once a worker ran it: cmis executions show {run.execution_id}", highlight=False, soft_wrap=True)

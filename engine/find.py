@@ -1,0 +1,46 @@
+"""Find what a person names: by its id, or by its exact name. Who finds nothing is told where to look."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from core.errors import InputError, NotFoundError
+from engine.rules.reading import shown
+from engine.store import jobs, rules
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Row
+
+_LISTED_IDS: Final = 10
+
+
+def find_rule(connection: Connection, org_id: UUID, reference: UUID | str, field: str = "rule") -> Row[Any]:
+    """Return the rule of this id or exact name.
+
+    Raises NotFoundError on `field` if there is none, InputError that lists the ids if several have the name.
+    """
+    found = rules.find(connection, org_id, _as_id(reference)) or rules.find(connection, org_id, str(reference))
+    if not found:
+        raise NotFoundError.of(field, f"there is no rule {shown(str(reference))}", "see `cmis rules list`")
+    if len(found) > 1:
+        ids = ", ".join(str(row.rule_id) for row in found[:_LISTED_IDS])
+        message = f"{len(found)} rules are named {shown(str(reference))}"
+        raise InputError.of(field, message, f"give the id of one: {ids}")
+    return found[0]
+
+
+def find_job(connection: Connection, org_id: UUID, reference: UUID | str, field: str = "job") -> Row[Any]:
+    """Return the job of this id or exact name (unique in its org); raises NotFoundError on `field`."""
+    row = jobs.find(connection, org_id, _as_id(reference)) or jobs.find(connection, org_id, str(reference))
+    if row is None:
+        raise NotFoundError.of(field, f"there is no job {shown(str(reference))}", "see `cmis jobs list`")
+    return row
+
+
+def _as_id(reference: UUID | str) -> UUID | str:
+    """Take a text for an id if it reads as one; a name may look so, too, and is then found as a name."""
+    try:
+        return reference if isinstance(reference, UUID) else UUID(reference)
+    except ValueError:
+        return reference

@@ -1,0 +1,49 @@
+"""Evaluations → the rows of their tasks: packed into chunks of one time limit and one start each."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from core.db import RESERVED_ORG
+from core.ids import uuid7
+from engine import chunk
+from models.enums import Queue, TaskKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+
+def pack(due: Sequence[chunk.Due], now: datetime, size: int) -> tuple[list[dict[str, Any]], dict[UUID, UUID]]:
+    """Pack evaluations into tasks of at most `size`; returns their rows, and for each execution its task.
+
+    Evaluations of different time limits or starts share none: both belong to the task.
+    """
+    tasks: list[dict[str, Any]] = []
+    carriers: dict[UUID, UUID] = {}
+    alike = {(one.timeout_seconds, one.run_at) for one in due}
+    batches = [due] if len(alike) == 1 else [list(group) for _, group in groupby(sorted(due, key=_kind), key=_kind)]
+    for batch in batches:
+        for groups in chunk.pack(batch, size):
+            task_id = uuid7(now)
+            carriers |= {item.execution_id: task_id for group in groups for item in group.items}
+            tasks.append(_task(task_id, groups, batch[0]))
+    return tasks, carriers
+
+
+def _kind(due: chunk.Due) -> tuple[int, datetime]:
+    return due.timeout_seconds, due.run_at
+
+
+def _task(task_id: UUID, groups: tuple[chunk.Group, ...], like: chunk.Due) -> dict[str, Any]:
+    return {
+        "org_id": groups[0].org_id if len(groups) == 1 else RESERVED_ORG,
+        "task_id": task_id,
+        "kind": TaskKind.EVALUATE_RULES.value,
+        "queue": Queue.RULES.value,
+        "payload": chunk.payload(groups),
+        "run_at": like.run_at,
+        "timeout_seconds": like.timeout_seconds,
+    }

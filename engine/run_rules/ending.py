@@ -1,0 +1,146 @@
+"""How a task of evaluations ends that does not simply succeed: tried again, taken apart, given up."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from core import clock
+from core.db import ENGINE_ACTOR, Context, repeat_on_conflict, switch
+from core.errors import OutOfTimeError
+from core.ids import uuid7
+from engine import chunk, retry
+from engine.lease import LostClaimError
+from engine.retry import out_of_time
+from engine.run_rules.group import Unfinished, record_failures
+from engine.run_rules.record import Carrier, error_document
+from engine.run_rules.work import GaveUp, NotClaimed, Result, Retrying, TakenApart, Work, occurrence_key, owned
+from engine.store import audit, occurrences, tasks
+from models.enums import AuditAction, Queue, TaskKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from sqlalchemy import Connection
+
+    from core.db import Database
+
+logger = logging.getLogger(__name__)
+
+
+def end_single(connection: Connection, work: Work) -> Result:
+    """Retry the one item by retrying its task, or give it up."""
+    [(_, unfinished)] = work.again
+    error = unfinished.error
+    decision = retry.plan(work.claim.attempt, work.claim.max_attempts, error, left=work.left)
+    document = error_document(error)
+    match decision:
+        case retry.Retry(after=after):
+            switch(connection, Context(work.claim.org_id, ENGINE_ACTOR))
+            owned(tasks.retry(connection, work.claim, after=after, now=work.now, error=document))
+            return Retrying(after, document)
+        case retry.GiveUp(reason=reason):
+            return _fail(connection, work, _over(work.claim, error) if reason == "timeout" else error)
+
+
+def split_off(connection: Connection, work: Work, org_id: UUID, unfinished: Unfinished) -> None:
+    """Give an item that must be retried a task of its own; its chunk has used up the first attempt, and succeeds."""
+    item = unfinished.item
+    logger.warning("rule %s is retried on its own: %s", item.rule_id, error_document(unfinished.error)["message"])
+    used = {"run_at": work.now + retry.backoff(1), "attempt": 1, "started_at": work.claim.started_at}
+    switch(connection, Context(org_id, ENGINE_ACTOR))
+    _carry_alone(connection, work, org_id, [item], used)
+
+
+def _carry_alone(
+    connection: Connection, work: Work, org_id: UUID, items: Sequence[chunk.Item], used: dict[str, Any]
+) -> None:
+    """Insert a task for each of an org's items; `used`: the columns that say when, and what of it is used up."""
+    carried = [(item, _task(work, org_id, item) | used) for item in items]
+    tasks.insert(connection, [row for _, row in carried], now=work.now)
+    planned = [occurrence_key(item) | {"task_id": row["task_id"]} for item, row in carried if item.job_id is not None]
+    occurrences.move(connection, org_id, planned)
+
+
+def _task(work: Work, org_id: UUID, item: chunk.Item) -> dict[str, Any]:
+    return {
+        "org_id": org_id,
+        "task_id": uuid7(work.now),
+        "kind": TaskKind.EVALUATE_RULES.value,
+        "queue": Queue.RULES.value,
+        "payload": chunk.payload([chunk.Group(org_id, (item,))]),
+        "timeout_seconds": work.claim.timeout_seconds,
+    }
+
+
+def give_back(database: Database, claimed: tasks.Claim, error: Exception) -> Result:
+    """After the work's transaction is rolled back: make the task ready again after a delay, or fail all of it."""
+    decision = retry.plan(claimed.attempt, claimed.max_attempts, error)
+    if isinstance(decision, retry.Retry):
+        logger.warning("task %s failed and is retried: %s", claimed.task_id, error_document(error)["message"])
+    elif decision.reason == "timeout":
+        logger.warning("task %s ran out of time: %s", claimed.task_id, error_document(error)["message"])
+    else:
+        logger.error("task %s failed (%s)", claimed.task_id, decision.reason, exc_info=error)
+    try:
+        return repeat_on_conflict(lambda: _end_without_work(database, claimed, error, decision))
+    except LostClaimError:  # taken over; or the commit had happened, although its answer was lost
+        return NotClaimed()
+
+
+def _end_without_work(
+    database: Database, claimed: tasks.Claim, error: Exception, decision: retry.Retry | retry.GiveUp
+) -> Result:
+    with database.transaction(Context(claimed.org_id, ENGINE_ACTOR)) as connection:
+        owned(tasks.hold(connection, claimed))  # the task before its rules: the reaper locks in this order, too
+        work = Work(claimed, clock.now(connection))
+        match decision:
+            case retry.Retry(after=after) if after < work.left or work.size > 1:
+                document = error_document(error)
+                owned(tasks.retry(connection, claimed, after=after, now=work.now, error=document))
+                return Retrying(after, document)
+            case retry.GiveUp(reason="timeout") if work.size > 1:
+                return _take_apart(connection, work)
+            case retry.Retry() | retry.GiveUp(reason="timeout"):
+                return _fail(connection, work, _over(claimed, error))
+            case retry.GiveUp():
+                return _fail(connection, work, error)
+
+
+def _take_apart(connection: Connection, work: Work) -> TakenApart:
+    """Replace a chunk that takes too long by a task for each item: only one that does so by itself shall fail."""
+    logger.warning("task %s took more than %d s and is taken apart", work.claim.task_id, work.claim.timeout_seconds)
+    for group in work.groups:
+        switch(connection, Context(group.org_id, ENGINE_ACTOR))
+        _carry_alone(connection, work, group.org_id, group.items, {"run_at": work.now, "attempt": 0})
+    switch(connection, Context(work.claim.org_id, ENGINE_ACTOR))
+    error = {"code": OutOfTimeError.code, "message": "taken apart: it took too long as a whole"}
+    owned(tasks.finish(connection, work.claim, "cancelled", now=work.now, result={"split": work.size}, error=error))
+    return TakenApart(work.size)
+
+
+def _over(claimed: tasks.Claim, error: Exception) -> OutOfTimeError:
+    """Say of a run that its time is up; of what it was at last."""
+    message = f"did not finish within its timeout of {claimed.timeout_seconds} s"
+    return OutOfTimeError(message if out_of_time(error) else f"{message}: {error_document(error)['message']}")
+
+
+def _fail(connection: Connection, work: Work, error: Exception) -> GaveUp:
+    """End the task as failed, with a failure recorded for each of its items."""
+    document = error_document(error)
+    for group in work.groups:
+        switch(connection, Context(group.org_id, ENGINE_ACTOR))
+        carrier = Carrier(group.org_id, work.claim.task_id, work.claim.attempt)
+        record_failures(connection, carrier, group.items, error, now=work.now)
+    switch(connection, Context(work.claim.org_id, ENGINE_ACTOR))
+    owned(tasks.finish(connection, work.claim, "failed", now=work.now, error=document))
+    entry = {
+        "audit_id": uuid7(work.now),
+        "action": AuditAction.TASK_FAILED.value,
+        "entity_type": "task",
+        "entity_id": work.claim.task_id,
+        "details": {"attempt": work.claim.attempt, "error": document},
+    }
+    audit.record(connection, work.claim.org_id, [entry], now=work.now)
+    return GaveUp(document)

@@ -1,0 +1,110 @@
+"""A claimed task while it is worked on, and how that may end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from core import clock
+from core.errors import OutOfTimeError
+from engine import chunk
+from engine.lease import LostClaimError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from engine.run_rules.group import Unfinished
+    from engine.store import tasks
+
+
+@dataclass(frozen=True, slots=True)
+class NotClaimed:
+    """There was nothing to claim: a duplicate, or somebody else was faster. A normal answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The task is done: `evaluated` items are recorded, `retried` ones became tasks of their own.
+
+    `cancelled` ones were not begun, because somebody wanted so.
+    """
+
+    evaluated: int
+    retried: int
+    cancelled: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TakenApart:
+    """The chunk took too long as a whole: each of its `items` became a task of its own, with all the time to itself."""
+
+    items: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """The task is ready again, to be run after a delay."""
+
+    after: timedelta
+    error: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class GaveUp:
+    """The task failed for good; its items are recorded as failures."""
+
+    error: dict[str, Any]
+
+
+Result: TypeAlias = NotClaimed | Finished | TakenApart | Retrying | GaveUp
+
+
+@dataclass(slots=True)
+class Work:
+    """A claimed task while it is worked on."""
+
+    claim: tasks.Claim
+    now: datetime
+    check: Callable[[], None] | None = None
+    """Raises LostClaimError once the task was taken over; None where the transaction itself holds it."""
+    again: list[tuple[UUID, Unfinished]] = field(default_factory=list)
+    cancelled: int = 0
+    begun: float = field(default_factory=clock.monotonic)
+
+    @property
+    def left(self) -> timedelta:
+        """How much of the task's time is left."""
+        return self.claim.ends_at - self.now - timedelta(seconds=clock.monotonic() - self.begun)
+
+    def still_ours(self) -> None:
+        """Raise LostClaimError once the task was taken over, OutOfTimeError once its time is up."""
+        if self.check is not None:
+            self.check()
+        if self.left <= timedelta(0):
+            message = f"did not finish within its timeout of {self.claim.timeout_seconds} s"
+            raise OutOfTimeError(message)
+
+    @property
+    def groups(self) -> Sequence[chunk.Group]:
+        """The evaluations, org by org."""
+        return chunk.groups(self.claim.payload)
+
+    @property
+    def size(self) -> int:
+        """How many evaluations it carries."""
+        return sum(len(group.items) for group in self.groups)
+
+
+def occurrence_key(item: chunk.Item) -> dict[str, Any]:
+    """Return the key of an item's row in the ledger."""
+    return {"job_id": item.job_id, "origin": item.origin, "scheduled_for": item.scheduled_for}
+
+
+def owned(still: bool) -> None:  # noqa: FBT001 - the answer of a fenced write
+    """Raise LostClaimError where a write under the claim's fence met no row: somebody else took the task over."""
+    if not still:
+        message = "the task's fence moved on"
+        raise LostClaimError(message)

@@ -1,0 +1,151 @@
+"""One org's flood keeps no other org waiting: due jobs in turn, bounded work per org, bounded messages."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import redis
+
+from engine import dispatch
+from engine.dispatch import Dispatcher
+from scheduler.duties import HELD_BACK_SECONDS, Duties
+from tests.integration.engine.bulk import bulk
+
+if TYPE_CHECKING:
+    import pytest
+    from celery import Celery
+
+    from dev.valkey import Valkey
+    from tests.world import Org, World
+
+RUNS = "SELECT count(*) FROM cmis.occurrences WHERE org_id = :org"
+UNFINISHED = "SELECT count(*) FROM cmis.tasks WHERE org_id = :org AND state IN ('ready', 'running')"
+
+
+def dispatched(world: World, org: Org) -> int:
+    found: int = world.one(RUNS, org=org.id)
+    return found
+
+
+def test_a_flood_of_one_org_delays_the_one_job_of_another_by_a_batch_or_two(world: World) -> None:
+    flood, other = world.org("flood"), world.org("other")
+    bulk(flood, rules=10, jobs=900)
+    scheduler = Dispatcher(world.scheduler, org_cap=1_000)
+    scheduler.dispatch(100)
+    other.job(other.rule())  # due later than all that waits
+    batches = 0
+    while not dispatched(world, other):
+        assert scheduler.dispatch(100).more
+        batches += 1
+    assert batches <= 2
+    assert dispatched(world, flood) < 400
+
+
+def test_orgs_take_turns_by_shares_that_fill_tasks(world: World) -> None:
+    orgs = [world.org(f"org {number}") for number in range(6)]
+    for org in orgs:
+        bulk(org, rules=2, jobs=40)
+    scheduler = Dispatcher(world.scheduler, chunk_size=10, org_cap=1_000)
+    scheduler.dispatch(20)
+    before = {org.id: dispatched(world, org) for org in orgs}
+    for _ in range(3):
+        scheduler.dispatch(20)
+    given = Counter({org.id: dispatched(world, org) - before[org.id] for org in orgs})
+    assert set(given.values()) == {10}  # two orgs a batch, ten of each
+
+
+def test_every_due_job_is_dispatched_once_however_many_orgs_and_schedulers_there_are(world: World) -> None:
+    orgs = [world.org(f"org {number}") for number in range(7)]
+    for number, org in enumerate(orgs):
+        bulk(org, rules=2, jobs=5 + 31 * number)
+    schedulers = [Dispatcher(world.scheduler) for _ in range(3)]
+    while sum(scheduler.dispatch(50).more for scheduler in schedulers):
+        pass
+    assert [dispatched(world, org) for org in orgs] == [5 + 31 * number for number in range(7)]
+
+
+def test_an_org_with_enough_unfinished_work_waits_and_goes_on_once_it_is_done(world: World) -> None:
+    flood, other = world.org("flood"), world.org("other")
+    bulk(flood, rules=10, jobs=900)
+    scheduler = Dispatcher(world.scheduler, org_cap=3)
+    done = scheduler.dispatch(100)
+    while done.more:
+        done = scheduler.dispatch(100)
+    assert done.held_back
+    assert world.one(UNFINISHED, org=flood.id) == 3
+    waiting = dispatched(world, flood)
+    other.job(other.rule())
+    while not dispatched(world, other):
+        assert scheduler.dispatch(100).jobs <= 1
+    assert dispatched(world, flood) == waiting
+    while dispatched(world, flood) < 900:
+        world.run_all()
+        scheduler.dispatch(100)
+        assert world.one(UNFINISHED, org=flood.id) <= 3
+    world.run_all()
+    assert not scheduler.dispatch(100).held_back
+
+
+def test_a_round_learns_of_new_orgs_within_a_second(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(dispatch, "monotonic", lambda: now[0])
+    flood, other = world.org("flood"), world.org("other")
+    bulk(flood, rules=2, jobs=400)
+    scheduler = Dispatcher(world.scheduler, org_cap=1_000)
+    for _ in range(2):
+        scheduler.dispatch(20)
+    other.job(other.rule())
+    scheduler.dispatch(20)
+    assert dispatched(world, other) == 0  # the round goes on
+    now[0] += dispatch.ROUND_SECONDS + 0.001
+    for _ in range(2):
+        scheduler.dispatch(20)
+    assert dispatched(world, other) == 1
+
+
+def test_no_more_messages_wait_in_a_queue_than_it_may_hold(
+    world: World, org: Org, celery: Celery, broker: Valkey
+) -> None:
+    del celery
+    tasks = sorted(str(world.enqueue({org.id: [org.rule()]})) for _ in range(5))
+    duties = Duties(world.scheduler, Dispatcher(world.scheduler), queue_cap=2)
+    taken: list[str] = []
+    for expected in (2, 2, 1):
+        wait = duties.run()
+        messages = _take(broker)
+        assert len(messages) == expected
+        assert (wait <= HELD_BACK_SECONDS) == (expected == 2)
+        taken += messages
+    duties.close()
+    assert sorted(taken) == tasks
+    assert world.one("SELECT max(delivery) FROM cmis.tasks") == 1
+
+
+def _take(broker: Valkey) -> list[str]:
+    """Take what waits, as workers do; returns the ids of the tasks."""
+    with redis.Redis.from_url(broker.url, decode_responses=True) as client:
+        messages = [message for key in client.keys("rules*") for message in client.lrange(key, 0, -1)]
+        client.delete(*client.keys("rules*"))
+    return [_id(message) for message in messages]
+
+
+def _waiting(client: redis.Redis, queue: str) -> int:
+    return sum(client.llen(key) for key in client.keys(f"{queue}*"))
+
+
+def _id(message: str) -> str:
+    return message.split('"id": "')[1].split('"', maxsplit=1)[0]
+
+
+def test_a_full_queue_keeps_no_other_queue_waiting(world: World, org: Org, celery: Celery, broker: Valkey) -> None:
+    del celery
+    for _ in range(3):
+        world.enqueue({org.id: [org.rule()]})
+    duties = Duties(world.scheduler, Dispatcher(world.scheduler), queue_cap=1)
+    duties.run()
+    with redis.Redis.from_url(broker.url) as client:
+        assert (_waiting(client, "rules"), _waiting(client, "maintenance")) == (1, 1)
+        assert duties.run() == HELD_BACK_SECONDS
+        assert _waiting(client, "rules") == 1
+    duties.close()
