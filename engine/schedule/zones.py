@@ -79,10 +79,11 @@ def gap_end(wall: datetime, tz: ZoneInfo) -> datetime:
 def fold_turn(instant: datetime, tz: ZoneInfo) -> datetime | None:
     """Return when the clock goes back over the wall time shown at `instant`, or None if it will not show it again."""
     local = instant.astimezone(tz)
-    # A time that the clock shows lies in no gap: where its readings differ it lies in a fold, fold=0 in the first pass.
-    if local.fold or local.utcoffset() == (again := local.replace(fold=1)).utcoffset():
-        return None
+    again = local.replace(fold=1)
     offset = again.utcoffset()
+    # What the clock shows lies in no gap: its readings differ in a fold alone, and this one is not the second already.
+    if offset == local.utcoffset():
+        return None
     return _first(instant, again.astimezone(UTC), lambda moment: moment.astimezone(tz).utcoffset() == offset)
 
 

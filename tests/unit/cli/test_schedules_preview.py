@@ -3,6 +3,8 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     Preview = Callable[..., Done]
 
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "schedules.md"
 NEW_YORK = ("--tz", "America/New_York")
 
 
@@ -263,6 +266,15 @@ def test_several_problems_are_told_at_once(preview: Preview) -> None:
         "error days_of_week",
         "error dst_fold",
     ]
+
+
+def test_the_documents_show_what_is_printed(preview: Preview) -> None:
+    section = DOCS.read_text(encoding="utf-8").partition("## Preview")[2].partition("\n## ")[0]
+    blocks = re.findall(r"```(?:sh|text|json)\n(.*?)```", section, re.DOTALL)
+    for command, printed in zip(blocks[::2], blocks[1::2], strict=True):
+        done = preview(*shlex.split(command.replace("\\\n", " "))[3:])
+        assert [line.rstrip() for line in done.out.splitlines()] == printed.splitlines()
+    assert len(blocks) == 4
 
 
 def test_no_variable_of_the_environment_is_needed() -> None:
