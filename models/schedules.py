@@ -72,7 +72,6 @@ class ScheduledJob(Base):
         Index("scheduled_jobs_due_by_org", "org_id", "next_run_at", postgresql_where=text("status = 'active'")),
         Index("scheduled_jobs_review", "review_at", postgresql_where=text("review_at IS NOT NULL")),
         Index(None, "org_id", "rule_id"),
-        Index(None, "org_id", "status"),
     )
 
     org_id: Mapped[UUID] = mapped_column(ForeignKey("cmis.orgs.org_id"), primary_key=True)
@@ -155,7 +154,6 @@ class Occurrence(Base):
         CheckConstraint("decision <> 'run' OR count = 1", name="run_count"),
         CheckConstraint("(outcome IS NULL) = (finished_at IS NULL)", name="finished_at"),
         CheckConstraint("(origin = 'schedule') = (actor_id IS NULL)", name="actor"),
-        Index(None, "org_id", "execution_id"),
         Index(
             "occurrences_cancel",
             "org_id",

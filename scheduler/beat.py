@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import random
 import signal
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 VARIABLE: Final = "SCHEDULER_DATABASE_URL"
 _OUTAGE_PAUSE: Final = (0.5, 5.0)
 _LOOK_SECONDS: Final = 0.1
+_COLLECT_AFTER: Final = 50_000
 
 
 class PostgresScheduler(Scheduler):
@@ -77,6 +79,7 @@ class PostgresScheduler(Scheduler):
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._stop)
             self._signals_taken = True
+            _collect_rarely()
             logger.info("scheduler ready")
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
@@ -106,6 +109,15 @@ class PostgresScheduler(Scheduler):
         if self._listener is not None:
             self._listener.close()
             self._listener = None
+
+
+def _collect_rarely() -> None:
+    """Let the collector look at what a batch makes, not at what was imported, and not a hundred times a batch.
+
+    Everything that a batch makes is freed by reference counts; a fifth of its time went into looking for cycles.
+    """
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER, 20, 20)
 
 
 def _open() -> tuple[Database, Duties]:

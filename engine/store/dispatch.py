@@ -26,7 +26,8 @@ _CLAIM_SHARES = text("SELECT * FROM cmis.claim_due_jobs(:limit, :orgs, :share, :
 _UNFINISHED = text("SELECT cmis.unfinished_evaluations(:bound)")
 _DUE_ORGS = text("SELECT org_id FROM cmis.due_orgs(:limit)")
 _RECORD = with_rows(
-    "SELECT cmis.record_dispatch(:now, :rows, :occurrences, :tasks, :released, :cancelled)",
+    "SELECT cmis.record_dispatch(:now, :rows, :moved, :occurrences, :tasks, :released, :cancelled)",
+    "moved",
     "occurrences",
     "tasks",
     "released",
@@ -103,8 +104,15 @@ def record(
 
     `released`: buffered times that run now, or never. `cancelled`: of which jobs open runs are to be cancelled.
     """
-    rows = {"rows": jobs, "occurrences": occurrences, "tasks": tasks}
-    connection.execute(_RECORD, rows | {"now": now, "released": released, "cancelled": cancelled})
+    rows = {
+        "rows": [job for job in jobs if job["status"] == job["was"]],
+        "moved": [job for job in jobs if job["status"] != job["was"]],
+        "occurrences": occurrences,
+        "tasks": tasks,
+        "released": released,
+        "cancelled": cancelled,
+    }
+    connection.execute(_RECORD, rows | {"now": now})
 
 
 def publishable_queues(connection: Connection, queues: Sequence[str]) -> dict[str, int | None]:

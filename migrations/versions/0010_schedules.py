@@ -65,9 +65,11 @@ ALTER TABLE cmis.scheduled_jobs
   ADD CONSTRAINT scheduled_jobs_next_run_at_check
     CHECK (status <> 'active' OR next_run_at IS NOT NULL OR buffered_for IS NOT NULL);
 CREATE INDEX scheduled_jobs_due_by_org ON cmis.scheduled_jobs (org_id, next_run_at) WHERE status = 'active';
+DROP INDEX cmis.scheduled_jobs_org_id_status_idx; -- only active jobs are asked for by status, and a partial index has them
 CREATE INDEX scheduled_jobs_review ON cmis.scheduled_jobs (review_at) WHERE review_at IS NOT NULL;
 
 ALTER TABLE cmis.occurrences ADD COLUMN cancel_requested BOOLEAN DEFAULT false NOT NULL;
+DROP INDEX cmis.occurrences_org_id_execution_id_idx; -- an execution names its job and planned time: the primary key
 CREATE INDEX occurrences_cancel ON cmis.occurrences (org_id, scheduled_for) WHERE cancel_requested AND outcome IS NULL;
 
 ALTER TABLE cmis.tasks ADD COLUMN started_at TIMESTAMP WITH TIME ZONE;
@@ -85,6 +87,8 @@ ALTER TABLE cmis.scheduled_jobs
   DROP COLUMN revised_at, DROP COLUMN open_from, DROP COLUMN failures, DROP COLUMN buffered_for,
   DROP COLUMN review_at, DROP COLUMN pause_note;
 DROP INDEX cmis.scheduled_jobs_due_by_org;
+CREATE INDEX scheduled_jobs_org_id_status_idx ON cmis.scheduled_jobs (org_id, status);
+CREATE INDEX occurrences_org_id_execution_id_idx ON cmis.occurrences (org_id, execution_id);
 ALTER TABLE cmis.occurrences DROP COLUMN cancel_requested;
 ALTER TABLE cmis.tasks DROP COLUMN started_at;
 DROP INDEX cmis.tasks_publish;

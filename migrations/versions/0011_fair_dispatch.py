@@ -29,7 +29,7 @@ _SCHEDULER = (
     "cmis.claim_due_jobs(integer, uuid[], integer, integer)",
     "cmis.unfinished_evaluations(integer)",
     "cmis.due_orgs(integer)",
-    "cmis.record_dispatch(timestamptz, jsonb, jsonb, jsonb, jsonb, jsonb)",
+    "cmis.record_dispatch(timestamptz, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb)",
     "cmis.publishable_queues(text[])",
     "cmis.seconds_until_due(text[])",
     "cmis.take_publishable(integer, text[], integer[], text[])",
@@ -140,40 +140,40 @@ END $$;
 """
 
 # One call records a whole batch. Each job is advanced only from the state in which it was claimed: a job that is no longer
-# in it means that the lock was lost, and the batch must not be recorded. The statement for jobs whose status stays names no
-# audited column, so that it fires no trigger. `p_released`: buffered times that run now, or never. `p_cancelled`: jobs whose
-# open runs are to be cancelled.
+# in it means that the lock was lost, and the batch must not be recorded. `p_moved`: the jobs whose status changes; for the
+# others no audited column is named, so that no trigger fires. `p_released`: buffered times that run now, or never.
+# `p_cancelled`: jobs whose open runs are to be cancelled.
 _ADVANCED = """
          next_run_at = p.next_run_at, last_scheduled_for = p.last_scheduled_for, run_count = j.run_count + p.runs,
          last_run_for = greatest(p.last_run_for, j.last_run_for),
          last_run_at = CASE WHEN p.runs > 0 THEN p_now ELSE j.last_run_at END,
          open_from = p.open_from, failures = p.failures, buffered_for = p.buffered_for, review_at = p.review_at,
          last_error = p.last_error
-    FROM jsonb_to_recordset(p_jobs) AS p(org_id uuid, job_id uuid, was text, status text, revision bigint,
+    FROM jsonb_to_recordset({jobs}) AS p(org_id uuid, job_id uuid, was text, status text, revision bigint,
            previous timestamptz, next_run_at timestamptz, last_scheduled_for timestamptz, last_run_for timestamptz,
            runs integer, open_from timestamptz, failures integer, buffered_for timestamptz, review_at timestamptz,
            pause_note text, last_error text)
    WHERE j.org_id = p.org_id AND j.job_id = p.job_id AND j.status = p.was AND j.revision = p.revision
      AND j.last_scheduled_for IS NOT DISTINCT FROM p.previous"""
 _RECORD = f"""
-CREATE FUNCTION cmis.record_dispatch(p_now timestamptz, p_jobs jsonb, p_occurrences jsonb, p_tasks jsonb,
+CREATE FUNCTION cmis.record_dispatch(p_now timestamptz, p_jobs jsonb, p_moved jsonb, p_occurrences jsonb, p_tasks jsonb,
                                      p_released jsonb, p_cancelled jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE v_advanced bigint; v_moved bigint;
+DECLARE v_advanced bigint; v_moved bigint := 0;
 BEGIN
   PERFORM set_config('app.current_user_id', '00000000-0000-0000-0000-000000000001', true);
   UPDATE cmis.scheduled_jobs j SET
-{_ADVANCED} AND p.status = p.was;
+{_ADVANCED.format(jobs="p_jobs")};
   GET DIAGNOSTICS v_advanced = ROW_COUNT;
-  IF v_advanced < jsonb_array_length(p_jobs) THEN
+  IF jsonb_array_length(p_moved) > 0 THEN
     UPDATE cmis.scheduled_jobs j SET
          status = p.status, pause_note = coalesce(p.pause_note, j.pause_note),
-{_ADVANCED} AND p.status <> p.was;
+{_ADVANCED.format(jobs="p_moved")};
     GET DIAGNOSTICS v_moved = ROW_COUNT;
-    IF v_advanced + v_moved <> jsonb_array_length(p_jobs) THEN
-      RAISE EXCEPTION 'a claimed job changed under its lock' USING ERRCODE = '40001';
-    END IF;
+  END IF;
+  IF v_advanced + v_moved <> jsonb_array_length(p_jobs) + jsonb_array_length(p_moved) THEN
+    RAISE EXCEPTION 'a claimed job changed under its lock' USING ERRCODE = '40001';
   END IF;
 
   IF jsonb_array_length(p_released) > 0 THEN
