@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +15,7 @@ from engine import rescue
 from engine.store import dispatch as store
 from engine.store.tasks import LEASE_SECONDS
 from models.enums import Queue
+from scheduler.second_hand import SecondHand
 from tasks import depth, epoch
 from tasks.broker import app, broker_errors
 from tasks.publish import publish
@@ -40,6 +40,8 @@ IDLE_SECONDS: Final = 0.5
 """How long a pass that found nothing waits for a wake-up; polling is the truth, NOTIFY only makes it faster."""
 HELD_BACK_SECONDS: Final = 0.05
 """How long one waits that left work behind, because an org or a queue has enough of it unfinished."""
+BESIDE_SECONDS: Final = 0.01
+"""How long one waits beside whose pass the second hand still dispatches: what it does is to be published."""
 _QUEUES: Final = [queue.value for queue in Queue]
 _SHORTEST: Final = 0.001
 _BATCHES: Final = 4
@@ -81,14 +83,12 @@ class Duties:
     upkeep: Timer = field(default_factory=lambda: Timer(MAINTAIN_EVERY))
     resting: dict[str, Timer] = field(default_factory=dict)
     """Duties that failed a moment ago."""
-    dispatching_two: bool = False
-    """Whether the last batch was full: then two are dispatched at once."""
-    second: Dispatcher = field(init=False)
+    second_hand: SecondHand = field(init=False)
     losing: bool = True
     """Whether tasks of a lost broker may have to be requeued; true at start, since a predecessor may have died."""
 
     def __post_init__(self) -> None:
-        self.second = replace(self.dispatcher)
+        self.second_hand = SecondHand(replace(self.dispatcher))
 
     def run(self) -> float:
         """Do everything that is due once; returns after how many seconds to do it again, 0 where there is more."""
@@ -114,17 +114,15 @@ class Duties:
         return wait
 
     def _dispatch(self) -> float:
-        """Dispatch a batch; where one was not enough, two at once: one is decided while the database records one."""
-        if self.dispatching_two:
-            with ThreadPoolExecutor(1) as other_hand:
-                other = other_hand.submit(self.second.dispatch)
-                done = [self.dispatcher.dispatch(), other.result()]
-        else:
-            done = [self.dispatcher.dispatch()]
-        self.dispatching_two = any(one.more for one in done)
-        if self.dispatching_two:
+        """Dispatch a batch; while there are more, a second hand dispatches beside this one."""
+        busy = self.second_hand.is_busy()
+        done = self.dispatcher.dispatch()
+        if done.more:
+            self.second_hand.start()
             return 0.0
-        return HELD_BACK_SECONDS if any(one.held_back for one in done) else IDLE_SECONDS
+        if busy:
+            return BESIDE_SECONDS
+        return HELD_BACK_SECONDS if done.held_back else IDLE_SECONDS
 
     def _until_due(self) -> float:
         """Look when something falls due, so that it starts in time and not at the next poll."""
@@ -146,7 +144,11 @@ class Duties:
         self.reaping.postpone(LEASE_SECONDS)
 
     def close(self) -> None:
-        """Release the broker's connection."""
+        """End the second hand's work, and release the broker's connection."""
+        self.second_hand.end()
+        self._release()
+
+    def _release(self) -> None:
         if self.broker is not None:
             self.broker.release()
             self.broker = None
@@ -174,7 +176,7 @@ class Duties:
             self.watching = Timer(EPOCH_EVERY)
 
     def _lose(self) -> None:
-        self.close()
+        self._release()
         self.connecting.postpone(BROKER_PAUSE)
 
     def _watch_broker(self, connection: Connection) -> None:

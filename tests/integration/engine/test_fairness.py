@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from threading import current_thread
+from typing import TYPE_CHECKING, Any
 
+import pytest
 import redis
+from sqlalchemy.exc import DBAPIError
 
+from dev.launch import wait_until
 from engine import dispatch
 from engine.dispatch import Dispatcher
-from scheduler.duties import HELD_BACK_SECONDS, Duties
+from scheduler.duties import BESIDE_SECONDS, HELD_BACK_SECONDS, Duties
+from scheduler.second_hand import SecondHand
 from tests.integration.engine.bulk import bulk
 
 if TYPE_CHECKING:
-    import pytest
     from celery import Celery
 
     from dev.valkey import Valkey
@@ -63,6 +67,42 @@ def test_every_due_job_is_dispatched_once_however_many_orgs_and_schedulers_there
     while sum(scheduler.dispatch(50).more for scheduler in schedulers):
         pass
     assert [dispatched(world, org) for org in orgs] == [5 + 31 * number for number in range(7)]
+
+
+def test_in_a_burst_a_second_hand_helps_and_ends_with_it(
+    world: World, celery: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del celery
+    org = world.org()
+    bulk(org, rules=10, jobs=900)
+    hands = set[str]()
+    decide = dispatch._decide
+
+    def deciding(*args: Any) -> Any:
+        hands.add(current_thread().name)
+        return decide(*args)
+
+    monkeypatch.setattr(dispatch, "_decide", deciding)
+    duties = Duties(world.scheduler, Dispatcher(world.scheduler))
+    while duties.run() <= BESIDE_SECONDS:
+        pass
+    assert dispatched(world, org) == 900
+    assert len(hands) == 2
+    assert not duties.second_hand.is_busy()
+    duties.close()
+
+
+def test_what_the_second_hand_fails_of_is_the_schedulers_to_know(world: World, org: Org) -> None:
+    failing = Dispatcher(world.app)  # a role that may not dispatch
+    hand = SecondHand(failing)
+    hand.start()
+    with pytest.raises(DBAPIError, match="permission denied"):
+        wait_until(lambda: not hand.is_busy(), 10)
+    assert not hand.is_busy()
+    hand.end()
+    hand.start()
+    assert not hand.is_busy()
+    assert dispatched(world, org) == 0
 
 
 def test_an_org_with_enough_unfinished_work_waits_and_goes_on_once_it_is_done(world: World) -> None:
