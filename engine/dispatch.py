@@ -80,7 +80,7 @@ class Dispatcher:
 
     def _dispatch(self, limit: int) -> Dispatched:
         with self.database.transaction(None) as connection:
-            busy = store.unfinished_evaluations(connection, self.org_cap) >= self.org_cap
+            busy = store.unfinished_tasks(connection, self.org_cap) >= self.org_cap
             fair = busy or self.crowded
             rows = self._claim_in_turn(connection, limit) if fair else store.claim_due_jobs(connection, limit)
             if not rows:

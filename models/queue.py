@@ -32,6 +32,8 @@ class Task(Base):
         CheckConstraint("attempt BETWEEN 0 AND max_attempts AND max_attempts > 0", name="attempt"),
         CheckConstraint("priority BETWEEN 0 AND 9", name="priority"),
         Index("tasks_publish", "queue", "publish_at", postgresql_where=text("state = 'ready'")),
+        Index("tasks_unfinished", "run_at", postgresql_where=text("state IN ('ready', 'running')")),
+        Index("tasks_unfinished_by_org", "org_id", "run_at", postgresql_where=text("state IN ('ready', 'running')")),
         Index("tasks_lease", "lease_expires_at", postgresql_where=text("state = 'running'")),
         Index("tasks_final", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
         Index(None, "org_id", "state"),

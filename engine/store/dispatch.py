@@ -23,7 +23,7 @@ _CLAIM = text("SELECT * FROM cmis.claim_due_jobs(:limit)")
 _CLAIM_SHARES = text("SELECT * FROM cmis.claim_due_jobs(:limit, :orgs, :share, :cap)").bindparams(
     bindparam("orgs", type_=ARRAY(Uuid()))
 )
-_UNFINISHED = text("SELECT cmis.unfinished_evaluations(:bound)")
+_UNFINISHED = text("SELECT cmis.unfinished_tasks(:bound)")
 _DUE_ORGS = text("SELECT org_id FROM cmis.due_orgs(:limit)")
 _RECORD = with_rows(
     "SELECT cmis.record_dispatch(:now, :rows, :moved, :occurrences, :tasks, :released, :cancelled)",
@@ -79,8 +79,8 @@ def claim_shares(connection: Connection, limit: int, orgs: Sequence[UUID], *, sh
     return [ClaimedJob._make(row) for row in connection.execute(_CLAIM_SHARES, values).all()]
 
 
-def unfinished_evaluations(connection: Connection, bound: int) -> int:
-    """Return how many tasks of evaluations are ready or running, counted up to `bound`."""
+def unfinished_tasks(connection: Connection, bound: int) -> int:
+    """Return how many tasks are ready to run or running, counted up to `bound`."""
     count: int = connection.execute(_UNFINISHED, {"bound": bound}).scalar_one()
     return count
 

@@ -75,6 +75,8 @@ CREATE INDEX occurrences_cancel ON cmis.occurrences (org_id, scheduled_for) WHER
 ALTER TABLE cmis.tasks ADD COLUMN started_at TIMESTAMP WITH TIME ZONE;
 DROP INDEX cmis.tasks_publish;
 CREATE INDEX tasks_publish ON cmis.tasks (queue, publish_at) WHERE state = 'ready';
+CREATE INDEX tasks_unfinished ON cmis.tasks (run_at) WHERE state IN ('ready', 'running');
+CREATE INDEX tasks_unfinished_by_org ON cmis.tasks (org_id, run_at) WHERE state IN ('ready', 'running');
 """
 
 _BACK = """
@@ -91,7 +93,7 @@ CREATE INDEX scheduled_jobs_org_id_status_idx ON cmis.scheduled_jobs (org_id, st
 CREATE INDEX occurrences_org_id_execution_id_idx ON cmis.occurrences (org_id, execution_id);
 ALTER TABLE cmis.occurrences DROP COLUMN cancel_requested;
 ALTER TABLE cmis.tasks DROP COLUMN started_at;
-DROP INDEX cmis.tasks_publish;
+DROP INDEX cmis.tasks_publish, cmis.tasks_unfinished, cmis.tasks_unfinished_by_org;
 CREATE INDEX tasks_publish ON cmis.tasks (publish_at) WHERE state = 'ready';
 ALTER TABLE cmis.automation_audit_log DROP CONSTRAINT automation_audit_log_action_check;
 ALTER TABLE cmis.automation_audit_log ADD CONSTRAINT automation_audit_log_action_check CHECK (action IN ('org_created', 'org_updated', 'user_created', 'user_updated', 'member_created', 'member_updated', 'member_deleted', 'campaign_created', 'campaign_updated', 'rule_created', 'rule_updated', 'rule_deleted', 'rule_activated', 'rule_paused', 'rule_archived', 'rule_executed', 'action_taken', 'job_created', 'job_updated', 'job_activated', 'job_paused', 'job_completed', 'job_failed', 'job_triggered', 'task_lost', 'task_died', 'task_cancelled', 'task_failed'));

@@ -27,7 +27,7 @@ def downgrade() -> None:
 
 _SCHEDULER = (
     "cmis.claim_due_jobs(integer, uuid[], integer, integer)",
-    "cmis.unfinished_evaluations(integer)",
+    "cmis.unfinished_tasks(integer)",
     "cmis.due_orgs(integer)",
     "cmis.record_dispatch(timestamptz, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb)",
     "cmis.publishable_queues(text[])",
@@ -75,7 +75,8 @@ BEGIN
       SELECT j.* FROM cmis.scheduled_jobs j WHERE j.org_id = o.org_id AND j.status = 'active' AND j.next_run_at <= v_now
        ORDER BY j.next_run_at LIMIT p_share FOR NO KEY UPDATE SKIP LOCKED) s
      WHERE p_cap > (SELECT count(*) FROM (
-       SELECT FROM cmis.tasks t WHERE t.org_id = o.org_id AND t.state IN ('ready', 'running') LIMIT p_cap) x)),
+       SELECT FROM cmis.tasks t WHERE t.org_id = o.org_id AND t.state IN ('ready', 'running') AND t.run_at <= v_now
+        LIMIT p_cap) x)),
   reviews AS MATERIALIZED (
     SELECT j.* FROM cmis.scheduled_jobs j WHERE j.review_at <= v_now
      ORDER BY j.review_at LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED),
@@ -104,19 +105,19 @@ BEGIN
 END $$;
 """
 
-# What a scheduler asks to be fair: how much work is unfinished at all (up to a bound), and which orgs have due jobs. The orgs
+# What a scheduler asks to be fair: how many tasks are unfinished at all (up to a bound; those that start later, by jitter or
+# after a failure, are none that anybody waits behind), and which orgs have due jobs. The orgs
 # are found by skipping through the index from org to org, so that one org's 100,000 due jobs cost as much as one.
 _FAIRNESS = """
-CREATE FUNCTION cmis.unfinished_evaluations(p_bound integer) RETURNS integer
+CREATE FUNCTION cmis.unfinished_tasks(p_bound integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
 AS $$
-DECLARE v_ready integer; v_running integer;
+DECLARE v_now timestamptz := cmis.clock(); v_count integer;
 BEGIN
-  SELECT count(*) INTO v_ready FROM (
-    SELECT FROM cmis.tasks t WHERE t.state = 'ready' AND t.queue = 'rules' LIMIT p_bound) x;
-  SELECT count(*) INTO v_running FROM (
-    SELECT FROM cmis.tasks t WHERE t.state = 'running' AND t.lease_expires_at IS NOT NULL LIMIT p_bound) x;
-  RETURN least(v_ready + v_running, p_bound);
+  SELECT count(*) INTO v_count FROM (
+    SELECT FROM cmis.tasks t WHERE t.state IN ('ready', 'running') AND t.run_at <= v_now LIMIT p_bound) x;
+  RETURN v_count;
 END $$;
 
 CREATE FUNCTION cmis.due_orgs(p_limit integer) RETURNS TABLE (org_id uuid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 from threading import current_thread
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +126,19 @@ def test_an_org_with_enough_unfinished_work_waits_and_goes_on_once_it_is_done(wo
         assert world.one(UNFINISHED, org=flood.id) <= 3
     world.run_all()
     assert not scheduler.dispatch(100).held_back
+
+
+def test_work_that_starts_later_counts_not_as_unfinished(world: World) -> None:
+    org = world.org()
+    rule = org.rule()
+    for _ in range(12):
+        org.job(rule, due_for=timedelta(0), jitter_seconds=3_600)
+    scheduler = Dispatcher(world.scheduler, org_cap=3)
+    scheduler.dispatch()
+    assert world.one(UNFINISHED, org=org.id) > 3
+    org.job(rule)
+    done = scheduler.dispatch()
+    assert (done.jobs, done.held_back) == (1, False)
 
 
 def test_a_round_learns_of_new_orgs_within_a_second(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

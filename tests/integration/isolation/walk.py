@@ -37,7 +37,7 @@ SCHEDULERS: Final = [
     "seconds_until_due",
     "swap_broker_epoch",
     "take_publishable",
-    "unfinished_evaluations",
+    "unfinished_tasks",
 ]
 """Everything that the scheduler's role may do."""
 
