@@ -41,6 +41,8 @@ ROUND: Final = 20_000
 """How many jobs one round takes at most: shares shrink as orgs grow in number, so that a round stays about a second."""
 ROUND_SECONDS: Final = 1.0
 """How old a round's list of orgs may be: an org whose job came due since is in the next."""
+ROUND_PAUSE: Final = 0.1
+"""How long no other round begins after one that is over early: its list costs with the orgs that exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class Dispatcher:
     turns: deque[UUID] = field(default_factory=deque, init=False)
     """The orgs with due jobs, the next one first."""
     share: int = field(default=BATCH, init=False)
-    round_ends: float = field(default=0.0, init=False)
+    round_began: float = field(default=-ROUND_SECONDS, init=False)
 
     def dispatch(self, limit: int = BATCH) -> Dispatched:
         """Dispatch up to `limit` due jobs, for 0.5 s and 5,000 planned times at most; the rest stays due."""
@@ -84,7 +86,7 @@ class Dispatcher:
             fair = busy or self.crowded
             rows = self._claim_in_turn(connection, limit) if fair else store.claim_due_jobs(connection, limit)
             if not rows:
-                return Dispatched(more=bool(self.turns), held_back=busy)
+                return Dispatched(more=bool(self.turns), held_back=fair)
             now: datetime = rows[0].now
             decided = _decide(rows, now)
             tasks = self._record(connection, decided, now)
@@ -96,7 +98,8 @@ class Dispatcher:
 
     def _claim_in_turn(self, connection: Connection, limit: int) -> Sequence[ClaimedJob]:
         """Lock the shares of the orgs whose turn it is; those that gave all of it come again in this round."""
-        if not self.turns or monotonic() > self.round_ends:
+        age = monotonic() - self.round_began
+        if age > ROUND_SECONDS or (age > ROUND_PAUSE and not self.turns):
             self._begin_round(connection, limit)
         orgs = [self.turns.popleft() for _ in range(min(len(self.turns), max(1, limit // self.share)))]
         rows = store.claim_shares(connection, limit, orgs, share=self.share, cap=self.org_cap)
@@ -106,7 +109,7 @@ class Dispatcher:
 
     def _begin_round(self, connection: Connection, limit: int) -> None:
         self.turns = deque(store.due_orgs(connection, ROTATION))
-        self.round_ends = monotonic() + ROUND_SECONDS
+        self.round_began = monotonic()
         self.crowded = bool(self.turns)
         orgs = max(1, len(self.turns))
         self.share = max(1, min(limit, max(-(-limit // orgs), min(self.chunk_size, ROUND // orgs))))

@@ -127,6 +127,7 @@ AS $$
 #variable_conflict use_column
 DECLARE v_now timestamptz := cmis.clock();
 BEGIN
+  IF NOT EXISTS (SELECT FROM cmis.scheduled_jobs j WHERE j.status = 'active' AND j.next_run_at <= v_now) THEN RETURN; END IF;
   RETURN QUERY
   WITH RECURSIVE firsts AS (
     (SELECT j.org_id, j.next_run_at FROM cmis.scheduled_jobs j WHERE j.status = 'active' AND j.next_run_at IS NOT NULL

@@ -117,15 +117,18 @@ def test_an_org_with_enough_unfinished_work_waits_and_goes_on_once_it_is_done(wo
     assert world.one(UNFINISHED, org=flood.id) == 3
     waiting = dispatched(world, flood)
     other.job(other.rule())
-    while not dispatched(world, other):
-        assert scheduler.dispatch(100).jobs <= 1
-    assert dispatched(world, flood) == waiting
-    while dispatched(world, flood) < 900:
+    assert wait_until(lambda: scheduler.dispatch(100).jobs == 1, 10)
+    assert (dispatched(world, flood), dispatched(world, other)) == (waiting, 1)
+
+    def all_dispatched() -> bool:
         world.run_all()
         scheduler.dispatch(100)
         assert world.one(UNFINISHED, org=flood.id) <= 3
+        return dispatched(world, flood) == 900
+
+    assert wait_until(all_dispatched, 60)
     world.run_all()
-    assert not scheduler.dispatch(100).held_back
+    assert wait_until(lambda: not scheduler.dispatch(100).held_back, 10)
 
 
 def test_work_that_starts_later_counts_not_as_unfinished(world: World) -> None:
