@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from alembic import context, op
 
@@ -57,7 +57,6 @@ def drop_tables(tables: Sequence[str]) -> None:
         run(f"DROP TABLE cmis.{table}")
 
 
-def text_of(revision: str, name: str) -> str:
-    """Return a constant of an earlier revision: what a way back puts in place again."""
-    text: str = getattr(context.script.get_revision(revision).module, name)
-    return text
+def constant_of(revision: str, name: str) -> Any:
+    """Return a constant of an earlier revision: what a later one adds to, or a way back puts in place again."""
+    return getattr(context.script.get_revision(revision).module, name)

@@ -1,6 +1,6 @@
 """Policies of scheduled jobs, what a scheduler remembers for them, and the index by which publishing is bounded."""
 
-from migrations.ddl import run, run_as_engine
+from migrations.ddl import constant_of, run, run_as_engine
 
 revision = "0010"
 down_revision = "0009"
@@ -11,9 +11,9 @@ depends_on = None
 def upgrade() -> None:
     run(_COLUMNS)
     run(_AUDIT_ACTIONS)
-    run(_audit_triggers([*_AUDITED_BEFORE, *_AUDITED_NEW]))
     run_as_engine(_STATUS_AUDIT)
-    run(_status_trigger([*_AUDITED_BEFORE, *_AUDITED_NEW]))
+    run(_DROP_AUDITS)
+    run(_audits([*constant_of("0006", "_AUDITED")[_TABLE][2], *_AUDITED_TOO]))
     run_as_engine(_VERSION)
     run(_VERSION_TRIGGER)
     run_as_engine("UPDATE cmis.scheduled_jobs SET open_from = last_run_for WHERE last_run_for IS NOT NULL")
@@ -26,7 +26,8 @@ def downgrade() -> None:
         DROP TRIGGER scheduled_jobs_audit_status ON cmis.scheduled_jobs;
         DROP FUNCTION cmis.audit_status();
     """)
-    run(_audit_triggers(_AUDITED_BEFORE))
+    run(_DROP_AUDITS)
+    run(constant_of("0006", "_triggers")(_TABLE, *constant_of("0006", "_AUDITED")[_TABLE]))
     run(_BACK)
 
 
@@ -104,24 +105,7 @@ ALTER TABLE cmis.automation_audit_log DROP CONSTRAINT automation_audit_log_actio
 ALTER TABLE cmis.automation_audit_log ADD CONSTRAINT automation_audit_log_action_check CHECK (action IN ('org_created', 'org_updated', 'user_created', 'user_updated', 'member_created', 'member_updated', 'member_deleted', 'campaign_created', 'campaign_updated', 'rule_created', 'rule_updated', 'rule_deleted', 'rule_activated', 'rule_paused', 'rule_archived', 'rule_executed', 'action_taken', 'job_created', 'job_updated', 'job_activated', 'job_paused', 'job_completed', 'job_failed', 'job_triggered', 'job_backfilled', 'task_lost', 'task_died', 'task_cancelled', 'task_failed'));
 """
 
-_AUDITED_BEFORE = [
-    "name",
-    "target_type",
-    "rule_id",
-    "schedule_type",
-    "frequency",
-    "interval",
-    "time_of_day",
-    "days_of_week",
-    "day_of_month",
-    "cron_expression",
-    "timezone",
-    "start_date",
-    "end_date",
-    "status",
-    "owner_id",
-]
-_AUDITED_NEW = [
+_AUDITED_TOO = [
     "dst_gap",
     "dst_fold",
     "month_end",
@@ -137,19 +121,11 @@ _AUDITED_NEW = [
 ]
 
 
-def _audit_triggers(columns: list[str]) -> str:
-    named = ", ".join(f'"{column}"' for column in columns)
-    old, new = (", ".join(f'{row}."{column}"' for column in columns) for row in ("OLD", "NEW"))
-    arguments = ", ".join(f"'{argument}'" for argument in ("job", "job_id", *columns))
-    return f"""
-        DROP TRIGGER scheduled_jobs_audit_insert ON cmis.scheduled_jobs;
-        DROP TRIGGER scheduled_jobs_audit_update ON cmis.scheduled_jobs;
-        CREATE TRIGGER scheduled_jobs_audit_insert AFTER INSERT ON cmis.scheduled_jobs FOR EACH ROW
-          EXECUTE FUNCTION cmis.audit_change({arguments});
-        CREATE TRIGGER scheduled_jobs_audit_update AFTER UPDATE OF {named} ON cmis.scheduled_jobs FOR EACH ROW
-          WHEN (({old}) IS DISTINCT FROM ({new})) EXECUTE FUNCTION cmis.audit_change({arguments});
-    """
-
+_TABLE = "scheduled_jobs"
+_DROP_AUDITS = """
+DROP TRIGGER scheduled_jobs_audit_insert ON cmis.scheduled_jobs;
+DROP TRIGGER scheduled_jobs_audit_update ON cmis.scheduled_jobs;
+"""
 
 # A status changes alone, or with the note of a pause: the audit says what that means (paused, completed, …). Most of these
 # are jobs of a burst that fire once. The general function compares all columns of a wide row, at 100 microseconds; this one
@@ -179,12 +155,13 @@ GRANT EXECUTE ON FUNCTION cmis.audit_status() TO cmis_owner;
 """
 
 
-def _status_trigger(columns: list[str]) -> str:
+def _audits(columns: list[str]) -> str:
     named = ", ".join(f'"{column}"' for column in columns)
     old, new = _others("OLD", columns), _others("NEW", columns)
     arguments = ", ".join(f"'{argument}'" for argument in ("job", "job_id", *columns))
     return f"""
-        DROP TRIGGER scheduled_jobs_audit_update ON cmis.scheduled_jobs;
+        CREATE TRIGGER scheduled_jobs_audit_insert AFTER INSERT ON cmis.scheduled_jobs FOR EACH ROW
+          EXECUTE FUNCTION cmis.audit_change({arguments});
         CREATE TRIGGER scheduled_jobs_audit_update AFTER UPDATE OF {named} ON cmis.scheduled_jobs FOR EACH ROW
           WHEN (({old}) IS DISTINCT FROM ({new}) OR OLD.status = NEW.status AND OLD.pause_note IS DISTINCT FROM NEW.pause_note)
           EXECUTE FUNCTION cmis.audit_change({arguments});

@@ -1,6 +1,6 @@
 """Claims that are fair to orgs, policies recorded in one call, publishing that is bounded by what waits in the broker."""
 
-from migrations.ddl import run, run_as_engine, text_of
+from migrations.ddl import constant_of, run, run_as_engine
 
 revision = "0011"
 down_revision = "0010"
@@ -22,7 +22,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     run(f"DROP FUNCTION {', '.join(_SCHEDULER)}, cmis.publish_failed(jsonb)")
     for revision, name in (("0007", "_CLAIM"), ("0007", "_RECORD"), ("0008", "_PUBLISH"), ("0008", "_GRANTS")):
-        run_as_engine(text_of(revision, name))
+        run_as_engine(constant_of(revision, name))
 
 
 _SCHEDULER = (
