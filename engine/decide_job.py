@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 REVIEW_AFTER: Final = timedelta(seconds=1)
-"""How often a scheduler looks whether the run is over that a buffered time waits for."""
+"""How soon a scheduler looks whether the run is over that a buffered time waits for; later, the longer it waits."""
+LATEST_REVIEW: Final = timedelta(seconds=30)
 _ACTIVE: Final = JobStatus.ACTIVE.value  # an enum's `.value` is a call, and these are read for every job
 _SCHEDULE: Final = Origin.SCHEDULE.value
 _TRIGGER: Final = TriggerType.SCHEDULE.value
@@ -67,6 +68,8 @@ def decide_job(row: ClaimedJob, now: datetime, limit: int) -> Decided:
     """Decide a claimed job, at most `limit` planned times of it. One whose times cannot be computed fails alone."""
     try:
         return _decide(row, now, limit)
+    except (OSError, MemoryError):
+        raise  # ours, not the job's
     except Exception as error:
         logger.exception("the next time of job %s cannot be computed", row.job_id)
         return failed_job(row, str(error) or type(error).__name__)
@@ -92,10 +95,10 @@ def _decide(row: ClaimedJob, now: datetime, limit: int) -> Decided:
     pausing = policies.pause_on_failure_count is not None and settled.failures >= policies.pause_on_failure_count
     runs_left = None if policies.max_executions is None else max(0, policies.max_executions - row.run_count)
     live = row.status == _ACTIVE and not pausing
-    released = _release(row, settled, runnable=live and runs_left != 0, now=now)
+    released = _release(row, settled, policies, runnable=live and runs_left != 0)
     if released is not None and released.runs:
         runs_left = None if runs_left is None else runs_left - 1
-        settled = _Settled(settled.failures, released.time)
+        settled = _Settled(settled.failures, settled.open_from or released.time)
     state = State(
         first=row.next_run_at if row.status == _ACTIVE else None,
         cursor=_cursor(row),
@@ -123,13 +126,22 @@ def _settle(failures: int, outcomes: str | None, first_open: datetime | None) ->
     return _Settled(failures, first_open)
 
 
-def _release(row: ClaimedJob, settled: _Settled, *, runnable: bool, now: datetime) -> _Release | None:
-    """Say what becomes of the buffered time now; None while it waits, or where there is none."""
-    if row.buffered_for is None or row.buffered_for > now:
+def _release(row: ClaimedJob, settled: _Settled, policies: Policies, *, runnable: bool) -> _Release | None:
+    """Say what becomes of the buffered time now; None while it waits, or where there is none.
+
+    It waits only as long as the job's policy is to buffer: under another one it runs beside, or never, at once.
+    """
+    if row.buffered_for is None:
         return None
-    if not runnable:
-        return _Release(row.buffered_for, runs=False)
-    return None if settled.run_open else _Release(row.buffered_for, runs=True)
+    if runnable and (not settled.run_open or policies.overlap in {"allow", "cancel_other"}):
+        return _Release(row.buffered_for, runs=True)
+    waits = runnable and policies.overlap == "buffer_one"
+    return None if waits else _Release(row.buffered_for, runs=False)
+
+
+def _pause(waited: timedelta) -> timedelta:
+    """Return how long to wait for the next review: a quarter of the time waited so far, from 1 s to 30 s."""
+    return min(max(waited / 4, REVIEW_AFTER), LATEST_REVIEW)
 
 
 def _cursor(row: ClaimedJob) -> datetime:
@@ -164,7 +176,7 @@ def _decided(
         "open_from": settled.open_from or (min(times) if times else None),
         "failures": settled.failures,
         "buffered_for": buffered,
-        "review_at": None if buffered is None else now + REVIEW_AFTER,
+        "review_at": None if buffered is None else now + _pause(now - buffered),
         "pause_note": f"{settled.failures} failed runs in a row" if pausing else None,
     }
     return Decided(

@@ -14,10 +14,11 @@ from sqlalchemy.exc import DBAPIError
 
 from core import faults
 from core.clock import monotonic
-from core.db import first_line, must_restart, repeat_on_conflict
+from core.db import first_line, must_restart, repeat_on_conflict, sqlstate
 from engine import chunk
 from engine.decide_job import Decided, decide_job, failed_job
 from engine.pack import pack
+from engine.retry import classify
 from engine.store import dispatch as store
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ SECONDS: Final = 0.5
 COMPUTED: Final = 5_000
 ROTATION: Final = 10_000
 """How many orgs one round serves at most."""
+ORGS_AT_THEIR_CAP: Final = 10
+"""How many times an org's cap may be unfinished in all; then nobody's due jobs are taken, until some of it is done."""
 ROUND: Final = 20_000
 """How many jobs one round takes at most: shares shrink as orgs grow in number, so that a round stays about a second."""
 ROUND_SECONDS: Final = 1.0
@@ -82,8 +85,10 @@ class Dispatcher:
 
     def _dispatch(self, limit: int) -> Dispatched:
         with self.database.transaction(None) as connection:
-            busy = store.unfinished_tasks(connection, self.org_cap) >= self.org_cap
-            fair = busy or self.crowded
+            unfinished = store.unfinished_tasks(connection, self.org_cap * ORGS_AT_THEIR_CAP)
+            if unfinished >= self.org_cap * ORGS_AT_THEIR_CAP:
+                return Dispatched(held_back=True)
+            fair = self.crowded or unfinished >= self.org_cap
             rows = self._claim_in_turn(connection, limit) if fair else store.claim_due_jobs(connection, limit)
             if not rows:
                 return Dispatched(more=bool(self.turns), held_back=fair)
@@ -91,10 +96,11 @@ class Dispatcher:
             decided = _decide(rows, now)
             tasks = self._record(connection, decided, now)
             faults.crash("dispatch.before_commit")
-        self.crowded = self.crowded or len(rows) >= limit
+        due = sum(row.next_run_at is not None and row.next_run_at <= now for row in rows)
+        self.crowded = self.crowded or due >= limit
         left = len(decided) < len(rows) or any(time and time <= now for time in (o.job["next_run_at"] for o in decided))
         runs = sum(len(one.due) for one in decided)
-        return Dispatched(len(decided), runs, tasks, more=self.crowded or left, held_back=busy)
+        return Dispatched(len(decided), runs, tasks, more=self.crowded or left, held_back=fair)
 
     def _claim_in_turn(self, connection: Connection, limit: int) -> Sequence[ClaimedJob]:
         """Lock the shares of the orgs whose turn it is; those that gave all of it come again in this round."""
@@ -122,7 +128,7 @@ class Dispatcher:
         try:
             return self._record_together(connection, decided, now)
         except DBAPIError as error:
-            if must_restart(error):
+            if _passes(error):
                 raise
             logger.warning("a batch of %d jobs was refused, trying one by one: %s", len(decided), first_line(error))
         return sum(self._record_alone(connection, one, now) for one in decided)
@@ -131,10 +137,16 @@ class Dispatcher:
         try:
             return self._record_together(connection, [one], now)
         except DBAPIError as error:
-            if must_restart(error):
+            if _passes(error):
                 raise
+            if sqlstate(error) == store.JOB_MOVED:
+                logger.warning("job %s changed under its lock and is left as it is", one.row.job_id)
+                return 0
             logger.exception("job %s cannot be recorded", one.row.job_id)
-            return self._record_together(connection, [failed_job(one.row, first_line(error))], now)
+            failed = failed_job(one.row, first_line(error))
+            if sqlstate(error) == store.BUFFER_GONE:
+                failed = failed._replace(released=None)
+            return self._record_together(connection, [failed], now)
 
     def _record_together(self, connection: Connection, decided: Sequence[Decided], now: datetime) -> int:
         tasks, carriers = pack([due for one in decided for due in one.due], now, self.chunk_size)
@@ -149,6 +161,11 @@ class Dispatcher:
                 cancelled=[one.cancelled for one in decided if one.cancelled],
             )
         return len(tasks)
+
+
+def _passes(error: DBAPIError) -> bool:
+    """Say whether the database's refusal is no job's fault: the whole batch is left for later, and no job stopped."""
+    return must_restart(error) or classify(error) == "transient"
 
 
 def _carried(rows: Sequence[dict[str, Any]], carriers: Mapping[UUID, UUID]) -> list[dict[str, Any]]:

@@ -36,7 +36,8 @@ TRANSIENT_SQLSTATES: Final = frozenset(
         "57P03",  # cannot connect now: starting or stopping
     }
 )
-_CONNECTION_CLASS: Final = "08"
+_TRANSIENT_CLASSES: Final = frozenset({"08", "53", "58"})
+"""Connections, resources that are used up (a full disk), errors of the system under the server."""
 
 _SYSTEM_RANDOM: Final = random.SystemRandom()
 
@@ -89,7 +90,7 @@ def classify(error: BaseException) -> Kind:
     if isinstance(wrapped := getattr(error, "orig", None), BaseException):
         return classify(wrapped)
     if isinstance(code := getattr(error, "sqlstate", None), str):
-        return "transient" if code in TRANSIENT_SQLSTATES or code.startswith(_CONNECTION_CLASS) else "bug"
+        return "transient" if code in TRANSIENT_SQLSTATES or code[:2] in _TRANSIENT_CLASSES else "bug"
     return "transient" if TRANSIENT_NAMES & {ancestor.__name__ for ancestor in type(error).__mro__} else "bug"
 
 

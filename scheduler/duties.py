@@ -43,6 +43,8 @@ HELD_BACK_SECONDS: Final = 0.05
 BESIDE_SECONDS: Final = 0.01
 """How long one waits beside whose pass the second hand still dispatches: what it does is to be published."""
 _QUEUES: Final = [queue.value for queue in Queue]
+_IN_WORK: Final = 64
+"""How many messages may be in the hands of workers, and so be missing from a queue that lost none."""
 _SHORTEST: Final = 0.001
 _BATCHES: Final = 4
 
@@ -104,8 +106,8 @@ class Duties:
             return IDLE_SECONDS
         try:
             wait = duty()
-        except DBAPIError as error:
-            if is_outage(error):
+        except (DBAPIError, OSError, MemoryError) as error:
+            if isinstance(error, DBAPIError) and is_outage(error):
                 raise
             logger.exception("the scheduler's duty %s failed, trying again in %s s", name, FAILED_PAUSE)
             self.resting[name] = Timer(FAILED_PAUSE, monotonic() + FAILED_PAUSE)
@@ -193,23 +195,32 @@ class Duties:
         """Mark, commit, send. What the broker does not take is due again at once; what has no room there waits."""
         for _ in range(_BATCHES):
             with self.database.transaction(None) as transaction:
-                due = store.publishable_queues(transaction, _QUEUES)
+                due = store.publishable_queues(transaction, _QUEUES, PUBLISH_BATCH)
             if not due:
                 return IDLE_SECONDS
             depths = depth.waiting(connection, due)
-            rooms = {queue: self.queue_cap - depth for queue, depth in depths.items() if depth < self.queue_cap}
+            rooms = {queue: self.queue_cap - waiting for queue, waiting in depths.items() if waiting < self.queue_cap}
             if not rooms:
                 return HELD_BACK_SECONDS
-            backlogged = [queue for queue, published in due.items() if published and depths[queue] >= published]
+            backlogged = [queue for queue, published in due.items() if _is_backlog(depths[queue], published)]
             with self.database.transaction(None) as transaction:
-                messages = store.take_publishable(transaction, PUBLISH_BATCH, rooms, backlogged)
+                taken = store.take_publishable(transaction, PUBLISH_BATCH, rooms, backlogged)
             faults.crash("publish.marked")
-            refused = publish(connection, messages)
+            refused = publish(connection, taken.messages)
             if refused:
                 with self.database.transaction(None) as transaction:
                     store.publish_failed(transaction, refused)
                 self._lose()
                 return IDLE_SECONDS
-            if len(messages) < min(PUBLISH_BATCH, *rooms.values()):
+            if len(taken.messages) + taken.postponed < min(PUBLISH_BATCH, *rooms.values()):
                 return IDLE_SECONDS if len(rooms) == len(due) else HELD_BACK_SECONDS
         return 0.0
+
+
+def _is_backlog(waiting: int, published: int | None) -> bool:
+    """Say whether a queue is about as long as what was published into it: its messages wait, and few are lost.
+
+    Not to the message: those that workers have just taken are neither in the queue nor, while their first transaction
+    lasts, anything but ready. What is lost among many is sent again by its age.
+    """
+    return published is not None and waiting > 0 and waiting + max(_IN_WORK, published // 10) >= published

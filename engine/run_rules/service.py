@@ -90,11 +90,14 @@ def _work(connection: Connection, work: Work) -> Result:
     """Evaluate all groups and finish the task; the caller commits."""
     for group in work.groups:
         switch(connection, Context(group.org_id, ENGINE_ACTOR))
-        for items in waves(_wanted(connection, work, group)):
+        unwanted: list[chunk.Item] = []
+        for wave in waves(group.items):
             work.still_ours()
+            items = _wanted(connection, group.org_id, wave, unwanted)
             carrier = Carrier(group.org_id, work.claim.task_id, work.claim.attempt)
-            unfinished = run_wave(connection, Wave(carrier, items, work.now, work.still_ours))
+            unfinished = run_wave(connection, Wave(carrier, items, work.now, work.still_ours)) if items else []
             work.again += [(group.org_id, one) for one in unfinished]
+        _close_cancelled(connection, work, group.org_id, unwanted)
     if work.size == 1 and work.again:
         return end_single(connection, work)
     for org_id, one in work.again:
@@ -106,14 +109,21 @@ def _work(connection: Connection, work: Work) -> Result:
     return Finished(**result)
 
 
-def _wanted(connection: Connection, work: Work, group: chunk.Group) -> Sequence[chunk.Item]:
-    """Close the runs whose cancelling was requested before they began; returns the others."""
-    planned = [item.scheduled_for for item in group.items if item.scheduled_for is not None]
-    unwanted = occurrences.cancelled(connection, group.org_id, planned)
-    if not unwanted:
-        return group.items
-    dropped = [item for item in group.items if (item.job_id, item.origin, item.scheduled_for) in unwanted]
+def _wanted(
+    connection: Connection, org_id: UUID, items: Sequence[chunk.Item], unwanted: list[chunk.Item]
+) -> Sequence[chunk.Item]:
+    """Return the items but those whose cancelling was requested before they began, which join the `unwanted`."""
+    planned = [item.scheduled_for for item in items if item.scheduled_for is not None]
+    cancelled = occurrences.cancelled(connection, org_id, planned)
+    if not cancelled:
+        return items
+    keys = [(item.job_id, item.origin, item.scheduled_for) in cancelled for item in items]
+    unwanted += [item for item, drop in zip(items, keys, strict=True) if drop]
+    return [item for item, drop in zip(items, keys, strict=True) if not drop]
+
+
+def _close_cancelled(connection: Connection, work: Work, org_id: UUID, items: Sequence[chunk.Item]) -> None:
+    """Give runs that are not begun their outcome; after all rules of the org, as the order of locks wants it."""
     outcome = {"outcome": Outcome.CANCELLED.value}
-    occurrences.finish(connection, group.org_id, [occurrence_key(item) | outcome for item in dropped], now=work.now)
-    work.cancelled += len(dropped)
-    return [item for item in group.items if item not in dropped]
+    occurrences.finish(connection, org_id, [occurrence_key(item) | outcome for item in items], now=work.now)
+    work.cancelled += len(items)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
+JOB_MOVED: Final = "CM001"
+"""SQLSTATE of `cmis.record_dispatch`: a job is not in the state any more in which it was claimed."""
+BUFFER_GONE: Final = "CM002"
+"""SQLSTATE of the same: the occurrence that a job has buffered is not in the ledger."""
+
 _CLAIM = text("SELECT * FROM cmis.claim_due_jobs(:limit)")
 _CLAIM_SHARES = text("SELECT * FROM cmis.claim_due_jobs(:limit, :orgs, :share, :cap)").bindparams(
     bindparam("orgs", type_=ARRAY(Uuid()))
@@ -33,12 +38,12 @@ _RECORD = with_rows(
     "released",
     "cancelled",
 )
-_PUBLISHABLE = text("SELECT queue, published FROM cmis.publishable_queues(:queues)").bindparams(
+_PUBLISHABLE = text("SELECT queue, published FROM cmis.publishable_queues(:queues, :limit)").bindparams(
     bindparam("queues", type_=ARRAY(Text()))
 )
 _UNTIL_DUE = text("SELECT cmis.seconds_until_due(:queues)").bindparams(bindparam("queues", type_=ARRAY(Text())))
 _TAKE = text(
-    "SELECT org_id, task_id, kind, queue, priority, timeout_seconds "
+    "SELECT org_id, task_id, kind, queue, priority, timeout_seconds, waits "
     "FROM cmis.take_publishable(:limit, :queues, :rooms, :backlogged)"
 ).bindparams(
     bindparam("queues", type_=ARRAY(Text())),
@@ -100,7 +105,7 @@ def record(
     released: Sequence[Mapping[str, Any]] = (),
     cancelled: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Advance the claimed jobs and insert their occurrences and tasks; raises (40001) if a job moved under its lock.
+    """Advance the claimed jobs and insert their occurrences and tasks; refused with JOB_MOVED or BUFFER_GONE.
 
     `released`: buffered times that run now, or never. `cancelled`: of which jobs open runs are to be cancelled.
     """
@@ -115,9 +120,13 @@ def record(
     connection.execute(_RECORD, rows | {"now": now})
 
 
-def publishable_queues(connection: Connection, queues: Sequence[str]) -> dict[str, int | None]:
-    """Return those of the queues that have a message due; where one is due again, with the queue's published tasks."""
-    return {row.queue: row.published for row in connection.execute(_PUBLISHABLE, {"queues": list(queues)})}
+def publishable_queues(connection: Connection, queues: Sequence[str], limit: int) -> dict[str, int | None]:
+    """Return those of the queues that have a message due.
+
+    Where one of the next `limit` is due again, with how many of the queue's tasks are published.
+    """
+    rows = connection.execute(_PUBLISHABLE, {"queues": list(queues), "limit": limit})
+    return {row.queue: row.published for row in rows}
 
 
 def seconds_until_due(connection: Connection, queues: Sequence[str]) -> float | None:
@@ -126,16 +135,23 @@ def seconds_until_due(connection: Connection, queues: Sequence[str]) -> float | 
     return seconds
 
 
-def take_publishable(
-    connection: Connection, limit: int, rooms: Mapping[str, int], backlogged: Sequence[str]
-) -> list[Message]:
-    """Mark tasks as published and return them, urgent ones first; commit before sending.
+class Taken(NamedTuple):
+    """What one take marked: the messages to send, urgent ones first, and how many tasks were put off instead."""
+
+    messages: list[Message]
+    postponed: int
+
+
+def take_publishable(connection: Connection, limit: int, rooms: Mapping[str, int], backlogged: Sequence[str]) -> Taken:
+    """Mark tasks as published and return them; commit before sending.
 
     `rooms`: for each queue how many it has room for; it gives no more, and no more than `limit`. A task whose message
     still waits in one of the `backlogged` queues is postponed instead.
     """
     values = {"limit": limit, "queues": list(rooms), "rooms": list(rooms.values()), "backlogged": list(backlogged)}
-    return [Message(*row) for row in connection.execute(_TAKE, values)]
+    rows = connection.execute(_TAKE, values).all()
+    messages = [Message(*row[:-1]) for row in rows if not row.waits]
+    return Taken(messages, len(rows) - len(messages))
 
 
 def publish_failed(connection: Connection, messages: Sequence[Message]) -> None:

@@ -1,4 +1,4 @@
-"""Claims that are fair to orgs, policies recorded in one call, publishing that is bounded by what waits in the broker."""
+"""Claims that are fair to orgs, and policies recorded in one call."""
 
 from migrations.ddl import constant_of, run, run_as_engine
 
@@ -12,17 +12,15 @@ def upgrade() -> None:
     run("""
         DROP FUNCTION cmis.claim_due_jobs(integer);
         DROP FUNCTION cmis.record_dispatch(timestamptz, jsonb, jsonb, jsonb);
-        DROP FUNCTION cmis.republish_candidates();
-        DROP FUNCTION cmis.take_publishable(integer, text[]);
     """)
-    for functions in (_CLAIM, _FAIRNESS, _RECORD, _NEXT, _PUBLISH, _GRANTS):
+    for functions in (_CLAIM, _FAIRNESS, _RECORD, _GRANTS):
         run_as_engine(functions)
 
 
 def downgrade() -> None:
-    run(f"DROP FUNCTION {', '.join(_SCHEDULER)}, cmis.publish_failed(jsonb)")
-    for revision, name in (("0007", "_CLAIM"), ("0007", "_RECORD"), ("0008", "_PUBLISH"), ("0008", "_GRANTS")):
-        run_as_engine(constant_of(revision, name))
+    run(f"DROP FUNCTION {', '.join(_SCHEDULER)}")
+    for name in ("_CLAIM", "_RECORD"):
+        run_as_engine(constant_of("0007", name))
 
 
 _SCHEDULER = (
@@ -30,9 +28,6 @@ _SCHEDULER = (
     "cmis.unfinished_tasks(integer)",
     "cmis.due_orgs(integer)",
     "cmis.record_dispatch(timestamptz, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb)",
-    "cmis.publishable_queues(text[])",
-    "cmis.seconds_until_due(text[])",
-    "cmis.take_publishable(integer, text[], integer[], text[])",
 )
 _GRANTS = f"""
 REVOKE EXECUTE ON FUNCTION {", ".join(_SCHEDULER)} FROM PUBLIC;
@@ -44,8 +39,8 @@ GRANT EXECUTE ON FUNCTION {", ".join(_SCHEDULER)} TO cmis_scheduler;
 #
 # Locks due jobs until the scheduler's transaction ends; another scheduler skips them. Without `p_orgs` the longest due, of
 # whatever org; with it up to `p_share` of each of these orgs. Beside them come the jobs that are to be looked at for another
-# reason: one whose buffered time waits for a run to end. The locking queries return the rows themselves: joined again, they
-# would be those of the statement's snapshot, which a lock may have outlived.
+# reason, first: one whose buffered time waits for a run to end. They are locked in one statement and read in the next, whose
+# snapshot is younger than the locks: a job that another scheduler has just let go is read with all that it recorded.
 # `outcomes`: of the runs from `open_from` to `last_run_for`, in order, each its outcome or `open`; `first_open` the first of
 # these. `entities`: how many campaigns one evaluation would look at (chunks are bounded by it).
 _CLAIM = """
@@ -64,26 +59,34 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
-DECLARE v_now timestamptz := cmis.clock();
+DECLARE v_now timestamptz := cmis.clock(); v_orgs uuid[]; v_jobs uuid[];
 BEGIN
-  RETURN QUERY
   WITH longest AS MATERIALIZED (
-    SELECT j.* FROM cmis.scheduled_jobs j WHERE p_orgs IS NULL AND j.status = 'active' AND j.next_run_at <= v_now
+    SELECT j.org_id, j.job_id FROM cmis.scheduled_jobs j
+     WHERE p_orgs IS NULL AND j.status = 'active' AND j.next_run_at <= v_now
      ORDER BY j.next_run_at LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED),
   shares AS MATERIALIZED (
     SELECT s.* FROM unnest(p_orgs) AS o(org_id) CROSS JOIN LATERAL (
-      SELECT j.* FROM cmis.scheduled_jobs j WHERE j.org_id = o.org_id AND j.status = 'active' AND j.next_run_at <= v_now
+      SELECT j.org_id, j.job_id FROM cmis.scheduled_jobs j
+       WHERE j.org_id = o.org_id AND j.status = 'active' AND j.next_run_at <= v_now
        ORDER BY j.next_run_at LIMIT p_share FOR NO KEY UPDATE SKIP LOCKED) s
      WHERE p_cap > (SELECT count(*) FROM (
        SELECT FROM cmis.tasks t WHERE t.org_id = o.org_id AND t.state IN ('ready', 'running') AND t.run_at <= v_now
         LIMIT p_cap) x)),
   reviews AS MATERIALIZED (
-    SELECT j.* FROM cmis.scheduled_jobs j WHERE j.review_at <= v_now
+    SELECT j.org_id, j.job_id FROM cmis.scheduled_jobs j WHERE j.review_at <= v_now
      ORDER BY j.review_at LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED),
-  claimed AS MATERIALIZED (
-    SELECT * FROM longest UNION ALL SELECT * FROM shares UNION ALL
+  claimed AS (
     SELECT r.* FROM reviews r WHERE (r.org_id, r.job_id) NOT IN (
-      SELECT l.org_id, l.job_id FROM longest l UNION ALL SELECT s.org_id, s.job_id FROM shares s)),
+      SELECT l.org_id, l.job_id FROM longest l UNION ALL SELECT s.org_id, s.job_id FROM shares s)
+    UNION ALL SELECT * FROM longest UNION ALL SELECT * FROM shares)
+  SELECT array_agg(c.org_id), array_agg(c.job_id) INTO v_orgs, v_jobs FROM claimed c;
+  IF v_orgs IS NULL THEN RETURN; END IF;
+
+  RETURN QUERY
+  WITH claimed AS MATERIALIZED (
+    SELECT k.place, j.* FROM unnest(v_orgs, v_jobs) WITH ORDINALITY AS k(org_id, job_id, place)
+      JOIN cmis.scheduled_jobs j USING (org_id, job_id)),
   sizes AS MATERIALIZED (
     SELECT o.org_id, (SELECT count(*) FROM cmis.campaigns c WHERE c.org_id = o.org_id) AS campaigns
       FROM (SELECT DISTINCT c.org_id FROM claimed c) o)
@@ -101,7 +104,8 @@ BEGIN
              min(o.scheduled_for) FILTER (WHERE o.outcome IS NULL) AS first_open
         FROM cmis.occurrences o
        WHERE o.org_id = j.org_id AND o.job_id = j.job_id AND o.origin = 'schedule' AND o.decision = 'run'
-         AND o.scheduled_for BETWEEN j.open_from AND j.last_run_for) runs ON j.open_from IS NOT NULL;
+         AND o.scheduled_for BETWEEN j.open_from AND j.last_run_for) runs ON j.open_from IS NOT NULL
+   ORDER BY j.place;
 END $$;
 """
 
@@ -175,7 +179,7 @@ BEGIN
     GET DIAGNOSTICS v_moved = ROW_COUNT;
   END IF;
   IF v_advanced + v_moved <> jsonb_array_length(p_jobs) + jsonb_array_length(p_moved) THEN
-    RAISE EXCEPTION 'a claimed job changed under its lock' USING ERRCODE = '40001';
+    RAISE EXCEPTION 'a claimed job changed under its lock' USING ERRCODE = 'CM001';
   END IF;
 
   IF jsonb_array_length(p_released) > 0 THEN
@@ -189,14 +193,20 @@ BEGIN
        AND o.decision = 'buffered';
     GET DIAGNOSTICS v_moved = ROW_COUNT;
     IF v_moved <> jsonb_array_length(p_released) THEN
-      RAISE EXCEPTION 'a buffered occurrence is gone' USING ERRCODE = '40001';
+      RAISE EXCEPTION 'the occurrence that the job has buffered is gone' USING ERRCODE = 'CM002';
     END IF;
   END IF;
   IF jsonb_array_length(p_cancelled) > 0 THEN
-    UPDATE cmis.occurrences o SET cancel_requested = true
-      FROM jsonb_to_recordset(p_cancelled) AS c(org_id uuid, job_id uuid, low timestamptz, high timestamptz)
-     WHERE o.org_id = c.org_id AND o.job_id = c.job_id AND o.origin = 'schedule'
-       AND o.scheduled_for BETWEEN c.low AND c.high AND o.decision = 'run' AND o.outcome IS NULL;
+    -- A row that is locked is being finished by its worker: a run that has begun completes.
+    WITH open AS MATERIALIZED (
+      SELECT o.org_id, o.job_id, o.scheduled_for FROM cmis.occurrences o
+        JOIN jsonb_to_recordset(p_cancelled) AS c(org_id uuid, job_id uuid, low timestamptz, high timestamptz)
+          ON o.org_id = c.org_id AND o.job_id = c.job_id AND o.scheduled_for BETWEEN c.low AND c.high
+       WHERE o.origin = 'schedule' AND o.decision = 'run' AND o.outcome IS NULL
+         FOR NO KEY UPDATE OF o SKIP LOCKED)
+    UPDATE cmis.occurrences o SET cancel_requested = true FROM open
+     WHERE o.org_id = open.org_id AND o.job_id = open.job_id AND o.origin = 'schedule'
+       AND o.scheduled_for = open.scheduled_for;
   END IF;
 
   INSERT INTO cmis.occurrences (org_id, job_id, origin, scheduled_for, until, count, previous, job_revision, decision,
@@ -211,71 +221,5 @@ BEGIN
   SELECT t.org_id, t.task_id, t.kind, t.queue, t.payload, t.run_at, t.run_at, t.timeout_seconds, p_now
     FROM jsonb_to_recordset(p_tasks) AS t(org_id uuid, task_id uuid, kind text, queue text, payload jsonb,
            run_at timestamptz, timeout_seconds integer);
-END $$;
-"""
-
-# How long nothing falls due: no job, no review, no message. What is due already and waits for something else counts not.
-_NEXT = """
-CREATE FUNCTION cmis.seconds_until_due(p_queues text[]) RETURNS double precision
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_generic_plan
-AS $$
-DECLARE v_now timestamptz := cmis.clock(); v_next timestamptz;
-BEGIN
-  SELECT least(
-    (SELECT j.next_run_at FROM cmis.scheduled_jobs j WHERE j.status = 'active' AND j.next_run_at > v_now
-      ORDER BY j.next_run_at LIMIT 1),
-    (SELECT j.review_at FROM cmis.scheduled_jobs j WHERE j.review_at > v_now ORDER BY j.review_at LIMIT 1),
-    (SELECT min(d.publish_at) FROM unnest(p_queues) AS q(queue) CROSS JOIN LATERAL (
-       SELECT t.publish_at FROM cmis.tasks t WHERE t.state = 'ready' AND t.queue = q.queue AND t.publish_at > v_now
-        ORDER BY t.publish_at LIMIT 1) d))
-    INTO v_next;
-  RETURN extract(epoch FROM v_next - cmis.clock());
-END $$;
-"""
-
-# Which queues have a message due; `published`: where one of them is due again, how many of the queue's tasks are published.
-# Each queue gives as many tasks as it has room for in the broker: what waits there is bounded, the rest waits here.
-_PUBLISH = """
-CREATE FUNCTION cmis.publishable_queues(p_queues text[]) RETURNS TABLE (queue text, published bigint)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_generic_plan
-AS $$
-#variable_conflict use_column
-DECLARE v_now timestamptz := cmis.clock();
-BEGIN
-  RETURN QUERY
-  SELECT q.queue, CASE WHEN EXISTS (
-           SELECT FROM cmis.tasks d WHERE d.state = 'ready' AND d.queue = q.queue AND d.publish_at <= v_now
-              AND d.published_at >= d.run_at)
-         THEN (SELECT count(*) FROM cmis.tasks t
-                WHERE t.state = 'ready' AND t.queue = q.queue AND t.published_at >= t.run_at) END
-    FROM unnest(p_queues) AS q(queue)
-   WHERE EXISTS (SELECT FROM cmis.tasks d WHERE d.state = 'ready' AND d.queue = q.queue AND d.publish_at <= v_now);
-END $$;
-
-CREATE FUNCTION cmis.take_publishable(p_limit integer, p_queues text[], p_rooms integer[], p_backlogged text[])
-RETURNS TABLE (org_id uuid, task_id uuid, kind text, queue text, priority smallint, timeout_seconds integer)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_generic_plan
-AS $$
-#variable_conflict use_column
-DECLARE v_now timestamptz := cmis.clock();
-BEGIN
-  RETURN QUERY
-  WITH due AS MATERIALIZED (
-    SELECT d.* FROM unnest(p_queues, p_rooms) AS r(queue, room) CROSS JOIN LATERAL (
-      SELECT t.org_id, t.task_id, (t.published_at >= t.run_at AND t.queue = ANY (p_backlogged)) IS TRUE AS waits
-        FROM cmis.tasks t WHERE t.state = 'ready' AND t.queue = r.queue AND t.publish_at <= v_now
-       ORDER BY t.publish_at LIMIT least(p_limit, r.room) FOR NO KEY UPDATE SKIP LOCKED) d),
-  marked AS (
-    UPDATE cmis.tasks t SET
-      publish_at = v_now + interval '15 s' * CASE WHEN due.waits THEN 1 ELSE power(2, least(t.delivery, 5)) END,
-      delivery = t.delivery + CASE WHEN due.waits THEN 0 ELSE 1 END,
-      published_at = CASE WHEN due.waits THEN t.published_at ELSE v_now END
-      FROM due WHERE t.org_id = due.org_id AND t.task_id = due.task_id
-    RETURNING t.org_id, t.task_id, t.kind, t.queue, t.priority, t.timeout_seconds, due.waits)
-  SELECT m.org_id, m.task_id, m.kind, m.queue, m.priority, m.timeout_seconds FROM marked m WHERE NOT m.waits
-   ORDER BY m.priority;
 END $$;
 """

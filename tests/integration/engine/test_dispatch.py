@@ -6,15 +6,19 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 from psycopg import errors
-from sqlalchemy import insert
+from sqlalchemy import insert, text
+from sqlalchemy.exc import DBAPIError
 
 import models
+from core.clock import monotonic
 from core.db import RESERVED_ORG
 from engine import chunk, decide_job, dispatch
 from engine.dispatch import Dispatched
 from engine.run_rules import work
+from engine.store import dispatch as store
 from tests.integration.engine.bulk import bulk
 
 if TYPE_CHECKING:
@@ -150,20 +154,77 @@ def test_a_job_that_the_database_refuses_fails_alone(world: World, org: Org, mon
     assert world.dispatch().jobs == 0
 
 
-def test_a_conflict_repeats_the_batch(world: World, org: Org, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = org.hourly(org.rule(), hours_due=1)
+def test_a_job_that_changed_under_its_lock_is_left_as_it_is_and_stops_no_other(
+    world: World, org: Org, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved, other = (org.hourly(org.rule(), hours_due=1) for _ in range(2))
     original = dispatch._decide
-    failed: list[None] = []
 
-    def decide(rows: object, now: object) -> list[object]:
-        decided = original(rows, now)  # type: ignore[arg-type]
-        if not failed:
-            failed.append(decided[0].job.update(previous=None, revision=99))
+    def decide(rows: Any, now: Any) -> list[Any]:
+        decided = original(rows, now)
+        for one in decided:
+            if one.row.job_id == moved:
+                one.job["revision"] = 99
         return list(decided)
 
-    monkeypatch.setattr(dispatch, "_decide", decide)
+    with monkeypatch.context() as lost:
+        lost.setattr(dispatch, "_decide", decide)
+        world.dispatch()
+    assert [one.decision for one in world.rows(LEDGER, job=other)] == ["run"]
+    assert world.rows(LEDGER, job=moved) == []
+    assert [row.status for row in world.rows(JOB, job=moved)] == ["active"]
+    world.dispatch()
+    assert [one.decision for one in world.rows(LEDGER, job=moved)] == ["run"]
+
+
+def test_a_job_whose_buffered_time_is_gone_fails_alone(world: World, org: Org) -> None:
+    broken = org.hourly(org.rule(), hours_due=1, overlap="buffer_one")
+    world.dispatch()
+    world.advance(hours=1)
+    world.dispatch()
+    world.run_all()
+    with psycopg.connect(world.site.urls.migration) as administrator:
+        administrator.execute("DELETE FROM cmis.occurrences WHERE decision = 'buffered'")
+    other = org.hourly(org.rule(), hours_due=1)
+    world.advance(minutes=1)
+    world.dispatch()
+    assert [one.decision for one in world.rows(LEDGER, job=other)] == ["run"]
+    [row] = world.rows(JOB, job=broken)
+    assert (row.status, row.buffered_for) == ("failed", None)
+    assert "buffered" in row.last_error
+    with psycopg.connect(world.site.urls.migration) as administrator:  # as the invariants want it
+        administrator.execute("SET session_replication_role = replica")
+        administrator.execute("UPDATE cmis.scheduled_jobs SET last_scheduled_for = last_run_for")
+
+
+@pytest.mark.parametrize("state", ["57014", "53100", "55P03"])
+def test_a_refusal_that_passes_stops_no_job(
+    world: World, org: Org, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    job = org.hourly(org.rule(), hours_due=1)
+
+    def record(connection: Any, **_: Any) -> None:
+        connection.execute(text(f"DO $$ BEGIN RAISE EXCEPTION 'not now' USING ERRCODE = '{state}'; END $$"))
+
+    with monkeypatch.context() as busy:
+        busy.setattr(store, "record", record)
+        with pytest.raises(DBAPIError, match="not now"):
+            world.dispatch()
     assert world.dispatch().runs == 1
-    assert [one.decision for one in world.rows(LEDGER, job=job)] == ["run"]
+    assert [row.status for row in world.rows(JOB, job=job)] == ["active"]
+
+
+def test_a_run_that_its_worker_is_just_finishing_is_not_cancelled_and_not_waited_for(world: World, org: Org) -> None:
+    job = org.hourly(org.rule(), hours_due=1, overlap="cancel_other")
+    world.dispatch()
+    world.advance(hours=1)
+    with psycopg.connect(world.site.urls.migration) as worker:
+        worker.execute("SELECT FROM cmis.occurrences FOR NO KEY UPDATE")
+        begun = monotonic()
+        assert world.dispatch().runs == 1
+        assert monotonic() - begun < 4  # the statement's timeout is 5 s
+    assert [row.status for row in world.rows(JOB, job=job)] == ["active"]
+    assert world.one("SELECT count(*) FROM cmis.occurrences WHERE cancel_requested") == 0
 
 
 def test_paused_jobs_do_not_run(world: World, org: Org) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from core import faults
 from engine import chunk, run_now
-from engine.decide_job import REVIEW_AFTER
+from engine.decide_job import LATEST_REVIEW
+from engine.run_rules import group, service
 from engine.schedule.jitter import jitter
 from tests.world import NOTIFY, SPENT
 
@@ -95,13 +96,13 @@ def test_overlap_buffer_one_buffers_one_time_and_runs_it_when_the_run_is_over(wo
         buffered.scheduled_for,
     )
     world.run_all()
-    world.advance(seconds=REVIEW_AFTER.total_seconds() + 1)
+    world.advance(seconds=LATEST_REVIEW.total_seconds() + 1)
     world.dispatch()
     # the buffered time runs, so that the one of this hour, which is due with it, finds a run open
     assert decisions(world, job) == ["run", "run", "overlap_skipped", "buffered"]
     assert row_of(world, job).run_count == 2
     world.run_all()
-    world.advance(seconds=REVIEW_AFTER.total_seconds() + 1)
+    world.advance(seconds=LATEST_REVIEW.total_seconds() + 1)
     world.dispatch()
     world.run_all()
     assert decisions(world, job) == ["run", "run", "overlap_skipped", "run"]
@@ -114,10 +115,45 @@ def test_a_buffered_time_waits_as_long_as_the_run_is_open(world: World, org: Org
     world.advance(hours=1)
     world.dispatch()
     for _ in range(3):
-        world.advance(seconds=REVIEW_AFTER.total_seconds() + 1)
+        world.advance(seconds=LATEST_REVIEW.total_seconds() + 1)
         assert world.dispatch().runs == 0
         assert decisions(world, job) == ["run", "buffered"]
-    assert world.dispatch().jobs == 0  # looked at once a second, not all the time
+    assert world.dispatch().jobs == 0  # looked at now and then, not all the time
+
+
+def test_a_buffered_time_under_another_policy_runs_beside_or_never(world: World, org: Org) -> None:
+    jobs = {overlap: org.hourly(org.rule(), hours_due=1, overlap="buffer_one") for overlap in ("allow", "skip")}
+    world.dispatch()
+    world.advance(hours=1)
+    world.dispatch()
+    for overlap, job in jobs.items():
+        set_overlap = "UPDATE cmis.scheduled_jobs SET overlap = %(overlap)s WHERE job_id = %(job)s"
+        world.meddle(set_overlap, overlap=overlap, job=job)
+    world.advance(seconds=LATEST_REVIEW.total_seconds() + 1)
+    world.dispatch()
+    assert decisions(world, jobs["allow"]) == ["run", "run"]
+    assert decisions(world, jobs["skip"]) == ["run", "cancelled"]
+    assert row_of(world, jobs["allow"]).open_from == world.rows(LEDGER, job=jobs["allow"])[0].scheduled_for
+
+
+def test_cancelling_is_read_between_the_runs_of_one_task(
+    world: World, org: Org, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = org.hourly(org.rule(), hours_due=5, misfire="all", misfire_grace_seconds=86_400)
+    world.dispatch()
+    original, waves_run = group.run_wave, list[int]()
+
+    def run_wave(*args: Any) -> Any:
+        waves_run.append(1)
+        if len(waves_run) == 2:
+            late = "scheduled_for IN (SELECT scheduled_for FROM cmis.occurrences ORDER BY scheduled_for DESC LIMIT 3)"
+            world.meddle(f"UPDATE cmis.occurrences SET cancel_requested = true WHERE {late}")
+        return original(*args)
+
+    monkeypatch.setattr(service, "run_wave", run_wave)
+    world.run_all()
+    assert [row.outcome for row in world.rows(LEDGER, job=job)] == ["skipped"] * 2 + ["cancelled"] * 3
+    assert world.one("SELECT count(*) FROM cmis.automation_executions") == 2
 
 
 def test_a_job_whose_schedule_is_over_waits_for_its_buffered_time(world: World, org: Org) -> None:
@@ -128,7 +164,7 @@ def test_a_job_whose_schedule_is_over_waits_for_its_buffered_time(world: World, 
     world.dispatch()
     assert (row_of(world, job).status, row_of(world, job).next_run_at) == ("active", None)
     world.run_all()
-    world.advance(seconds=REVIEW_AFTER.total_seconds() + 1)
+    world.advance(seconds=LATEST_REVIEW.total_seconds() + 1)
     assert world.dispatch().runs == 1
     assert decisions(world, job) == ["run", "run"]
     assert row_of(world, job).status == "completed"
@@ -141,7 +177,7 @@ def test_the_buffered_time_of_a_paused_job_never_runs(world: World, org: Org) ->
     world.dispatch()
     world.meddle("UPDATE cmis.scheduled_jobs SET status = 'paused' WHERE job_id = %(job)s", job=job)
     next_run_at = row_of(world, job).next_run_at
-    world.advance(seconds=REVIEW_AFTER.total_seconds() + 1)
+    world.advance(seconds=LATEST_REVIEW.total_seconds() + 1)
     world.dispatch()
     assert ledger(world, job) == [("run", 1, None), ("cancelled", 1, "skipped")]
     paused = row_of(world, job)
