@@ -57,7 +57,7 @@ class Settings:
             faults=env.get("CMIS_FAULTS", ""),
             faults_seed=env.get("CMIS_FAULTS_SEED", ""),
             chunk=_number("CMIS_CHUNK", env.get("CMIS_CHUNK"), 100, 100),
-            org_unfinished=_number("CMIS_ORG_UNFINISHED", env.get("CMIS_ORG_UNFINISHED"), 100, 1_000_000),
+            org_unfinished=_number("CMIS_ORG_UNFINISHED", env.get("CMIS_ORG_UNFINISHED"), 8, 1_000_000),
             queue_waiting=_number("CMIS_QUEUE_WAITING", env.get("CMIS_QUEUE_WAITING"), 2_000, 1_000_000),
         )
 

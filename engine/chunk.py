@@ -1,11 +1,12 @@
 """What a task of kind `evaluate_rules` carries: evaluations, grouped by org, packed so that commits are shared.
 
-A chunk is bounded by 100 evaluations, by 20,000 rule-entity pairs, and by 10 orgs (ARCHITECTURE §3): what is left over
-of each org shares chunks of the reserved org; all others hold one org's evaluations only.
+A chunk is bounded by 100 evaluations, 10 of one rule, 20,000 rule-entity pairs, and 10 orgs (ARCHITECTURE §3): what is
+left over of each org shares chunks of the reserved org; all others hold one org's evaluations only.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 MAX_ITEMS: Final = 100
 MAX_PAIRS: Final = 20_000
 MAX_ORGS: Final = 10
+MAX_REPEATS: Final = 10
+"""Evaluations of one rule in a chunk: they run one after another, and a task that takes long keeps others waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +80,18 @@ class Due(NamedTuple):
 class _Chunk:
     due: list[Due] = field(default_factory=list)
     pairs: int = 0
+    repeats: Counter[int] = field(default_factory=Counter)
+    """How often each rule is in it, by the number of its id."""
 
     def fits(self, due: Due, size: int) -> bool:
+        if self.repeats[due.item.rule_id.int] >= MAX_REPEATS:
+            return False
         return len(self.due) < size and (not self.due or self.pairs + due.entities <= MAX_PAIRS)
 
     def add(self, due: Due) -> None:
         self.due.append(due)
         self.pairs += due.entities
+        self.repeats[due.item.rule_id.int] += 1
 
 
 def payload(groups: Iterable[Group]) -> dict[str, Any]:

@@ -116,12 +116,12 @@ class _Change:
 def _change(connection: Connection, job: Row[Any], changes: Document, now: datetime) -> _Change:
     document = job_document.changed(job, changes)
     if changes.keys() & job_document.SCHEDULE:
-        wanted = job_document.read(connection, job.org_id, document, now=now)
+        wanted = job_document.read(connection, job.org_id, document, now=now, kept=job.rule_id)
         schedule = job_document.keeping_phase(job, wanted.schedule)
         columns = wanted.columns | {"anchor_at": schedule.anchor}
     else:
         schedule = stored.of_row(job)
-        columns = job_document.read_beside_schedule(connection, job.org_id, document)
+        columns = job_document.read_beside_schedule(connection, job.org_id, document, job.rule_id)
     differing = {name: value for name, value in columns.items() if value != job._mapping[name]}  # noqa: SLF001
     replans = bool(differing.keys() & job_document.SCHEDULE)
     if not replans:

@@ -38,7 +38,7 @@ SECONDS: Final = 0.5
 COMPUTED: Final = 5_000
 ROTATION: Final = 10_000
 """How many orgs one round serves at most."""
-ORGS_AT_THEIR_CAP: Final = 10
+ORGS_AT_THEIR_CAP: Final = 100
 """How many times an org's cap may be unfinished in all; then nobody's due jobs are taken, until some of it is done."""
 ROUND: Final = 20_000
 """How many jobs one round takes at most: shares shrink as orgs grow in number, so that a round stays about a second."""
@@ -70,7 +70,7 @@ class Dispatcher:
 
     database: Database
     chunk_size: int = chunk.MAX_ITEMS
-    org_cap: int = 100
+    org_cap: int = 8
     crowded: bool = field(default=False, init=False)
     turns: deque[UUID] = field(default_factory=deque, init=False)
     """The orgs with due jobs, the next one first."""

@@ -44,14 +44,17 @@ class JobDefinition:
     schedule: Schedule
 
 
-def read(connection: Connection, org_id: UUID, document: Document, *, now: datetime) -> JobDefinition:
+def read(
+    connection: Connection, org_id: UUID, document: Document, *, now: datetime, kept: UUID | None = None
+) -> JobDefinition:
     """Read a whole job whose schedule must have a time to come.
 
-    `rule` or `rule_id` names its rule, whose name is the job's unless it has its own. Raises InputError with every
+    `rule` or `rule_id` names its rule, whose name is the job's unless it has its own; `kept` is the rule that it has
+    already, which may be archived. Raises InputError with every
     problem.
     """
     problems = Problems()
-    own = _own_columns(connection, org_id, document, problems)
+    own = _own_columns(connection, org_id, document, problems, kept)
     try:
         schedule, found = definition.parse_job(_without(document, _OWN), now=now)
     except InputError as error:
@@ -62,12 +65,12 @@ def read(connection: Connection, org_id: UUID, document: Document, *, now: datet
     return JobDefinition(own | stored.to_columns(schedule) | policies.to_columns(found), schedule)
 
 
-def read_beside_schedule(connection: Connection, org_id: UUID, document: Document) -> dict[str, Any]:
+def read_beside_schedule(connection: Connection, org_id: UUID, document: Document, kept: UUID) -> dict[str, Any]:
     """Read all of a job but its schedule, and return the columns; raises InputError with every problem."""
     problems = Problems()
-    own = _own_columns(connection, org_id, document, problems)
+    own = _own_columns(connection, org_id, document, problems, kept)
     fields = Fields(_without(document, _OWN | SCHEDULE))
-    fields.refuse_unknown(policies.NAMES)
+    fields.refuse_unknown(policies.NAMES, policies.NAMES | SCHEDULE | _OWN)
     found = policies.read(fields)
     for problem in fields.problems:
         problems.add(problem.field, problem.message, problem.remedy)
@@ -118,28 +121,34 @@ def _without(document: Document, names: frozenset[str]) -> dict[str, object]:
     return {name: value for name, value in document.items() if name not in names}
 
 
-def _own_columns(connection: Connection, org_id: UUID, document: Document, problems: Problems) -> dict[str, Any]:
+def _own_columns(
+    connection: Connection, org_id: UUID, document: Document, problems: Problems, kept: UUID | None
+) -> dict[str, Any]:
     refuse_unstorable(document, "", MAX_JSON_DEPTH + 1)
     name = ObjectReader(document, problems).optional_text("name", MAX_NAME)
     context = _context(document.get("execution_context"), problems)
-    rule = _rule(connection, org_id, document, problems)
+    rule = _rule(connection, org_id, document, problems, kept)
     return {} if rule is None else {"name": name or rule.name, "rule_id": rule.rule_id, "execution_context": context}
 
 
-def _rule(connection: Connection, org_id: UUID, document: Document, problems: Problems) -> Row[Any] | None:
+def _rule(
+    connection: Connection, org_id: UUID, document: Document, problems: Problems, kept: UUID | None
+) -> Row[Any] | None:
     field = "rule_id" if document.get("rule") is None and document.get("rule_id") is not None else "rule"
     reference = document.get(field)
     if field == "rule" and document.get("rule_id") is not None:
         problems.add("rule_id", "means nothing beside rule", "give one of them")
     if not isinstance(reference, str | UUID):
-        problems.add("rule", "is required" if reference is None else f"cannot be {shown(reference)}", "give its id")
+        problems.add(
+            "rule", "is required" if reference is None else f"cannot be {shown(reference)}", "give its id or name"
+        )
         return None
     try:
         rule = find_rule(connection, org_id, reference, field)
     except InputError as error:
         problems.extend(error)
         return None
-    if rule.status == "archived":
+    if rule.status == "archived" and rule.rule_id != kept:
         problems.add(field, f"the rule {rule.name!r} is archived", "give a rule that can still run")
     return rule
 

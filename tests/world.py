@@ -95,7 +95,7 @@ class World:
 
     def dispatch(self, limit: int = BATCH) -> Dispatched:
         """Do what a scheduler does with due jobs: one batch."""
-        return Dispatcher(self.scheduler).dispatch(limit)
+        return Dispatcher(self.scheduler, org_cap=1_000).dispatch(limit)
 
     def run(self, org_id: UUID, task_id: UUID, worker: str = "worker") -> work.Result:
         """Do what a worker does with a message."""

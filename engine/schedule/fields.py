@@ -46,11 +46,11 @@ class Fields:
         """Add a problem."""
         self.problems.append(Problem(name, message, remedy))
 
-    def refuse_unknown(self, known: frozenset[str]) -> None:
-        """Refuse every name that is not known."""
+    def refuse_unknown(self, known: frozenset[str], offered: frozenset[str] | None = None) -> None:
+        """Refuse every name that is not known; `offered`: what the remedy names, if others may be given elsewhere."""
         for name in sorted(self.given - known, key=str):
             field = name if isinstance(name, str) and name.isprintable() else repr(name)
-            self.refuse(field[:_MAX_SHOWN], "is no field of a schedule", f"use {', '.join(sorted(known))}")
+            self.refuse(field[:_MAX_SHOWN], "is no field of a schedule", f"use {', '.join(sorted(offered or known))}")
 
     def word(self, name: str, words: tuple[Word, ...]) -> Word | None:
         """Read one of a closed set of words."""

@@ -64,7 +64,7 @@ def test_every_due_job_is_dispatched_once_however_many_orgs_and_schedulers_there
     orgs = [world.org(f"org {number}") for number in range(7)]
     for number, org in enumerate(orgs):
         bulk(org, rules=2, jobs=5 + 31 * number)
-    schedulers = [Dispatcher(world.scheduler) for _ in range(3)]
+    schedulers = [Dispatcher(world.scheduler, org_cap=1_000) for _ in range(3)]
     while sum(scheduler.dispatch(50).more for scheduler in schedulers):
         pass
     assert [dispatched(world, org) for org in orgs] == [5 + 31 * number for number in range(7)]
@@ -84,7 +84,7 @@ def test_in_a_burst_a_second_hand_helps_and_ends_with_it(
         return decide(*args)
 
     monkeypatch.setattr(dispatch, "_decide", deciding)
-    duties = Duties(world.scheduler, Dispatcher(world.scheduler))
+    duties = Duties(world.scheduler, Dispatcher(world.scheduler, org_cap=1_000))
     while duties.run() <= BESIDE_SECONDS:
         pass
     assert dispatched(world, org) == 900

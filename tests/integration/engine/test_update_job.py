@@ -239,6 +239,22 @@ def test_all_that_is_wrong_with_the_whole_is_told_at_once_and_nothing_changes(or
     world.dispatch()
 
 
+def test_a_job_whose_rule_is_archived_may_be_changed_but_no_job_may_get_such_a_rule(org: Org) -> None:
+    job, archived = add_job(org), org.rule(name="archived", status="archived")
+    org.update_rule(job.row.rule_id, status="archived")
+    assert update(job, name="kept").name == "kept"
+    assert update(job, cron_expression="0 9 * * *").cron_expression == "0 9 * * *"
+    [problem] = refused(job, rule_id=str(archived))
+    assert "is archived" in problem
+
+
+def test_an_unknown_field_is_told_with_all_that_a_job_has(org: Org) -> None:
+    [problem] = refused(add_job(org), wen="noon")
+    assert problem.startswith("wen: ")
+    for name in ("cron_expression", "misfire", "execution_context", "rule"):
+        assert name in problem
+
+
 def test_a_taken_name_is_a_conflict(org: Org) -> None:
     add_job(org, name="taken")
     job = add_job(org, name="free")
