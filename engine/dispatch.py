@@ -93,7 +93,7 @@ class Dispatcher:
             if not rows:
                 return Dispatched(more=bool(self.turns), held_back=fair)
             now: datetime = rows[0].now
-            decided = _decide(rows, now)
+            decided = _decide(rows, now, sparing=fair or len(rows) >= limit)
             tasks = self._record(connection, decided, now)
             faults.crash("dispatch.before_commit")
         due = sum(row.next_run_at is not None and row.next_run_at <= now for row in rows)
@@ -173,11 +173,20 @@ def _carried(rows: Sequence[dict[str, Any]], carriers: Mapping[UUID, UUID]) -> l
     return [row | {"task_id": carriers.get(row["execution_id"])} for row in rows]
 
 
-def _decide(rows: Sequence[ClaimedJob], now: datetime) -> list[Decided]:
+def _decide(rows: Sequence[ClaimedJob], now: datetime, *, sparing: bool) -> list[Decided]:
+    """Decide the jobs, as many as the budget allows; the others stay due.
+
+    `sparing`: in a crowd no rule is given more evaluations at once than one task holds. They run one after another
+    however many workers there are, and would only stand before those of others.
+    """
+    repeats = Counter[int]()
     deadline = monotonic() + SECONDS
     decided: list[Decided] = []
     computed = 0
     for row in rows:
+        repeats[row.rule_id.int] += 1
+        if sparing and repeats[row.rule_id.int] > chunk.MAX_REPEATS:
+            continue
         one = decide_job(row, now, COMPUTED - computed)
         decided.append(one)
         computed += one.computed

@@ -41,7 +41,7 @@ QUICK: Final = Scale(
     stored=20_000, few=1_000, due=1_000, due_small=500, redbeat=500, burst=200, runs=1, passes=100, claims=5
 )
 ORGS: Final = 100
-RULES_PER_ORG: Final = 5
+RULES_PER_ORG: Final = 20
 CAMPAIGNS_PER_ORG: Final = 20
 ZONES: Final = (
     "UTC",

@@ -160,8 +160,8 @@ def test_a_job_that_changed_under_its_lock_is_left_as_it_is_and_stops_no_other(
     moved, other = (org.hourly(org.rule(), hours_due=1) for _ in range(2))
     original = dispatch._decide
 
-    def decide(rows: Any, now: Any) -> list[Any]:
-        decided = original(rows, now)
+    def decide(rows: Any, now: Any, **how: Any) -> list[Any]:
+        decided = original(rows, now, **how)
         for one in decided:
             if one.row.job_id == moved:
                 one.job["revision"] = 99

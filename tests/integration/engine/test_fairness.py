@@ -12,9 +12,9 @@ import redis
 from sqlalchemy.exc import DBAPIError
 
 from dev.launch import wait_until
-from engine import dispatch
+from engine import chunk, dispatch
 from engine.dispatch import Dispatcher
-from scheduler.duties import BESIDE_SECONDS, HELD_BACK_SECONDS, Duties
+from scheduler.duties import HELD_BACK_SECONDS, Duties
 from scheduler.second_hand import SecondHand
 from tests.integration.engine.bulk import bulk
 
@@ -79,17 +79,15 @@ def test_in_a_burst_a_second_hand_helps_and_ends_with_it(
     hands = set[str]()
     decide = dispatch._decide
 
-    def deciding(*args: Any) -> Any:
+    def deciding(*args: Any, **how: Any) -> Any:
         hands.add(current_thread().name)
-        return decide(*args)
+        return decide(*args, **how)
 
     monkeypatch.setattr(dispatch, "_decide", deciding)
     duties = Duties(world.scheduler, Dispatcher(world.scheduler, org_cap=1_000))
-    while duties.run() <= BESIDE_SECONDS:
-        pass
-    assert dispatched(world, org) == 900
+    assert wait_until(lambda: duties.run() >= 0 and dispatched(world, org) == 900, 30)
     assert len(hands) == 2
-    assert not duties.second_hand.is_busy()
+    assert wait_until(lambda: not duties.second_hand.is_busy(), 10)
     duties.close()
 
 
@@ -142,6 +140,14 @@ def test_work_that_starts_later_counts_not_as_unfinished(world: World) -> None:
     org.job(rule)
     done = scheduler.dispatch()
     assert (done.jobs, done.held_back) == (1, False)
+
+
+def test_in_a_crowd_no_rule_is_given_more_at_once_than_one_task_holds(world: World) -> None:
+    org = world.org()
+    bulk(org, rules=2, jobs=300)
+    scheduler = Dispatcher(world.scheduler, org_cap=3)
+    done = scheduler.dispatch(100)
+    assert (done.jobs, done.tasks, done.more) == (2 * chunk.MAX_REPEATS, 1, True)
 
 
 def test_a_round_learns_of_new_orgs_within_a_second(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
