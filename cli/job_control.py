@@ -10,7 +10,7 @@ import click
 from cli.arguments import moment_at, parse_moment
 from cli.executions import show_execution
 from cli.job_define import print_job
-from cli.output import emit_json, out
+from cli.output import emit_json, err, out
 from cli.session import open_org, org_command
 from cli.tables import show_fields
 from core import clock
@@ -108,6 +108,7 @@ def backfill_command(
         emit_json(document)
     else:
         show_fields(f"Backfill of {job}", document)
+        err.print(f"what became of them: cmis jobs history JOB --since {low:%Y-%m-%d}", highlight=False)
 
 
 def _range(session: OrgSession, job: str, start: str, end: str) -> tuple[datetime, datetime]:

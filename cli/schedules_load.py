@@ -117,7 +117,7 @@ def _print(found: Upcoming, hours: Mapping[date, list[float]], timezone: str) ->
         lines.append(f"{day:%a %m-%d}   {shades}  {round(sum(of_day)):>9,}")
     lines.append(f"{'':10}  a {_SHADES[-1] * 2} is an hour of up to {round(most):,} runs; hours are of {timezone}")
     lines.append(
-        f"{found.jobs:,} active jobs, {found.due:,} of them due now; {round(sum(found.minutes)):,} runs planned"
+        f"{found.jobs:,} active jobs come due, {found.due:,} of them now; {round(sum(found.minutes)):,} runs planned"
     )
     if found.load.left_out:
         message = f"{found.load.left_out:,} jobs are not counted, or not to the end"

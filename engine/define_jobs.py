@@ -44,7 +44,9 @@ def create_job(database: Database, context: Context, document: Document) -> Row[
     """
     with refusing(_NAME, _TAKEN), database.transaction(context) as connection:
         now = clock.now(connection)
-        zone = document.get("timezone") or orgs.get(connection, context.org_id).timezone
+        zone = document.get("timezone")
+        if zone is None:
+            zone = orgs.get(connection, context.org_id).timezone
         wanted = job_document.read(connection, context.org_id, {**document, "timezone": zone}, now=now)
         job_id = uuid7(now)
         times = {"next_run_at": _first(wanted.schedule, now), "created_at": now, "updated_at": now}

@@ -128,6 +128,11 @@ def test_a_policy_that_cannot_be_is_refused(cmis: Cmis, options: tuple[str, ...]
     assert cmis("jobs", "list", "--json").json == []
 
 
+def test_a_blank_time_zone_is_refused_and_not_taken_for_the_orgs(cmis: Cmis) -> None:
+    arguments = ("--rule", "Pause dear ones", "--cron", "@daily", "--timezone", "")
+    assert "timezone: unknown time zone ''" in refused(cmis("jobs", "add", *arguments))
+
+
 def test_a_job_without_a_rule_is_refused(cmis: Cmis) -> None:
     assert "rule: is required" in refused(cmis("jobs", "add", "--cron", "@daily"))
 
