@@ -12,6 +12,7 @@ from engine.schedule import policies as policy
 from engine.schedule.due import State, decide
 from engine.schedule.failures import failures_in_a_row
 from engine.schedule.jitter import jitter
+from engine.schedule.past import cursor
 from engine.schedule.stored import of_row
 from models.enums import Decision, JobStatus, Origin, TriggerType
 
@@ -32,7 +33,6 @@ _SCHEDULE: Final = Origin.SCHEDULE.value
 _TRIGGER: Final = TriggerType.SCHEDULE.value
 _OPEN: Final = "open"
 _SHOWN_ERROR: Final = 500
-_INSTANT: Final = timedelta(microseconds=1)
 
 
 class Decided(NamedTuple):
@@ -99,16 +99,17 @@ def _decide(row: ClaimedJob, now: datetime, limit: int) -> Decided:
     if released is not None and released.runs:
         runs_left = None if runs_left is None else runs_left - 1
         settled = _Settled(settled.failures, settled.open_from or released.time)
+    schedule = of_row(row)
     state = State(
         first=row.next_run_at if row.status == _ACTIVE else None,
-        cursor=_cursor(row),
+        cursor=cursor(schedule, row.last_scheduled_for, row.revised_at or row.created_at),
         previous=row.last_scheduled_for,
         run_open=settled.run_open,
         buffered=row.buffered_for is not None and released is None,
         runs_left=runs_left,
         pausing=pausing,
     )
-    plan = decide(of_row(row), policies, state, now=now, limit=limit)
+    plan = decide(schedule, policies, state, now=now, limit=limit)
     return _decided(row, policies, plan, settled, released, now, pausing=pausing)
 
 
@@ -142,13 +143,6 @@ def _release(row: ClaimedJob, settled: _Settled, policies: Policies, *, runnable
 def _pause(waited: timedelta) -> timedelta:
     """Return how long to wait for the next review: a quarter of the time waited so far, from 1 s to 30 s."""
     return min(max(waited / 4, REVIEW_AFTER), LATEST_REVIEW)
-
-
-def _cursor(row: ClaimedJob) -> datetime:
-    since = row.revised_at or row.created_at
-    if row.schedule_type == "once" and row.start_date is not None:
-        since = min(since, row.start_date - _INSTANT)
-    return since if row.last_scheduled_for is None else max(since, row.last_scheduled_for)
 
 
 def _decided(

@@ -139,7 +139,8 @@ def test_a_message_sent_by_a_task_names_the_task(celery: Celery, connection: Con
 
 def test_a_socket_takes_batches_as_a_port_does(celery: Celery, tmp_path: Path) -> None:
     with _socket(tmp_path) as path, Connection(f"redis+socket://{path}") as connection:  # type: ignore[no-untyped-call]
-        _both_ways(celery, connection, f"unix://{path}", _some(3))
+        found = _both_ways(celery, connection, f"unix://{path}", _some(3))
+    assert sum(map(len, found.values())) == 3
 
 
 @contextmanager
