@@ -8,7 +8,7 @@ from models.base import Base
 from models.campaigns import BudgetLedgerEntry, Campaign, CampaignMetric
 from models.executions import AutomationAction, AutomationExecution, Notification
 from models.queue import BrokerEpoch, ClockOffset, Task, TaskAttempt
-from models.rules import AutomationRule, RuleEntityState
+from models.rules import AutomationRule, RuleEntityState, RuleVersion
 from models.schedules import AutomationSchedule, Occurrence, ScheduledJob
 from models.tenancy import Org, User, UserOrg
 
@@ -28,6 +28,7 @@ __all__ = [
     "Occurrence",
     "Org",
     "RuleEntityState",
+    "RuleVersion",
     "ScheduledJob",
     "Task",
     "TaskAttempt",

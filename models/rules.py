@@ -31,6 +31,9 @@ class AutomationRule(Base):
         CheckConstraint("jsonb_typeof(actions) = 'array' AND jsonb_array_length(actions) > 0", name="actions"),
         CheckConstraint("jsonb_typeof(conditions) IN ('array', 'object')", name="conditions"),
         CheckConstraint("jsonb_typeof(guardrails) = 'object'", name="guardrails"),
+        CheckConstraint("jsonb_typeof(min_sample) = 'object'", name="min_sample"),
+        CheckConstraint("max_data_age > 0", name="max_data_age"),
+        CheckConstraint("delay_between_actions_seconds BETWEEN 0 AND 86400", name="delay_between_actions_seconds"),
         Index(None, "org_id", "status"),
     )
 
@@ -52,18 +55,41 @@ class AutomationRule(Base):
     max_executions_per_day: Mapped[int | None]
     cooldown_minutes: Mapped[int] = mapped_column(server_default=text("60"))
     guardrails: Mapped[JsonObject]
+    min_sample: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    """Metric → how much of it a window must hold; a smaller sample makes what is read from that window unknown."""
+    max_data_age: Mapped[int | None]
+    """In seconds: how old the newest observation in a window may be; older makes what is read from it unknown."""
+    delay_between_actions_seconds: Mapped[int] = mapped_column(server_default=text("0"))
     owner_id: Mapped[UUID]
     version: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))
     success_count: Mapped[Counter]
     partial_count: Mapped[Counter]
     failure_count: Mapped[Counter]
     skipped_count: Mapped[Counter]
+    failures_in_a_row: Mapped[int] = mapped_column(server_default=text("0"))
+    """Executions that failed since the last that did not: what the breaker looks at."""
     acted_on: Mapped[dt.date | None]
     """The org-local day that `acted_today` counts; the daily limit compares it with today."""
     acted_today: Mapped[int] = mapped_column(server_default=text("0"))
     last_executed_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+
+
+class RuleVersion(Base):
+    """A rule as it was defined at one version. Only a trigger on the rules writes it, raw SQL included."""
+
+    __tablename__ = "rule_versions"
+    __table_args__ = (
+        ForeignKeyConstraint(["org_id", "rule_id"], ["cmis.automation_rules.org_id", "cmis.automation_rules.rule_id"]),
+    )
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    rule_id: Mapped[UUID] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    definition: Mapped[dict[str, Any]]
+    user_id: Mapped[UUID | None]
+    created_at: Mapped[datetime]
 
 
 class RuleEntityState(Base):

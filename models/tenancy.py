@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, Uuid, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, JsonObject, one_of
@@ -26,6 +27,8 @@ class Org(Base):
     name: Mapped[str]
     timezone: Mapped[str] = mapped_column(server_default=text("'UTC'"))
     guardrails: Mapped[JsonObject]
+    never_touch: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()), server_default=text("'{}'::uuid[]"))
+    """Campaigns that no automation may change."""
     created_at: Mapped[datetime]
 
 

@@ -1,7 +1,7 @@
-"""The contract of an action kind: validate its parameters, plan an effect on one entity, apply planned effects.
+"""The contract of an action kind: validate parameters, plan an effect on one entity, apply, verify and revert effects.
 
 `validate` and `plan` are pure. `plan` returns a type that says what would happen, so that guardrails and traces see it
-before anything is written; `apply` writes a whole batch at once, inside the execution's transaction.
+before anything is written. `apply`, `verify` and `revert` take a whole batch at once, in their caller's transaction.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
+    from datetime import date, datetime
     from decimal import Decimal
     from uuid import UUID
 
@@ -31,31 +31,25 @@ class Campaign:
     status: str
     budget: Decimal | None
     currency: str | None
+    bid_amount: Decimal | None = None
+    objective: str | None = None
+    tags: Sequence[str] = ()
+    end_date: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a plan may know besides the entity: the rule that acts and its guardrails."""
+    """What a plan may know besides the entity: the rule that acts."""
 
     rule_name: str
-    budget_floor: Decimal
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Columns of the entity, and what they become. Empty = an effect elsewhere (a notification)."""
+    """Columns of the entity as they are and as they become, JSON-ready; `before` empty = an effect elsewhere."""
 
     before: Mapping[str, Any]
     after: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A guardrail stands in the way; the effect waits for a person's approval."""
-
-    before: Mapping[str, Any]
-    after: Mapping[str, Any]
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +64,9 @@ class Nothing:
     """The entity already is as the action would make it."""
 
 
-Plan: TypeAlias = Change | Held | Impossible | Nothing
+Found: TypeAlias = "Mapping[str, Any]"
+"""Values that are there, JSON-ready, under the keys of an effect's `after`."""
+Plan: TypeAlias = Change | Impossible | Nothing
 EffectStatus: TypeAlias = Literal["succeeded", "held", "failed"]
 
 
@@ -90,6 +86,8 @@ class Effect:
     status: EffectStatus
     reason: str | None = None
     """Why it is held or failed."""
+    guardrail: str | None = None
+    """Which guardrail holds it."""
 
 
 class Action(ABC):
@@ -97,6 +95,8 @@ class Action(ABC):
 
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
+    reversible: ClassVar[bool] = True
+    """Whether `revert` can take an effect back; a message that people have read cannot be."""
 
     @abstractmethod
     def validate(self, params: Mapping[str, Any], *, spelling: str, path: str) -> Params:
@@ -107,8 +107,19 @@ class Action(ABC):
 
     @abstractmethod
     def plan(self, params: Params, campaign: Campaign, scope: Scope) -> Plan:
-        """Say what the action would do to the campaign; nothing is written."""
+        """Say what the action would do to the campaign; nothing is written. Guardrails are not its business."""
 
     @abstractmethod
     def apply(self, connection: Connection, org_id: UUID, effects: Sequence[Effect], *, now: datetime) -> None:
         """Write the effects, each of a different campaign, all planned as a Change."""
+
+    @abstractmethod
+    def verify(self, connection: Connection, org_id: UUID, effects: Sequence[Effect]) -> Mapping[UUID, Found]:
+        """Return the effects that are not there, or not any more, by action id: what is found in place of `after`."""
+
+    @abstractmethod
+    def revert(self, connection: Connection, org_id: UUID, effects: Sequence[Effect], *, now: datetime) -> None:
+        """Put back what was there before the effects, each of a different campaign, all verified in this transaction.
+
+        Raises PermanentError if the kind is not reversible.
+        """

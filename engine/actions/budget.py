@@ -6,7 +6,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import InputError, Problem
-from engine.actions.base import Change, Held, Impossible, Nothing
+from engine.actions.base import Change, Impossible, Nothing
 from engine.actions.campaign_change import CampaignChange
 from engine.actions.params import amount, unknown_keys
 from engine.rules.document import json_number
@@ -24,7 +24,7 @@ _PERCENT_LOW, _PERCENT_HIGH = Decimal(-100), Decimal(1000)
 
 
 class AdjustBudget(CampaignChange):
-    """Change a campaign's budget. `floor` and `ceiling` clamp; the budget floor of rule or org holds for approval."""
+    """Change a campaign's budget. `floor` and `ceiling` clamp."""
 
     name = "adjust_budget"
     aliases = ("increase_budget", "decrease_budget")
@@ -48,8 +48,8 @@ class AdjustBudget(CampaignChange):
         """Compute the new budget, rounded to cents half up, clamped by the action's own bounds.
 
         A clamp shortens a step and never turns it round: to increase a budget that is over its ceiling does nothing.
-        Lowering it below the guardrail's floor is held for approval, not refused (SPEC §3).
         """
+        del scope
         before = campaign.budget
         if before is None:
             return Impossible("the campaign has no budget to adjust")
@@ -61,10 +61,7 @@ class AdjustBudget(CampaignChange):
             return Nothing()
         if after > _LARGEST:
             return Impossible(f"the budget would exceed {_LARGEST}")
-        change = {"budget": json_number(before)}, {"budget": json_number(after)}
-        if after < before and after < scope.budget_floor:
-            return Held(*change, f"the budget would fall below the floor of {json_number(scope.budget_floor)}")
-        return Change(*change)
+        return Change({"budget": json_number(before)}, {"budget": json_number(after)})
 
 
 def _spell_value(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from core.errors import InputError, Problem
+from core.errors import InputError, PermanentError, Problem
 from core.ids import uuid7
 from engine.actions.base import Action, Change
 from engine.actions.params import unknown_keys
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from engine.actions.base import Campaign, Effect, Params, Plan, Scope
+    from engine.actions.base import Campaign, Effect, Found, Params, Plan, Scope
 
 _LONGEST: Final = {"title": 200, "message": 2_000}
 _CHANNELS: Final = ("in_app",)
@@ -28,6 +28,7 @@ class SendNotification(Action):
 
     name = "send_notification"
     aliases = ("notify", "send_alert", "create_alert")
+    reversible = False
 
     def validate(self, params: Mapping[str, Any], *, spelling: str, path: str) -> Params:
         """Accept `channel` (in_app), `title` and `message` (or `value`); texts have bounded lengths."""
@@ -68,3 +69,13 @@ class SendNotification(Action):
             for effect in effects
         ]
         executions.insert_notifications(connection, org_id, rows, now=now)
+
+    def verify(self, connection: Connection, org_id: UUID, effects: Sequence[Effect]) -> Mapping[UUID, Found]:
+        """Look for each notification in the org's list."""
+        there = executions.notified(connection, org_id, [effect.action_id for effect in effects])
+        return {effect.action_id: {"notification": None} for effect in effects if effect.action_id not in there}
+
+    def revert(self, connection: Connection, org_id: UUID, effects: Sequence[Effect], *, now: datetime) -> None:
+        """Refuse: who was told cannot be untold."""
+        del connection, org_id, effects, now
+        raise PermanentError("a notification cannot be taken back")

@@ -7,16 +7,19 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from core.errors import InputError
+from engine.rules import guardrails, trust
 from engine.rules.conditions import LOGICS, parse
-from engine.rules.document import json_number
 from engine.rules.objects import ObjectReader
-from engine.rules.reading import Problems, exact_number, listed, refuse_unstorable, shown
+from engine.rules.reading import Problems, listed, refuse_unstorable, shown
 from engine.rules.tree import Condition, Leaf, Logic, Operand, Operator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import timedelta
     from decimal import Decimal
     from uuid import UUID
+
+    from engine.rules.guardrails import Guardrails
 
 A = TypeVar("A")
 
@@ -27,6 +30,7 @@ MAX_DESCRIPTION: Final = 2_000
 MAX_RULE_TYPE: Final = 50
 MAX_COOLDOWN_MINUTES: Final = 525_600  # a year
 MAX_DAILY_LIMIT: Final = 1_000_000
+MAX_DELAY_SECONDS: Final = 86_400  # a day
 
 
 class EntityType(StrEnum):
@@ -67,17 +71,6 @@ class InitialStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Guardrails:
-    """The rule's own bounds on effects; None leaves the bound to the org's guardrails and the product's default."""
-
-    budget_floor: Decimal | None = None
-
-    def document(self) -> dict[str, object]:
-        """Return the JSON of the `guardrails` column."""
-        return {} if self.budget_floor is None else {"budget_floor": json_number(self.budget_floor)}
-
-
-@dataclass(frozen=True, slots=True)
 class RuleDefinition(Generic[A]):
     """A valid rule, its actions of the type that the injected action parser returns."""
 
@@ -96,11 +89,12 @@ class RuleDefinition(Generic[A]):
     max_executions_per_day: int | None
     cooldown_minutes: int
     guardrails: Guardrails
+    min_sample: Mapping[str, Decimal] | None
+    max_data_age: timedelta | None
+    delay_between_actions_seconds: int
 
 
-_UNSUPPORTED: Final = ("min_sample", "max_data_age", "delay_between_actions_seconds")
 _KEYS: Final = tuple(column.name for column in fields(RuleDefinition))
-_GUARDRAIL_KEYS: Final = tuple(guardrail.name for guardrail in fields(Guardrails))
 _TRIGGER_REMEDY: Final = f"allowed: {listed(TriggerType)}; rules that events trigger are not supported yet"
 _PLACEHOLDER: Final = Leaf(Operand(""), Operator.IS_NULL)  # for conditions that are wrong: the rule is thrown away
 
@@ -115,7 +109,7 @@ def parse_rule(document: object, *, parse_actions: Callable[[object, str], Seque
         raise InputError.of("", f"a rule must be an object, not {shown(document)}", f"allowed keys: {listed(_KEYS)}")
     refuse_unstorable(document, "", MAX_JSON_DEPTH)
     problems = Problems()
-    problems.refuse_unknown_keys([key for key in document if key not in _UNSUPPORTED], _KEYS, "")
+    problems.refuse_unknown_keys(document, _KEYS, "")
     definition = _read(document, problems, parse_actions)
     problems.raise_if_any()
     return definition
@@ -127,8 +121,6 @@ def _read(
     parse_actions: Callable[[object, str], Sequence[A]],
 ) -> RuleDefinition[A]:
     reader = ObjectReader(document, problems)
-    for key in _UNSUPPORTED:
-        reader.refuse_unsupported(key)
     logic = _logic(document.get("condition_logic", "and"), problems)
     return RuleDefinition(
         name=reader.required_text("name", MAX_NAME),
@@ -145,7 +137,10 @@ def _read(
         status=reader.choice("status", InitialStatus.DRAFT),
         max_executions_per_day=reader.optional_integer("max_executions_per_day", 1, MAX_DAILY_LIMIT),
         cooldown_minutes=reader.integer("cooldown_minutes", 60, 0, MAX_COOLDOWN_MINUTES),
-        guardrails=_guardrails(document.get("guardrails"), problems),
+        guardrails=guardrails.read(document.get("guardrails"), problems),
+        min_sample=trust.read_min_sample(document.get("min_sample"), problems),
+        max_data_age=trust.read_max_data_age(document.get("max_data_age"), problems),
+        delay_between_actions_seconds=reader.integer("delay_between_actions_seconds", 0, 0, MAX_DELAY_SECONDS),
     )
 
 
@@ -181,20 +176,3 @@ def _actions(
     except InputError as error:
         problems.extend(error)
         return ()
-
-
-def _guardrails(document: object, problems: Problems) -> Guardrails:
-    if document is None:
-        return Guardrails()
-    if not isinstance(document, dict):
-        problems.add("guardrails", f"must be an object, not {shown(document)}", "write {budget_floor: 10}")
-        return Guardrails()
-    problems.refuse_unknown_keys(document, _GUARDRAIL_KEYS, "guardrails")
-    floor = document.get("budget_floor")
-    if floor is None:
-        return Guardrails()
-    amount = exact_number(floor)
-    if amount is None or amount < 0:
-        message = f"must be a number of at least 0, not {shown(floor)}"
-        problems.add("guardrails.budget_floor", message, "write an amount, such as 10")
-    return Guardrails(amount)

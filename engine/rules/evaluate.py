@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Ages = Mapping[str, float]
 
 _NO_AGES: Final[Mapping[str, float]] = {}
+_NO_DOUBTS: Final[Mapping[str, str]] = {}
 
 
 def evaluate(condition: Condition, facts: Facts) -> bool | None:
@@ -30,18 +31,21 @@ def evaluate(condition: Condition, facts: Facts) -> bool | None:
     return _join(condition.logic, (evaluate(node, facts) for node in condition.nodes))
 
 
-def trace(condition: Condition, facts: Facts, ages: Ages | None = None) -> dict[str, object]:
+def trace(
+    condition: Condition, facts: Facts, ages: Ages | None = None, withheld: Mapping[str, str] | None = None
+) -> dict[str, object]:
     """Return the evaluation as a JSON document that mirrors the tree; its `result` is what `evaluate` returns.
 
     A group is `{all|any|none: [nodes], result}`. A leaf has field, window, operator, actual, expected, result;
     `previous` and `change_pct` for `changed_pct`; `expected` is an object with the other operand's own actual
     value where the tree compares with one; `reason` where the result is unknown. `ages` (by `Operand.key`, in
-    seconds) become `data_age_seconds`.
+    seconds) become `data_age_seconds`; `withheld` (by the same) are facts that are not trusted and therefore unknown,
+    and why.
     """
     if isinstance(condition, Group):
-        nodes = [trace(node, facts, ages) for node in condition.nodes]
+        nodes = [trace(node, facts, ages, withheld) for node in condition.nodes]
         return {condition.logic.value: nodes, "result": _join(condition.logic, (_result(node) for node in nodes))}
-    return _trace_leaf(condition, facts, ages or _NO_AGES)
+    return _trace_leaf(condition, facts, ages or _NO_AGES, withheld or _NO_DOUBTS)
 
 
 def _join(logic: Logic, results: Iterable[bool | None]) -> bool | None:
@@ -60,7 +64,7 @@ def _result(node: Mapping[str, object]) -> bool | None:
     return result if isinstance(result, bool) else None
 
 
-def _trace_leaf(leaf: Leaf, facts: Facts, ages: Ages) -> dict[str, object]:
+def _trace_leaf(leaf: Leaf, facts: Facts, ages: Ages, withheld: Mapping[str, str]) -> dict[str, object]:
     result = leaf_result(leaf, facts)
     document: dict[str, object] = {
         **_observed(leaf.operand, facts, ages),
@@ -73,7 +77,7 @@ def _trace_leaf(leaf: Leaf, facts: Facts, ages: Ages) -> dict[str, object]:
         document["expected"] = _expected(leaf, facts, ages)
     document["result"] = result
     if result is None:
-        document["reason"] = _reason(leaf, facts)
+        document["reason"] = _reason(leaf, facts, withheld)
     return document
 
 
@@ -98,10 +102,12 @@ def _expected(leaf: Leaf, facts: Facts, ages: Ages) -> object:
     }
 
 
-def _reason(leaf: Leaf, facts: Facts) -> str:
+def _reason(leaf: Leaf, facts: Facts, withheld: Mapping[str, str]) -> str:
     """Say why the leaf is unknown."""
     read = (leaf.operand, *_compared_with(leaf))
     for operand in read:
+        if operand.key in withheld:
+            return f"{operand.key}: {withheld[operand.key]}"
         if facts.get(operand.key) is None:
             return f"{operand.key} has no value"
     if isinstance(leaf.value, Change) and number(facts[leaf.value.previous.key]) == 0:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from engine.actions.registry import ActionSpec, parse_actions
 from engine.rules.conditions import parse
+from engine.rules.guardrails import stored, strictest
 from engine.rules.tree import operands
+from engine.rules.trust import Trust
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,9 +21,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Row
 
+    from engine.rules.guardrails import Guardrails
     from engine.rules.tree import Condition, Operand
 
-DEFAULT_FLOOR: Final = Decimal(10)  # SPEC §3, guardrails
 RANKS: Final = {"critical": 0, "high": 1, "medium": 2, "low": 3}
 _CACHED: Final = 4096
 
@@ -48,7 +51,11 @@ class Rule:
     status: str
     daily_limit: int | None
     cooldown_minutes: int
-    budget_floor: Decimal
+    guardrails: Guardrails
+    trust: Trust
+    delay: timedelta
+    failures: int
+    """Executions that failed since the last that did not."""
     acted_on: date | None
     acted_today: int
 
@@ -83,7 +90,10 @@ def compile_rule(row: Row[Any], org_guardrails: Mapping[str, Any]) -> Rule:
         status=row.status,
         daily_limit=row.max_executions_per_day,
         cooldown_minutes=row.cooldown_minutes,
-        budget_floor=_floor(row.guardrails, org_guardrails),
+        guardrails=strictest(stored(org_guardrails), stored(row.guardrails)),
+        trust=_trust(row.min_sample, row.max_data_age),
+        delay=timedelta(seconds=row.delay_between_actions_seconds),
+        failures=row.failures_in_a_row,
         acted_on=row.acted_on,
         acted_today=row.acted_today,
     )
@@ -96,9 +106,6 @@ def _program(source: _Source) -> Program:
     return Program(condition, tuple(read), tuple(parse_actions(source.actions, "actions")))
 
 
-def _floor(*guardrails: Mapping[str, Any]) -> Decimal:
-    """Return the first floor that is set: the rule's, then the org's, then the product's."""
-    for level in guardrails:
-        if level.get("budget_floor") is not None:
-            return Decimal(str(level["budget_floor"]))
-    return DEFAULT_FLOOR
+def _trust(min_sample: Mapping[str, Any] | None, max_data_age: int | None) -> Trust:
+    samples = {metric: Decimal(str(least)) for metric, least in (min_sample or {}).items()}
+    return Trust(samples, None if max_data_age is None else timedelta(seconds=max_data_age))

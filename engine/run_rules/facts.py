@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
     from engine.actions.base import Campaign
     from engine.rules.tree import Operand
+    from engine.rules.trust import Trust
 
 _FIRST_DAY: Final = dt.date(1, 1, 1)  # lifetime has no first day
+_CHANGEABLE: Final = frozenset({"budget", "bid_amount", "status", "name", "objective", "tags"})
+"""Fields that effects change: a later rule reads them as the earlier ones leave them."""
 _NOTHING: Final[Mapping[str, Decimal | None]] = {}
 
 
@@ -40,9 +43,30 @@ class Page:
     rows: Mapping[UUID, Row[Any]]
     sums: Mapping[tuple[UUID, str], _Sums]
 
-    def facts(self, operands: Iterable[Operand], campaign: Campaign) -> dict[str, object]:
-        """Return what the operands are for a campaign, by `Operand.key`; None = unknown."""
-        return {operand.key: self._value(operand, campaign) for operand in operands}
+    def facts(
+        self, operands: Iterable[Operand], campaign: Campaign, withheld: Mapping[str, str] | None = None
+    ) -> dict[str, object]:
+        """Return what the operands are for a campaign, by `Operand.key`; None = unknown, as what is `withheld` is."""
+        found = {operand.key: self._value(operand, campaign) for operand in operands}
+        return found | dict.fromkeys(withheld) if withheld else found
+
+    def withheld(self, operands: Iterable[Operand], campaign_id: UUID, trust: Trust) -> dict[str, str]:
+        """Return the operands whose data a rule does not trust, by `Operand.key`, with the reason."""
+        doubts = {}
+        for operand in operands:
+            window = self._window_of(operand, campaign_id)
+            sums = None if window is None else self.sums.get((campaign_id, _span_key(operand, window)))
+            if window is not None and sums is not None:
+                doubt = trust.doubt(window, sums.values, self.now - sums.observed_at)
+                if doubt is not None:
+                    doubts[operand.key] = doubt
+        return doubts
+
+    def _window_of(self, operand: Operand, campaign_id: UUID) -> Window | None:
+        """Return the window that an operand's value comes from: that of a metric, or of a budget's spend."""
+        if operand.field != "spend_pct_of_budget":
+            return operand.window
+        return Window.TODAY if self.rows[campaign_id].budget_type == "daily" else Window.LIFETIME
 
     def ages(self, operands: Iterable[Operand], campaign_id: UUID) -> dict[str, float]:
         """Return how old the newest observation behind each metric operand is, in seconds."""
@@ -56,12 +80,10 @@ class Page:
     def _value(self, operand: Operand, campaign: Campaign) -> object:
         if operand.field in METRIC_FIELDS:
             return derive(operand.field, self._metrics(campaign.campaign_id, _span_key(operand)))
+        if operand.field in _CHANGEABLE:
+            return getattr(campaign, operand.field)
         row = self.rows[campaign.campaign_id]
         match operand.field:
-            case "budget":
-                return campaign.budget
-            case "status":
-                return campaign.status
             case "days_running":
                 return days_running(row.start_date, self.today)
             case "spend_pct_of_budget":
@@ -112,8 +134,9 @@ def _spans(operands: Iterable[Operand], today: date) -> dict[str, tuple[date, da
     return spans
 
 
-def _span_key(operand: Operand) -> str:
-    return f"{operand.window}:previous" if operand.previous else str(operand.window)
+def _span_key(operand: Operand, window: Window | None = None) -> str:
+    key = str(window or operand.window)
+    return f"{key}:previous" if operand.previous else key
 
 
 def _days(window: Window, today: date) -> tuple[date, date]:

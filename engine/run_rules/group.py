@@ -24,13 +24,14 @@ from engine.run_rules.plan import (
     Memory,
     Overlay,
     Run,
+    changes_budgets,
     close_gates,
     conflicting_versions,
     plan_page,
     rounds,
     touched,
 )
-from engine.run_rules.record import Carrier, Failed, error_document, write
+from engine.run_rules.record import Carrier, Failed, begin, error_document, finish
 from engine.schedule.zones import local_day, zone
 from engine.store import campaigns, executions, orgs, rules
 
@@ -114,11 +115,12 @@ def record_failures(
     connection: Connection, carrier: Carrier, items: Sequence[Item], error: BaseException, *, now: datetime
 ) -> None:
     """Write the executions of items that end in an error: their rows, audit, counters and occurrences' outcomes."""
-    versions = {row.rule_id: row.version for row in rules.lock(connection, carrier.org_id, [i.rule_id for i in items])}
     nothing = Memory(now, now.date(), {}, set())  # a failure neither acts nor looks back, so that no zone matters
     for wave in waves(items):
-        failed = [Failed(item, versions[item.rule_id], error_document(error)) for item in wave]
-        write(connection, carrier, [], failed, nothing)
+        rows = {row.rule_id: row for row in rules.lock(connection, carrier.org_id, [item.rule_id for item in wave])}
+        failed = [Failed.of(item, rows[item.rule_id], error) for item in wave]
+        begin(connection, carrier, [], failed, nothing)
+        finish(connection, carrier, [], failed, nothing)
 
 
 def _run_alone(connection: Connection, wave: Wave, item: Item) -> list[Unfinished]:
@@ -157,22 +159,34 @@ def _run(connection: Connection, wave: Wave, items: Sequence[Item]) -> list[Unfi
         overlays = _plan(connection, wave, batch, memory)
         ids = touched(batch.runs)
         locked = campaigns.lock(connection, org_id, ids) if ids else {}
-        if not conflicting_versions(batch.runs, locked, overlays):
+        if not conflicting_versions(batch.runs, locked, overlays) and not _day_moved(connection, wave, batch, memory):
             break
         logger.info("facts moved on while planning (%d), planning again", attempt + 1)
     else:
         message = "campaigns kept changing while their rules were planned"
         raise TransientError(message)
+    begin(connection, wave.carrier, batch.runs, batch.failures, memory)
     for effects in rounds(batch.runs):
         KINDS[effects[0].kind].apply(connection, org_id, effects, now=memory.now)
-    write(connection, wave.carrier, batch.runs, batch.failures, memory)
+    finish(connection, wave.carrier, batch.runs, batch.failures, memory)
     return batch.unfinished
+
+
+def _day_moved(connection: Connection, wave: Wave, batch: _Batch, memory: Memory) -> bool:
+    """Lock the org's budget day, if the plan needs it, and say whether its sum was another one while planning."""
+    if not changes_budgets(batch.runs):
+        return False
+    org_id = wave.carrier.org_id
+    campaigns.lock_budget_day(connection, org_id, memory.today)
+    planned, memory.net = memory.net, campaigns.net_changes(connection, org_id, memory.today)
+    return planned != memory.net
 
 
 def _memory(connection: Connection, org: Row[Any], rule_ids: Sequence[UUID]) -> Memory:
     today = local_day(org.now, zone(org.timezone))
     last_acted = rules.cooldowns(connection, org.org_id, rule_ids)
-    return Memory(org.now, today, last_acted, executions.held(connection, org.org_id, rule_ids, now=org.now))
+    held = executions.held(connection, org.org_id, rule_ids, now=org.now)
+    return Memory(org.now, today, last_acted, held, frozenset(org.never_touch))
 
 
 def _prepare(items: Sequence[Item], rows: dict[UUID, Row[Any]], org: Row[Any]) -> _Batch:
@@ -187,11 +201,11 @@ def _prepare(items: Sequence[Item], rows: dict[UUID, Row[Any]], org: Row[Any]) -
             batch.unfinished.append(Unfinished(item, error))
         except InputError as error:
             logger.warning("rule %s cannot be read: %s", item.rule_id, error)
-            batch.failures.append(Failed(item, row.version, error_document(error)))
+            batch.failures.append(Failed.of(item, row, error))
         except Exception as error:
             _raise_if_over(error)
             logger.exception("rule %s cannot be read", item.rule_id)
-            batch.failures.append(Failed(item, row.version, error_document(error)))
+            batch.failures.append(Failed.of(item, row, error))
     batch.runs.sort(key=lambda run: (run.rule.rank, run.rule.rule_id))
     return batch
 
@@ -204,7 +218,7 @@ def _plan(connection: Connection, wave: Wave, batch: _Batch, memory: Memory) -> 
         except _PlanError as failed:
             rule = failed.run.rule
             logger.exception("rule %s failed while it was planned", rule.rule_id)
-            batch.failures.append(Failed(failed.run.item, rule.version, error_document(failed.cause)))
+            batch.failures.append(Failed.of_run(failed.run, failed.cause))
             batch.runs = [Run(run.item, run.rule) for run in batch.runs if run is not failed.run]
 
 
@@ -214,9 +228,11 @@ def _plan_pages(connection: Connection, wave: Wave, runs: Sequence[Run], memory:
     going = [run for run in runs if not run.stopped]
     read = {operand for run in going for operand in run.rule.program.operands}
     overlays = []
+    net = dict(memory.net)
     for rows in _pages(connection, wave.carrier.org_id, going):
         wave.still_ours()
-        overlay = Overlay(load(connection, wave.carrier.org_id, rows, read, now=memory.now, today=memory.today))
+        page = load(connection, wave.carrier.org_id, rows, read, now=memory.now, today=memory.today)
+        overlay = Overlay(page, net)
         overlays.append(overlay)
         for run in going:
             _plan_one(run, overlay, memory)

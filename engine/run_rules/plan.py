@@ -5,6 +5,7 @@ A later rule sees the effects of the earlier ones: they are kept as an overlay o
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -12,23 +13,26 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.clock import monotonic
 from core.ids import uuid7
-from engine.actions.base import Campaign, Change, Effect, Held, Impossible, Nothing, Scope
+from engine.actions.base import Campaign, Change, Effect, Impossible, Nothing, Scope
 from engine.actions.registry import KINDS
 from engine.rules.evaluate import evaluate, trace
 from engine.rules.gates import SkipReason, conditions_gate, cooldown_gate, rule_gate
+from engine.rules.guardrails import Situation, breach, net_change
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import date, datetime
     from uuid import UUID
 
-    from engine.actions.base import EffectStatus, Plan
+    from engine.actions.base import EffectStatus
     from engine.chunk import Item
     from engine.run_rules.compiled import Rule
     from engine.run_rules.facts import Page
 
 SHOWN_ACTED: Final = 1000
 SHOWN_OTHERS: Final = 20
+_ZERO: Final = Decimal(0)
+_CENT: Final = Decimal("0.01")
 _NAMES: Final = {True: "true", False: "false", None: "unknown"}
 
 
@@ -45,6 +49,8 @@ class Run:
     effects: list[Effect] = field(default_factory=list)
     shown: int = 0
     """How many of `entities` have effects."""
+    changed: set[UUID] = field(default_factory=set)
+    """The entities that it changes."""
     seconds: float = 0.0
 
     @property
@@ -55,12 +61,15 @@ class Run:
 
 @dataclass(slots=True)
 class Memory:
-    """What the throttles and approvals remember of the time before this plan; `today` in the org's zone."""
+    """What throttles, guardrails and approvals remember of the time before this plan; `today` in the org's zone."""
 
     now: datetime
     today: date
     last_acted: dict[tuple[UUID, UUID], datetime]
     held: set[tuple[UUID, int, UUID]]
+    never_touch: frozenset[UUID] = frozenset()
+    net: dict[str | None, Decimal] = field(default_factory=dict)
+    """Today's budget changes of the org by currency; only read where a guardrail bounds them."""
 
     def acted_today(self, rule: Rule) -> int:
         """Return how many executions of the rule acted today."""
@@ -69,9 +78,10 @@ class Memory:
 
 @dataclass(slots=True)
 class Overlay:
-    """Campaigns of a page with the effects planned so far."""
+    """Campaigns of a page with the effects planned so far; `net` is shared by the pages of one plan."""
 
     page: Page
+    net: dict[str | None, Decimal] = field(default_factory=dict)
     changed: dict[UUID, Campaign] = field(default_factory=dict)
 
     def get(self, campaign_id: UUID) -> Campaign:
@@ -79,15 +89,36 @@ class Overlay:
         if campaign_id in self.changed:
             return self.changed[campaign_id]
         row = self.page.rows[campaign_id]
-        return Campaign(row.campaign_id, row.name, row.status, row.budget, row.currency)
+        return Campaign(
+            row.campaign_id,
+            row.name,
+            row.status,
+            row.budget,
+            row.currency,
+            row.bid_amount,
+            row.objective,
+            row.tags,
+            row.end_date,
+        )
 
-    def put(self, campaign: Campaign, after: dict[str, Any]) -> Campaign:
+    def put(self, campaign: Campaign, effect: Effect) -> Campaign:
         """Change columns of a campaign for all that comes after."""
-        columns = {key: after[key] for key in ("status", "budget") if key in after}
+        columns = {key: _column(key, value) for key, value in effect.after.items() if key in effect.before}
         if "budget" in columns:
-            columns["budget"] = Decimal(str(columns["budget"])).quantize(Decimal("0.01"))
+            self.net[campaign.currency] = self.net.get(campaign.currency, _ZERO) + net_change(
+                effect.before, effect.after
+            )
         self.changed[campaign.campaign_id] = replace(campaign, **columns)
         return self.changed[campaign.campaign_id]
+
+
+def _column(name: str, value: Any) -> Any:
+    """Return a value of an effect as the campaign's column would give it back."""
+    if value is None:
+        return None
+    if name in {"budget", "bid_amount"}:
+        return Decimal(str(value)).quantize(_CENT)
+    return dt.date.fromisoformat(value) if name == "end_date" else value
 
 
 def close_gates(run: Run, memory: Memory) -> None:
@@ -115,7 +146,8 @@ def _plan_entity(run: Run, overlay: Overlay, memory: Memory, campaign: Campaign)
         else:
             _count(run, "cooldown", ())
         return
-    facts = overlay.page.facts(rule.program.operands, campaign)
+    withheld = overlay.page.withheld(rule.program.operands, campaign.campaign_id, rule.trust) if rule.trust else None
+    facts = overlay.page.facts(rule.program.operands, campaign, withheld)
     result = evaluate(rule.program.condition, facts)
     stopped = conditions_gate(result)
     first = len(run.effects)
@@ -126,7 +158,7 @@ def _plan_entity(run: Run, overlay: Overlay, memory: Memory, campaign: Campaign)
     effects = run.effects[first:]
     if _room(run, _NAMES[result], effects):
         ages = overlay.page.ages(rule.program.operands, campaign.campaign_id)
-        details = {"trace": trace(rule.program.condition, facts, ages)}
+        details = {"trace": trace(rule.program.condition, facts, ages, withheld)}
         _show(run, campaign, _NAMES[result], details, effects)
     else:
         _count(run, _NAMES[result], effects)
@@ -153,37 +185,47 @@ def _show(run: Run, campaign: Campaign, result: str, details: dict[str, Any], ef
 
 
 def _plan_actions(run: Run, overlay: Overlay, memory: Memory, campaign: Campaign) -> None:
-    scope = Scope(run.rule.name, run.rule.budget_floor)
-    for position, spec in enumerate(run.rule.program.actions):
-        plan = KINDS[spec.kind].plan(spec.params, campaign, scope)
-        if isinstance(plan, Held) and (run.rule.rule_id, position, campaign.campaign_id) in memory.held:
-            run.reached.add(SkipReason.GUARDRAIL)  # it already waits for approval: do not ask again
-            continue
-        effect = _effect(run, memory.now, position, campaign, plan)
+    for position in range(len(run.rule.program.actions)):
+        effect = _effect(run, overlay, memory, position, campaign)
         if effect is None:
             run.reached.add(SkipReason.NO_CHANGE)
             continue
+        if effect.status == "held" and (run.rule.rule_id, position, campaign.campaign_id) in memory.held:
+            run.reached.add(SkipReason.GUARDRAIL)  # it already waits for approval: do not ask again
+            continue
         run.effects.append(effect)
         if effect.status == "succeeded":
-            campaign = overlay.put(campaign, dict(effect.after))
+            if effect.before:
+                run.changed.add(campaign.campaign_id)
+            campaign = overlay.put(campaign, effect)
         elif effect.status == "failed" and run.rule.stop_on_error:
             return
 
 
-def _effect(run: Run, now: datetime, position: int, campaign: Campaign, plan: Plan) -> Effect | None:
+def _effect(run: Run, overlay: Overlay, memory: Memory, position: int, campaign: Campaign) -> Effect | None:
+    """Plan one action on one campaign, bounded by the guardrails whatever its kind; None if there is nothing to do."""
     spec = run.rule.program.actions[position]
-    status: EffectStatus
-    match plan:
-        case Change(before=before, after=after):
-            status, reason = "succeeded", None
-        case Held(before=before, after=after, reason=reason):
-            status = "held"
-        case Impossible(reason=reason):
-            before, after, status = {}, {}, "failed"
+    before: Mapping[str, Any] = {}
+    after: Mapping[str, Any] = {}
+    status: EffectStatus = "failed"
+    reason: str | None = None
+    guardrail: str | None = None
+    match KINDS[spec.kind].plan(spec.params, campaign, Scope(run.rule.name)):
         case Nothing():
             return None
+        case Impossible() as impossible:
+            reason = impossible.reason
+        case Change(before=before, after=after):
+            situation = Situation(
+                campaign.campaign_id in memory.never_touch,
+                len(run.changed - {campaign.campaign_id}),
+                overlay.net.get(campaign.currency, _ZERO),
+            )
+            found = breach(run.rule.guardrails, before, after, situation) if before else None
+            status = "held" if found else "succeeded"
+            guardrail, reason = (found.guardrail, found.reason) if found else (None, None)
     return Effect(
-        uuid7(now),
+        uuid7(memory.now),
         run.item.execution_id,
         run.rule.rule_id,
         position,
@@ -194,6 +236,7 @@ def _effect(run: Run, now: datetime, position: int, campaign: Campaign, plan: Pl
         after,
         status,
         reason,
+        guardrail,
     )
 
 
@@ -220,3 +263,13 @@ def rounds(runs: list[Run]) -> list[list[Effect]]:
                 batches[seen[effect.entity_id], effect.kind].append(effect)
                 seen[effect.entity_id] += 1
     return [batches[key] for key in sorted(batches)]
+
+
+def changes_budgets(runs: list[Run]) -> bool:
+    """Say whether the plan changes a budget under a bound on the day's net change."""
+    return any(
+        run.rule.guardrails.max_daily_net_change is not None and "budget" in effect.after
+        for run in runs
+        for effect in run.effects
+        if effect.before
+    )

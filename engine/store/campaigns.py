@@ -14,13 +14,14 @@ from models import Campaign
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
+    from decimal import Decimal
     from uuid import UUID
 
     from sqlalchemy import Connection, Row
 
 _UUIDS = ARRAY(Uuid())
 _FACTS = """campaign_id, version, name, platform, objective, status, budget, budget_type, currency, bid_amount, tags,
-       external_id, start_date"""
+       external_id, start_date, end_date"""
 _PAGE = text(f"""
 SELECT {_FACTS} FROM cmis.campaigns
  WHERE org_id = :org_id AND status <> 'archived' AND campaign_id > :after ORDER BY campaign_id LIMIT :limit
@@ -34,11 +35,31 @@ _LOCK = text("""
 SELECT campaign_id, version FROM cmis.campaigns
  WHERE org_id = :org_id AND campaign_id = ANY (:ids) ORDER BY campaign_id FOR NO KEY UPDATE
 """).bindparams(bindparam("ids", type_=_UUIDS))
+CHANGEABLE = ("status", "budget", "bid_amount", "tags", "name", "objective", "end_date")
+"""The columns that effects may change."""
 _APPLY = with_rows("""
 UPDATE cmis.campaigns c
-   SET status = coalesce(r.status, c.status), budget = coalesce(r.budget, c.budget), last_action_id = r.action_id
-  FROM jsonb_to_recordset(:rows) AS r(campaign_id uuid, action_id uuid, status text, budget numeric)
+   SET status = CASE WHEN r.columns ? 'status' THEN r.columns ->> 'status' ELSE c.status END,
+       budget = CASE WHEN r.columns ? 'budget' THEN (r.columns ->> 'budget')::numeric ELSE c.budget END,
+       bid_amount = CASE WHEN r.columns ? 'bid_amount' THEN (r.columns ->> 'bid_amount')::numeric ELSE c.bid_amount END,
+       tags = CASE WHEN r.columns ? 'tags' THEN r.columns -> 'tags' ELSE c.tags END,
+       name = CASE WHEN r.columns ? 'name' THEN r.columns ->> 'name' ELSE c.name END,
+       objective = CASE WHEN r.columns ? 'objective' THEN r.columns ->> 'objective' ELSE c.objective END,
+       end_date = CASE WHEN r.columns ? 'end_date' THEN (r.columns ->> 'end_date')::date ELSE c.end_date END,
+       last_action_id = r.action_id
+  FROM jsonb_to_recordset(:rows) AS r(campaign_id uuid, action_id uuid, columns jsonb)
  WHERE c.org_id = :org_id AND c.campaign_id = r.campaign_id
+""")
+_CHANGEABLE = text("""
+SELECT campaign_id, status, budget, bid_amount, tags, name, objective, end_date::text AS end_date FROM cmis.campaigns
+ WHERE org_id = :org_id AND campaign_id = ANY (:ids)
+""").bindparams(bindparam("ids", type_=_UUIDS))
+# Whoever changes budgets under a limit of the day waits here for whoever is doing so; the last of all locks.
+_LOCK_DAY = text("SELECT cmis.lock_budget_day(:org_id, :day)")
+_NETS = text("""
+SELECT c.currency, sum(l.after - l.before) AS net
+  FROM cmis.budget_ledger l JOIN cmis.campaigns c ON c.org_id = l.org_id AND c.campaign_id = l.campaign_id
+ WHERE l.org_id = :org_id AND l.day = :day AND l.seq > 1 GROUP BY c.currency
 """)
 _SUMS = with_rows("""
 SELECT m.campaign_id, w.key, sum(m.impressions) AS impressions, sum(m.clicks) AS clicks,
@@ -68,8 +89,28 @@ def lock(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> dict[UUID
 
 
 def apply(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Write effects (campaign_id, action_id, and status and/or budget), each campaign at most once; returns how many."""
+    """Write effects (campaign_id, action_id, `columns` of CHANGEABLE), each campaign at most once; returns how many.
+
+    The action id None: no action, but a person who takes one back.
+    """
     return connection.execute(_APPLY, {"org_id": org_id, "rows": rows}).rowcount
+
+
+def changeable(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
+    """Return the columns that effects may change, of campaigns by id; days are ISO texts."""
+    rows = connection.execute(_CHANGEABLE, {"org_id": org_id, "ids": list(ids)})
+    return {row.campaign_id: row._asdict() for row in rows}
+
+
+def lock_budget_day(connection: Connection, org_id: UUID, day: date) -> None:
+    """Keep other changes of budgets under a limit of this day of the org waiting until the transaction ends."""
+    connection.execute(_LOCK_DAY, {"org_id": org_id, "day": day})
+
+
+def net_changes(connection: Connection, org_id: UUID, day: date) -> dict[str | None, Decimal]:
+    """Return the sum of an org's budget changes on a day of its zone, per currency; new campaigns do not count."""
+    rows = connection.execute(_NETS, {"org_id": org_id, "day": day})
+    return {row.currency: row.net for row in rows if row.net is not None}
 
 
 def sums(

@@ -61,6 +61,10 @@ SELECT rule_id, position, entity_id FROM cmis.automation_actions
  WHERE org_id = :org_id AND status = 'held' AND rule_id = ANY (:rule_ids) AND action_id BETWEEN :low AND :high
 """).bindparams(bindparam("rule_ids", type_=ARRAY(Uuid())))
 
+_NOTIFIED = text("""
+SELECT action_id FROM cmis.notifications WHERE org_id = :org_id AND action_id = ANY (:ids)
+""").bindparams(bindparam("ids", type_=ARRAY(Uuid())))
+
 
 def insert(
     connection: Connection, org_id: UUID, task_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime
@@ -83,6 +87,11 @@ def insert_notifications(
 ) -> None:
     """Insert notifications into the org's own list."""
     connection.execute(_INSERT_NOTIFICATIONS, {"org_id": org_id, "rows": rows, "now": now})
+
+
+def notified(connection: Connection, org_id: UUID, action_ids: Sequence[UUID]) -> set[UUID]:
+    """Return those of the actions that have a notification in the org's list."""
+    return set(connection.execute(_NOTIFIED, {"org_id": org_id, "ids": list(action_ids)}).scalars())
 
 
 def held(

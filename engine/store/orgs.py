@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 _RESOLVE = text("SELECT org_id, name, timezone FROM cmis.resolve_org(:reference)")
 _LIST = text("SELECT org_id, name, timezone, created_at FROM cmis.list_orgs()")
-_MOMENT = text("SELECT org_id, timezone, guardrails, cmis.clock() AS now FROM cmis.orgs WHERE org_id = :org_id")
+_MOMENT = text(
+    "SELECT org_id, timezone, guardrails, never_touch, cmis.clock() AS now FROM cmis.orgs WHERE org_id = :org_id"
+)
 _CREATE = text("SELECT cmis.create_org(:actor_id, :org_id, :name, :timezone, :admin_id, :admin_email)")
 
 

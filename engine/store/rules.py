@@ -26,7 +26,8 @@ _UUIDS = ARRAY(Uuid())
 # Ascending by id: the lock order of RELIABILITY §2. The row lock is what makes limit and cooldown hold among workers.
 _LOCK = text("""
 SELECT org_id, rule_id, name, entity_id, conditions, condition_logic, actions, stop_on_error, priority, status,
-       max_executions_per_day, cooldown_minutes, guardrails, version, acted_on, acted_today
+       max_executions_per_day, cooldown_minutes, guardrails, min_sample, max_data_age, delay_between_actions_seconds,
+       version, acted_on, acted_today, failures_in_a_row
   FROM cmis.automation_rules WHERE org_id = :org_id AND rule_id = ANY (:rule_ids) ORDER BY rule_id FOR NO KEY UPDATE
 """).bindparams(bindparam("rule_ids", type_=_UUIDS))
 _PRIORITIES = text("""
@@ -48,11 +49,18 @@ UPDATE cmis.automation_rules a
    SET success_count = a.success_count + r.success, partial_count = a.partial_count + r.partial,
        failure_count = a.failure_count + r.failure, skipped_count = a.skipped_count + r.skipped,
        acted_on = coalesce(r.acted_on, a.acted_on), acted_today = coalesce(r.acted_today, a.acted_today),
+       failures_in_a_row = coalesce(r.failures_in_a_row, a.failures_in_a_row),
        last_executed_at = CASE WHEN r.executed THEN :now ELSE a.last_executed_at END
   FROM jsonb_to_recordset(:rows) AS r(rule_id uuid, success integer, partial integer, failure integer, skipped integer,
-       acted_on date, acted_today integer, executed boolean)
+       acted_on date, acted_today integer, failures_in_a_row integer, executed boolean)
  WHERE a.org_id = :org_id AND a.rule_id = r.rule_id
 """)
+
+# The one thing in a rule's definition that the engine changes by itself: it names a configuration column, and is audited.
+_TRIP = text("""
+UPDATE cmis.automation_rules SET status = 'paused', failures_in_a_row = 0
+ WHERE org_id = :org_id AND rule_id = ANY (:rule_ids) AND status = 'active'
+""").bindparams(bindparam("rule_ids", type_=_UUIDS))
 
 
 def lock(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -> Sequence[Row[Any]]:
@@ -82,6 +90,11 @@ def count(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]
     """Add to the rules' counters; each rule once."""
     if rows:
         connection.execute(_COUNT, {"org_id": org_id, "rows": rows, "now": now})
+
+
+def trip(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -> None:
+    """Pause active rules whose executions keep failing, and begin counting anew."""
+    connection.execute(_TRIP, {"org_id": org_id, "rule_ids": list(rule_ids)})
 
 
 def create(connection: Connection, values: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Connection = psycopg.Connection[Any]
 _ENTRIES = """
 SELECT action, user_id, host(ip), entity_type, entity_id, rule_id, before, after FROM cmis.automation_audit_log
- WHERE xid = pg_current_xact_id() ORDER BY audit_id
+ WHERE xid = pg_current_xact_id() ORDER BY created_at, audit_id
 """
 _LEDGER = """
 SELECT seq, before, after, user_id, action_id, day FROM cmis.budget_ledger WHERE campaign_id = %s ORDER BY seq
@@ -178,7 +178,7 @@ def test_memberships_and_users_are_audited(tenants: Tenants, administrator: Conn
 def test_creating_an_org_leaves_its_trail(app: Database) -> None:
     context = create_org(app, "fresh")
     with app.transaction(context) as connection:
-        rows = connection.execute(text("SELECT action, user_id FROM cmis.automation_audit_log ORDER BY audit_id")).all()
+        rows = connection.execute(text("SELECT action, user_id FROM cmis.automation_audit_log")).all()
     assert sorted(rows) == [("member_created", CLI_ACTOR), ("org_created", CLI_ACTOR), ("user_created", CLI_ACTOR)]
 
 

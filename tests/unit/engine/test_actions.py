@@ -9,10 +9,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from core.errors import InputError
-from engine.actions.base import Campaign, Change, Held, Impossible, Nothing, Scope
+from engine.actions.base import Campaign, Change, Impossible, Nothing, Scope
 from engine.actions.registry import KINDS, parse_actions
 
-SCOPE = Scope("rule", Decimal(10))
+SCOPE = Scope("rule")
 money = st.decimals(min_value=0, max_value=10**9, places=2)
 
 
@@ -69,19 +69,6 @@ def test_a_budget_stays(kind: str, params: dict[str, Any], before: int | str) ->
     assert _budget(params, before, kind) == Nothing()
 
 
-@pytest.mark.parametrize(("before", "percent"), [(12, 50), ("10.01", 1), (10, 1), (5, 10)])
-def test_a_budget_that_would_fall_below_the_floor_is_held(before: int | str, percent: int) -> None:
-    plan = _plan({"type": "decrease_budget", "value": percent}, _campaign(before))
-    assert isinstance(plan, Held)
-    assert "floor of 10" in plan.reason
-    assert plan.before["budget"] > plan.after["budget"]
-
-
-def test_exactly_at_the_floor_it_is_not_held_nor_is_a_raise_from_below() -> None:
-    assert _budget({"set": 10}) == 10
-    assert _budget({"percent": 50}, 4) == 6
-
-
 def test_what_cannot_be_done_says_why() -> None:
     assert _budget({"percent": 10}, None) == Impossible("the campaign has no budget to adjust")
     assert isinstance(_budget({"percent": 1000}, "999999999999.99"), Impossible)
@@ -96,7 +83,7 @@ def test_a_decrease_never_raises_a_budget_and_an_increase_never_lowers_it(
     assume(floor <= ceiling)
     bounds = {"percent": percent, "floor": float(floor), "ceiling": float(ceiling)}
     for kind, sign in (("increase_budget", 1), ("decrease_budget", -1)):
-        plan = _plan({"type": kind, "params": bounds}, _campaign(before), Scope("rule", Decimal(0)))
+        plan = _plan({"type": kind, "params": bounds}, _campaign(before))
         if isinstance(plan, Change):
             assert (plan.after["budget"] - plan.before["budget"]) * sign > 0
 

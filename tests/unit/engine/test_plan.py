@@ -17,7 +17,9 @@ from engine.actions.base import Effect
 from engine.actions.registry import parse_actions
 from engine.chunk import Item
 from engine.rules.conditions import parse
+from engine.rules.guardrails import DEFAULTS
 from engine.rules.tree import operands
+from engine.rules.trust import Trust
 from engine.run_rules.compiled import Program, Rule
 from engine.run_rules.facts import Page
 from engine.run_rules.group import waves
@@ -50,6 +52,10 @@ class Row:
     budget: Decimal | None = Decimal(100)
     currency: str | None = "EUR"
     version: int = 1
+    bid_amount: Decimal | None = None
+    objective: str | None = None
+    tags: tuple[str, ...] = ()
+    end_date: date | None = None
 
 
 def _page(*rows: Row) -> Overlay:
@@ -73,7 +79,10 @@ def _run(conditions: list[dict[str, Any]], actions: list[dict[str, Any]], number
         status="active",
         daily_limit=None,
         cooldown_minutes=60,
-        budget_floor=Decimal(10),
+        guardrails=DEFAULTS,
+        trust=Trust({}, None),
+        delay=timedelta(0),
+        failures=0,
         acted_on=None,
         acted_today=0,
     )

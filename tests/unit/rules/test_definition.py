@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -9,7 +10,8 @@ from uuid import UUID
 import pytest
 
 from core.errors import InputError, Problem
-from engine.rules.definition import Guardrails, RuleDefinition, parse_rule
+from engine.rules.definition import RuleDefinition, parse_rule
+from engine.rules.guardrails import Guardrails
 from engine.rules.tree import Group, Logic
 
 if TYPE_CHECKING:
@@ -92,15 +94,22 @@ def test_a_logic_is_stored_as_and_or_or(written: str, stored: str) -> None:
     assert rule(condition_logic=written).condition_logic == stored
 
 
-@pytest.mark.parametrize("column", ["min_sample", "max_data_age", "delay_between_actions_seconds"])
-def test_a_column_that_nothing_enforces_yet_takes_no_value(column: str) -> None:
-    rule(**{column: None})
-    rule(**{column: 0})
-    values: list[object] = [5, True, False, {"impressions": 1000}, "1h", []]
-    for value in values:
-        (problem,) = problems_of({**RULE, column: value})
-        assert problem.field == column
-        assert problem.message == "is not supported yet"
+@pytest.mark.parametrize(
+    ("written", "age"),
+    [
+        ("26h", timedelta(hours=26)),
+        ("2d", timedelta(days=2)),
+        ("90m", timedelta(minutes=90)),
+        (60, timedelta(minutes=1)),
+    ],
+)
+def test_an_age_of_data_is_a_duration(written: object, age: timedelta) -> None:
+    assert rule(max_data_age=written).max_data_age == age
+
+
+def test_a_sample_is_asked_for_by_metric() -> None:
+    assert rule(min_sample={"impressions": 1000}).min_sample == {"impressions": Decimal(1000)}
+    assert rule().min_sample is None
 
 
 @pytest.mark.parametrize(
@@ -140,7 +149,29 @@ def test_a_column_that_nothing_enforces_yet_takes_no_value(column: str) -> None:
         ({"guardrails": 10}, "guardrails", "must be an object, not 10"),
         ({"guardrails": {"budget_floor": -1}}, "guardrails.budget_floor", "must be a number of at least 0, not -1"),
         ({"guardrails": {"budget_floor": True}}, "guardrails.budget_floor", "must be a number of at least 0, not true"),
-        ({"guardrails": {"budget_ceiling": 5}}, "guardrails.budget_ceiling", "unknown key"),
+        ({"guardrails": {"budget_limit": 5}}, "guardrails.budget_limit", "unknown key"),
+        (
+            {"guardrails": {"max_entities_per_run": 0}},
+            "guardrails.max_entities_per_run",
+            "must be a whole number of at",
+        ),
+        (
+            {"guardrails": {"max_change_pct": 0}},
+            "guardrails.max_change_pct",
+            "must be a number of at least 0.01, not 0",
+        ),
+        (
+            {"guardrails": {"budget_floor": 9, "budget_ceiling": 8}},
+            "guardrails.budget_floor",
+            "is above the budget_ceiling",
+        ),
+        ({"min_sample": {}}, "min_sample", "must be an object, not an object"),
+        ({"min_sample": {"cpa": 5}}, "min_sample.cpa", "unknown key"),
+        ({"min_sample": {"clicks": 0}}, "min_sample.clicks", "must be a number above 0, not 0"),
+        ({"max_data_age": "soon"}, "max_data_age", "must be a duration, not 'soon'"),
+        ({"max_data_age": 0}, "max_data_age", "cannot be 0"),
+        ({"max_data_age": "999999999w"}, "max_data_age", "cannot be '999999999w'"),
+        ({"delay_between_actions_seconds": -1}, "delay_between_actions_seconds", "cannot be -1"),
         ({"colour": "red"}, "colour", "unknown key"),
         ({"rule_id": "7"}, "rule_id", "unknown key"),
         ({"name": "a\x00b"}, "name", "holds a character that no database text can hold"),

@@ -1,0 +1,14 @@
+"""Bundles of rules (AutomationWorkflow), org and global."""
+
+revision = "0016"
+down_revision = "0015"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    pass
