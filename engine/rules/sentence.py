@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _MAX_LISTED: Final = 20
-_SMALLEST_PLAIN: Final = -12  # the power of ten below which a number is written with an exponent
+_PLAIN: Final = range(-12, 31)  # powers of ten; a number beyond them is written with an exponent
 
 _NOUNS: Final[Mapping[str, str]] = {
     "ctr": "click-through rate",
@@ -133,10 +133,10 @@ def is_plural(operand: Operand) -> bool:
 
 
 def number_text(value: Decimal) -> str:
-    """Return a number as people write it: exact, thousands apart, no trailing zeros, tiny ones with an exponent."""
+    """Return a number as people write it: exact, thousands apart, no trailing zeros, extremes with an exponent."""
     if not value:
         return "0"
-    if value.adjusted() < _SMALLEST_PLAIN:
+    if value.adjusted() not in _PLAIN:
         return str(value)
     whole, point, fraction = f"{value:,f}".partition(".")
     fraction = fraction.rstrip("0")

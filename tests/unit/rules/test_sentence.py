@@ -199,7 +199,9 @@ def renamed(tree: dict[str, Any], numbers: Iterator[int]) -> dict[str, Any]:
 def read_back(words: str, values: tuple[bool, ...]) -> bool:
     """Read the words as a person does who takes the joints for Python's: brackets decide, `;` separates."""
     told = re.sub(r"f(\d+) is 1", lambda found: str(values[int(found[1])]), words)
-    assert not re.search(r"[(;][^();]*, and [^();]*, or |[(;][^();]*, or [^();]*, and ", told)  # a joint never needs precedence
+    assert not re.search(
+        r"[(;][^();]*, and [^();]*, or |[(;][^();]*, or [^();]*, and ", told
+    )  # a joint never needs precedence
     for said, meant in {", and ": " and ", ", or ": " or ", "none of (": "not any_of(", "; ": ", "}.items():
         told = told.replace(said, meant)
     return bool(eval(told, {"any_of": lambda *nodes: any(nodes)}))  # noqa: S307 - the words of this test's own tree
