@@ -115,6 +115,8 @@ def _line(node: Mapping[str, Any]) -> str:
     if logic:
         return f"{logic} of → {result}"
     reason = f" ({plain(node['reason'])})" if "reason" in node else ""
+    if node["result"] is False and "margin_pct" in node:
+        reason = f" [dim](turns at {node['margin_pct']:+.4g} %)[/dim]"
     return f"{_observed(node)} {plain(node['operator'])} {_expected(node)} → {result}{reason}"
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from engine.rules.compare import actual_of, leaf_result, multiple_of, number
 from engine.rules.document import json_number, value_document
+from engine.rules.leaf_change import way_to_turn
 from engine.rules.reading import kind_of, listed
 from engine.rules.tree import Change, Condition, Group, Leaf, Logic, Multiple, Operand
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     Facts = Mapping[str, object]
     Ages = Mapping[str, float]
 
+_MARGIN_DIGITS: Final = 4
 _NO_AGES: Final[Mapping[str, float]] = {}
 _NO_DOUBTS: Final[Mapping[str, str]] = {}
 
@@ -38,7 +40,8 @@ def trace(
 
     A group is `{all|any|none: [nodes], result}`. A leaf has field, window, operator, actual, expected, result;
     `previous` and `change_pct` for `changed_pct`; `expected` is an object with the other operand's own actual
-    value where the tree compares with one; `reason` where the result is unknown. `ages` (by `Operand.key`, in
+    value where the tree compares with one; `reason` where the result is unknown, else `margin_pct`, how far the actual
+    value is from where the result turns, where that is a percentage. `ages` (by `Operand.key`, in
     seconds) become `data_age_seconds`; `withheld` (by the same) are facts that are not trusted and therefore unknown,
     and why.
     """
@@ -78,6 +81,8 @@ def _trace_leaf(leaf: Leaf, facts: Facts, ages: Ages, withheld: Mapping[str, str
     document["result"] = result
     if result is None:
         document["reason"] = _reason(leaf, facts, withheld)
+    elif (margin := way_to_turn(leaf, facts, result=result)) is not None:
+        document["margin_pct"] = round(margin, _MARGIN_DIGITS)
     return document
 
 

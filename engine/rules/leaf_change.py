@@ -118,6 +118,16 @@ def cost_of_change(leaf: Leaf, facts: Facts, *, wanted: bool) -> float:
     return math.inf if percent is None else abs(percent)
 
 
+def way_to_turn(leaf: Leaf, facts: Facts, *, result: bool) -> float | None:
+    """Return how far the fact is from where the leaf's `result` turns: in percent of its size, a rise positive.
+
+    0 where it is at the boundary. None where there is no percentage: a text, a list, a fact that is 0.
+    """
+    actual = number(facts.get(leaf.operand.key))
+    boundary = _boundary(leaf, facts, actual, wanted=not result)
+    return None if actual is None or boundary is None else _percent(actual, boundary.target)
+
+
 def _gives(leaf: Leaf, facts: Facts, value: object, *, wanted: bool) -> bool:
     return leaf_result(leaf, {**facts, leaf.operand.key: value}) is wanted
 

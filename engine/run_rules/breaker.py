@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from engine.run_rules.plan import Run
-    from engine.run_rules.record import Failed
+    from engine.run_rules.ended import Failed
+    from engine.run_rules.state import Run
 
 
 def in_a_row(before: int, status: ExecutionStatus) -> int | None:

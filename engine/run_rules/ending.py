@@ -12,8 +12,8 @@ from core.ids import uuid7
 from engine import chunk, retry
 from engine.lease import LostClaimError
 from engine.retry import out_of_time
+from engine.run_rules.ended import Carrier, error_document
 from engine.run_rules.group import Unfinished, record_failures
-from engine.run_rules.record import Carrier, error_document
 from engine.run_rules.work import GaveUp, NotClaimed, Result, Retrying, TakenApart, Work, occurrence_key, owned
 from engine.store import audit, occurrences, tasks
 from models.enums import AuditAction, Queue, TaskKind

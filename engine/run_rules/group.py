@@ -19,11 +19,9 @@ from engine.actions.registry import KINDS
 from engine.lease import LostClaimError
 from engine.retry import classify, out_of_time
 from engine.run_rules.compiled import RANKS, compile_rule
+from engine.run_rules.ended import Carrier, Failed, error_document
 from engine.run_rules.facts import load
 from engine.run_rules.plan import (
-    Memory,
-    Overlay,
-    Run,
     changes_budgets,
     close_gates,
     conflicting_versions,
@@ -31,7 +29,8 @@ from engine.run_rules.plan import (
     rounds,
     touched,
 )
-from engine.run_rules.record import Carrier, Failed, begin, error_document, finish
+from engine.run_rules.record import begin, finish
+from engine.run_rules.state import Memory, Overlay, Run
 from engine.schedule.zones import local_day, zone
 from engine.store import campaigns, executions, orgs, rules
 

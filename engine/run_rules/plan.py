@@ -5,10 +5,7 @@ A later rule sees the effects of the earlier ones: they are kept as an overlay o
 
 from __future__ import annotations
 
-import datetime as dt
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from core.clock import monotonic
@@ -17,108 +14,17 @@ from engine.actions.base import Campaign, Change, Effect, Impossible, Nothing, S
 from engine.actions.registry import KINDS
 from engine.rules.evaluate import evaluate, trace
 from engine.rules.gates import SkipReason, conditions_gate, cooldown_gate, rule_gate
-from engine.rules.guardrails import Situation, breach, net_change
+from engine.rules.guardrails import Situation, breach
+from engine.run_rules.narrow import Miss
+from engine.run_rules.state import SHOWN_ACTED, SHOWN_OTHERS, ZERO, Memory, Overlay, Run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import date, datetime
     from uuid import UUID
 
     from engine.actions.base import EffectStatus
-    from engine.chunk import Item
-    from engine.run_rules.compiled import Rule
-    from engine.run_rules.facts import Page
 
-SHOWN_ACTED: Final = 1000
-SHOWN_OTHERS: Final = 20
-_ZERO: Final = Decimal(0)
-_CENT: Final = Decimal("0.01")
 _NAMES: Final = {True: "true", False: "false", None: "unknown"}
-
-
-@dataclass(slots=True)
-class Run:
-    """One evaluation in the making: what was seen and what is to be done."""
-
-    item: Item
-    rule: Rule
-    stopped: SkipReason | None = None
-    reached: set[SkipReason] = field(default_factory=set)
-    counts: Counter[str] = field(default_factory=Counter)
-    entities: list[dict[str, Any]] = field(default_factory=list)
-    effects: list[Effect] = field(default_factory=list)
-    shown: int = 0
-    """How many of `entities` have effects."""
-    changed: set[UUID] = field(default_factory=set)
-    """The entities that it changes."""
-    seconds: float = 0.0
-
-    @property
-    def acted(self) -> bool:
-        """Whether at least one effect is applied: only then limit and cooldown are used up."""
-        return any(effect.status == "succeeded" for effect in self.effects)
-
-
-@dataclass(slots=True)
-class Memory:
-    """What throttles, guardrails and approvals remember of the time before this plan; `today` in the org's zone."""
-
-    now: datetime
-    today: date
-    last_acted: dict[tuple[UUID, UUID], datetime]
-    held: set[tuple[UUID, int, UUID]]
-    never_touch: frozenset[UUID] = frozenset()
-    net: dict[str | None, Decimal] = field(default_factory=dict)
-    """Today's budget changes of the org by currency; only read where a guardrail bounds them."""
-
-    def acted_today(self, rule: Rule) -> int:
-        """Return how many executions of the rule acted today."""
-        return rule.acted_today if rule.acted_on == self.today else 0
-
-
-@dataclass(slots=True)
-class Overlay:
-    """Campaigns of a page with the effects planned so far; `net` is shared by the pages of one plan."""
-
-    page: Page
-    net: dict[str | None, Decimal] = field(default_factory=dict)
-    changed: dict[UUID, Campaign] = field(default_factory=dict)
-
-    def get(self, campaign_id: UUID) -> Campaign:
-        """Return the campaign as the next action would find it."""
-        if campaign_id in self.changed:
-            return self.changed[campaign_id]
-        row = self.page.rows[campaign_id]
-        return Campaign(
-            row.campaign_id,
-            row.name,
-            row.status,
-            row.budget,
-            row.currency,
-            row.bid_amount,
-            row.objective,
-            row.tags,
-            row.end_date,
-        )
-
-    def put(self, campaign: Campaign, effect: Effect) -> Campaign:
-        """Change columns of a campaign for all that comes after."""
-        columns = {key: _column(key, value) for key, value in effect.after.items() if key in effect.before}
-        if "budget" in columns:
-            self.net[campaign.currency] = self.net.get(campaign.currency, _ZERO) + net_change(
-                effect.before, effect.after
-            )
-        self.changed[campaign.campaign_id] = replace(campaign, **columns)
-        return self.changed[campaign.campaign_id]
-
-
-def _column(name: str, value: Any) -> Any:
-    """Return a value of an effect as the campaign's column would give it back."""
-    if value is None:
-        return None
-    if name in {"budget", "bid_amount"}:
-        return Decimal(str(value)).quantize(_CENT)
-    return dt.date.fromisoformat(value) if name == "end_date" else value
 
 
 def close_gates(run: Run, memory: Memory) -> None:
@@ -156,16 +62,24 @@ def _plan_entity(run: Run, overlay: Overlay, memory: Memory, campaign: Campaign)
     else:
         _plan_actions(run, overlay, memory, campaign)
     effects = run.effects[first:]
-    if _room(run, _NAMES[result], effects):
-        ages = overlay.page.ages(rule.program.operands, campaign.campaign_id)
-        details = {"trace": trace(rule.program.condition, facts, ages, withheld)}
-        _show(run, campaign, _NAMES[result], details, effects)
+    shown = _NAMES[result]
+    if result is not False and not _room(run, shown, effects):
+        _count(run, shown, effects)
+        return
+    ages = overlay.page.ages(rule.program.operands, campaign.campaign_id)
+    if result is False:
+        _count(run, shown, effects)
+        run.missed.add(Miss(_entity(campaign, shown, acted=False), facts, ages, withheld))
     else:
-        _count(run, _NAMES[result], effects)
+        details = {"trace": trace(rule.program.condition, facts, ages, withheld)}
+        _show(run, campaign, shown, details, effects)
 
 
 def _room(run: Run, result: str, effects: Sequence[Effect]) -> bool:
-    """Say whether a trace is kept: of all with effects up to 1,000, and of 20 of each other result."""
+    """Say whether a trace is kept: of all with effects up to 1,000, and of 20 of each other result.
+
+    Of the false ones these are the narrowest misses (`Run.missed`), of the others the first.
+    """
     return run.shown < SHOWN_ACTED if effects else run.counts[result] < SHOWN_OTHERS
 
 
@@ -180,8 +94,11 @@ def _count(run: Run, result: str, effects: Sequence[Effect]) -> bool:
 def _show(run: Run, campaign: Campaign, result: str, details: dict[str, Any], effects: Sequence[Effect]) -> None:
     acted = _count(run, result, effects)
     run.shown += bool(effects)
-    entity = {"entity_id": str(campaign.campaign_id), "name": campaign.name, "result": result, "acted": acted}
-    run.entities.append(entity | details)
+    run.entities.append(_entity(campaign, result, acted=acted) | details)
+
+
+def _entity(campaign: Campaign, result: str, *, acted: bool) -> dict[str, Any]:
+    return {"entity_id": str(campaign.campaign_id), "name": campaign.name, "result": result, "acted": acted}
 
 
 def _plan_actions(run: Run, overlay: Overlay, memory: Memory, campaign: Campaign) -> None:
@@ -219,7 +136,7 @@ def _effect(run: Run, overlay: Overlay, memory: Memory, position: int, campaign:
             situation = Situation(
                 campaign.campaign_id in memory.never_touch,
                 len(run.changed - {campaign.campaign_id}),
-                overlay.net.get(campaign.currency, _ZERO),
+                overlay.net.get(campaign.currency, ZERO),
             )
             found = breach(run.rule.guardrails, before, after, situation) if before else None
             status = "held" if found else "succeeded"

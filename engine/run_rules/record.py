@@ -2,71 +2,29 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy.exc import DBAPIError
-
-from core.db import first_line
-from core.errors import CmisError, TransientError
 from core.ids import uuid7
-from engine.retry import classify
-from engine.rules.gates import skip_reason
 from engine.run_rules.breaker import in_a_row, trip
+from engine.run_rules.ended import broken, ended, status_of
 from engine.run_rules.work import occurrence_key
 from engine.store import audit, executions, occurrences, rules
-from models.enums import AuditAction, ExecutionStatus, RuleStatus
+from models.enums import AuditAction, ExecutionStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date, datetime
     from uuid import UUID
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection
 
     from engine.actions.base import Effect
     from engine.chunk import Item
-    from engine.run_rules.plan import Memory, Run
+    from engine.run_rules.ended import Carrier, Ended, Failed
+    from engine.run_rules.state import Memory, Run
 
 SHOWN_ACTIONS: Final = 1000
-_SHOWN_TEXT: Final = 500
 _ASKER: Final = "requested_by"
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """An evaluation that ended in an error instead of a plan, and the rule as it was tried."""
-
-    item: Item
-    rule_name: str
-    rule_version: int
-    active: bool
-    failures: int
-    """Those of the rule in a row before this one."""
-    error: dict[str, Any]
-
-    @classmethod
-    def of(cls, item: Item, row: Row[Any], error: BaseException) -> Failed:
-        """Return the failure of a locked rule's evaluation."""
-        active = row.status == RuleStatus.ACTIVE
-        return cls(item, row.name, row.version, active, row.failures_in_a_row, error_document(error))
-
-    @classmethod
-    def of_run(cls, run: Run, error: BaseException) -> Failed:
-        """Return the failure of an evaluation that had begun."""
-        rule = run.rule
-        active = rule.status == RuleStatus.ACTIVE
-        return cls(run.item, rule.name, rule.version, active, rule.failures, error_document(error))
-
-
-@dataclass(frozen=True, slots=True)
-class Carrier:
-    """The task that carries the evaluations, as their records name it."""
-
-    org_id: UUID
-    task_id: UUID
-    attempt: int
 
 
 def begin(
@@ -85,68 +43,26 @@ def finish(
 ) -> None:
     """Write all else that the evaluations leave behind, once their effects are applied."""
     now, org_id = memory.now, carrier.org_id
-    ended = [_ended(run) for run in runs] + [_failed(failed) for failed in failures]
+    done = [ended(run) for run in runs] + [broken(failed) for failed in failures]
     effects = [effect for run in runs for effect in run.effects]
-    askers = {one.item.execution_id: one.item.requested_by for one in ended}
-    audit.record(connection, org_id, [*_executed(ended, now), *_taken(effects, askers, now)], now=now)
+    askers = {one.item.execution_id: one.item.requested_by for one in done}
+    audit.record(connection, org_id, [*_executed(done, now), *_taken(effects, askers, now)], now=now)
     rules.count(connection, org_id, [*_counters(runs, memory), *map(_failure_counter, failures)], now=now)
     rules.remember(connection, org_id, _cooldowns(runs), now=now)
     trip(connection, org_id, runs, failures, now=now)
-    occurrences.finish(connection, org_id, _outcomes(ended), now=now)
-
-
-def error_document(error: BaseException) -> dict[str, Any]:
-    """Return a stable code and a bounded message, fit for the tenant's eyes; an unexpected error is a bug of ours."""
-    if isinstance(error, CmisError):
-        code = error.code
-    else:
-        code = TransientError.code if classify(error) == "transient" else CmisError.code
-    message = first_line(error) if isinstance(error, DBAPIError) else str(error)
-    return {"code": code, "type": type(error).__name__, "message": message[:_SHOWN_TEXT]}
-
-
-def status_of(effects: Sequence[Effect]) -> ExecutionStatus:
-    """Decide an execution's status from its effects: open while one is held, then all, some or none succeeded."""
-    statuses = Counter(effect.status for effect in effects)
-    if not effects:
-        return ExecutionStatus.SKIPPED
-    if statuses["held"]:
-        return ExecutionStatus.RUNNING
-    if not statuses["failed"]:
-        return ExecutionStatus.SUCCESS
-    return ExecutionStatus.PARTIAL if statuses["succeeded"] else ExecutionStatus.FAILURE
-
-
-class _Ended(NamedTuple):
-    """How one evaluation ended."""
-
-    item: Item
-    status: ExecutionStatus
-    skip_reason: str | None
-    results: dict[str, int]
-    error: dict[str, Any] | None
-
-
-def _ended(run: Run) -> _Ended:
-    status = status_of(run.effects)
-    skipped = (run.stopped or skip_reason(run.reached)).value if status is ExecutionStatus.SKIPPED else None
-    return _Ended(run.item, status, skipped, dict(Counter(effect.status for effect in run.effects)), None)
-
-
-def _failed(failed: Failed) -> _Ended:
-    return _Ended(failed.item, ExecutionStatus.FAILURE, None, {}, failed.error)
+    occurrences.finish(connection, org_id, _outcomes(done), now=now)
 
 
 def _execution(run: Run, memory: Memory, carrier: Carrier) -> dict[str, Any]:
-    ended = _ended(run)
+    end = ended(run)
     return _item_columns(run.item, carrier) | {
         "rule_version": run.rule.version,
-        "status": ended.status.value,
-        "skip_reason": ended.skip_reason,
+        "status": end.status.value,
+        "skip_reason": end.skip_reason,
         "duration_ms": round(run.seconds * 1000),
-        "conditions_evaluated": {"counts": dict(run.counts), "entities": run.entities},
+        "conditions_evaluated": {"counts": dict(run.counts), "entities": run.shown_entities},
         "actions_executed": [_summary(effect) for effect in run.effects[:SHOWN_ACTIONS]],
-        "results": ended.results,
+        "results": end.results,
         "acted_on": memory.today if run.acted else None,
     }
 
@@ -217,7 +133,7 @@ def _why(effect: Effect) -> dict[str, Any] | None:
     return {"code": effect.status.upper(), "message": effect.reason, **held}
 
 
-def _executed(ended: Sequence[_Ended], now: datetime) -> list[dict[str, Any]]:
+def _executed(ended: Sequence[Ended], now: datetime) -> list[dict[str, Any]]:
     return [
         {
             "audit_id": uuid7(now),
@@ -291,7 +207,7 @@ def _cooldowns(runs: Sequence[Run]) -> list[dict[str, Any]]:
     return [{"rule_id": key[0], "entity_id": key[1], "execution_id": value} for key, value in pairs.items()]
 
 
-def _outcomes(ended: Sequence[_Ended]) -> list[dict[str, Any]]:
+def _outcomes(ended: Sequence[Ended]) -> list[dict[str, Any]]:
     """Pair runs of jobs with their outcomes. Effects that are held do not keep a run open (SPEC §5)."""
     outcomes = []
     for one in ended:

@@ -13,9 +13,9 @@ from core import clock, faults
 from core.db import ENGINE_ACTOR, Context, repeat_on_conflict, switch
 from engine.lease import Heartbeat, LostClaimError
 from engine.retry import out_of_time
+from engine.run_rules.ended import Carrier
 from engine.run_rules.ending import end_single, give_back, split_off
 from engine.run_rules.group import Wave, run_wave, waves
-from engine.run_rules.record import Carrier
 from engine.run_rules.work import Finished, NotClaimed, Result, Work, occurrence_key, owned
 from engine.store import occurrences, tasks
 from models.enums import Outcome

@@ -17,25 +17,21 @@ from engine.actions.base import Effect
 from engine.actions.registry import parse_actions
 from engine.chunk import Item
 from engine.rules.conditions import parse
-from engine.rules.guardrails import DEFAULTS
+from engine.rules.guardrails import DEFAULTS, Guardrails
 from engine.rules.tree import operands
 from engine.rules.trust import Trust
 from engine.run_rules.compiled import Program, Rule
-from engine.run_rules.facts import Page
+from engine.run_rules.ended import error_document, status_of
+from engine.run_rules.facts import Page, _Sums
 from engine.run_rules.group import waves
 from engine.run_rules.plan import (
-    SHOWN_ACTED,
-    SHOWN_OTHERS,
-    Memory,
-    Overlay,
-    Run,
     close_gates,
     conflicting_versions,
     plan_page,
     rounds,
     touched,
 )
-from engine.run_rules.record import error_document, status_of
+from engine.run_rules.state import SHOWN_ACTED, SHOWN_OTHERS, Memory, Overlay, Run
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ACTIVE = [{"field": "status", "operator": "=", "value": "active"}]
@@ -120,8 +116,49 @@ def test_traces_are_kept_of_all_with_effects_up_to_1000_and_of_20_of_each_other_
     _planned(acting, idle, rows=_rows(SHOWN_ACTED + 7))
     assert len(acting.entities) == SHOWN_ACTED
     assert acting.counts == {"true": SHOWN_ACTED + 7, "acted": SHOWN_ACTED + 7}
-    assert len(idle.entities) == SHOWN_OTHERS
+    assert len(idle.shown_entities) == SHOWN_OTHERS
     assert (idle.counts["false"], idle.counts["acted"]) == (SHOWN_ACTED + 7, 0)
+
+
+def test_of_many_misses_the_narrowest_are_kept_and_of_few_all_in_their_order() -> None:
+    rich = [{"field": "budget", "operator": ">", "value": 1000}]
+    many, few = _run(rich, [{"type": "notify"}]), _run(rich, [{"type": "notify"}], 2)
+    rows = [Row(UUID(int=n), budget=Decimal(n)) for n in range(1, 101)]
+    _planned(many, rows=rows)
+    _planned(few, rows=rows[:3])
+    kept = [entity["trace"]["all"][0] for entity in many.shown_entities]
+    assert [leaf["actual"] for leaf in kept] == list(range(100, 100 - SHOWN_OTHERS, -1))
+    assert kept[0]["margin_pct"] == 900
+    assert [entity["trace"]["all"][0]["actual"] for entity in few.shown_entities] == [1, 2, 3]
+
+
+def test_a_guardrail_holds_what_any_kind_of_action_would_change() -> None:
+    rows = _rows(4)
+    pausing = _run(ACTIVE, [{"type": "pause"}], guardrails=Guardrails(max_entities_per_run=3))
+    _planned(pausing, rows=rows)
+    assert [effect.status for effect in pausing.effects] == ["succeeded"] * 3 + ["held"]
+    assert pausing.effects[-1].guardrail == "max_entities_per_run"
+    raising = _run(
+        ACTIVE, [{"type": "increase_budget", "value": 50}], guardrails=Guardrails(max_daily_net_change=Decimal(120))
+    )
+    _planned(raising, rows=rows)
+    assert [(effect.status, effect.guardrail) for effect in raising.effects] == [
+        ("succeeded", None),
+        ("succeeded", None),
+        ("held", "max_daily_net_change"),
+        ("held", "max_daily_net_change"),
+    ]
+
+
+def test_what_is_not_trusted_is_unknown_and_says_why() -> None:
+    spent = [{"field": "spend", "operator": ">", "value": 0}]
+    sums = {(UUID(int=1), "last_7d"): _Sums({"spend": Decimal(5), "impressions": Decimal(10)}, NOW)}
+    page = Page(NOW, NOW.date(), {UUID(int=1): Row(UUID(int=1))}, sums)  # type: ignore[dict-item]
+    run = _run(spent, [{"type": "notify"}], trust=Trust({"impressions": Decimal(11)}, None))
+    plan_page(run, Overlay(page), _memory())
+    [entity] = run.shown_entities
+    assert entity["result"] == "unknown"
+    assert "min_sample asks for 11" in entity["trace"]["all"][0]["reason"]
 
 
 def test_an_entity_whose_effect_is_held_is_shown_and_has_not_acted() -> None:

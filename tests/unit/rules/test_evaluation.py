@@ -165,6 +165,7 @@ def test_a_trace_shows_what_was_compared_its_window_and_its_age() -> None:
                 "operator": ">",
                 "expected": 50,
                 "result": True,
+                "margin_pct": -33.7748,
             },
             {
                 "field": "cpa",
@@ -181,6 +182,7 @@ def test_a_trace_shows_what_was_compared_its_window_and_its_age() -> None:
                     "value": 60,
                 },
                 "result": True,
+                "margin_pct": -20.5298,
             },
             {
                 "field": "spend",

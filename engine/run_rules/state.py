@@ -1,0 +1,125 @@
+"""What a plan knows and makes: its evaluations, the memory of what was before, campaigns as the plan leaves them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from engine.actions.base import Campaign
+from engine.rules.evaluate import trace
+from engine.rules.guardrails import net_change
+from engine.run_rules.narrow import Narrowest
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
+    from uuid import UUID
+
+    from engine.actions.base import Effect
+    from engine.chunk import Item
+    from engine.rules.gates import SkipReason
+    from engine.run_rules.compiled import Rule
+    from engine.run_rules.facts import Page
+
+SHOWN_ACTED: Final = 1000
+SHOWN_OTHERS: Final = 20
+ZERO: Final = Decimal(0)
+_CENT: Final = Decimal("0.01")
+
+
+@dataclass(slots=True)
+class Run:
+    """One evaluation in the making: what was seen and what is to be done."""
+
+    item: Item
+    rule: Rule
+    stopped: SkipReason | None = None
+    reached: set[SkipReason] = field(default_factory=set)
+    counts: Counter[str] = field(default_factory=Counter)
+    entities: list[dict[str, Any]] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
+    shown: int = 0
+    """How many of `entities` have effects."""
+    changed: set[UUID] = field(default_factory=set)
+    """The entities that it changes."""
+    seconds: float = 0.0
+    missed: Narrowest = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.missed = Narrowest(self.rule.program.condition, SHOWN_OTHERS)
+
+    @property
+    def shown_entities(self) -> list[dict[str, Any]]:
+        """The entities on record, each with its trace: those in `entities`, and the narrowest misses."""
+        condition = self.rule.program.condition
+        near = [miss.entity | {"trace": trace(condition, miss.facts, miss.ages, miss.withheld)} for miss in self.missed]
+        return self.entities + near
+
+    @property
+    def acted(self) -> bool:
+        """Whether at least one effect is applied: only then limit and cooldown are used up."""
+        return any(effect.status == "succeeded" for effect in self.effects)
+
+
+@dataclass(slots=True)
+class Memory:
+    """What throttles, guardrails and approvals remember of the time before this plan; `today` in the org's zone."""
+
+    now: datetime
+    today: date
+    last_acted: dict[tuple[UUID, UUID], datetime]
+    held: set[tuple[UUID, int, UUID]]
+    never_touch: frozenset[UUID] = frozenset()
+    net: dict[str | None, Decimal] = field(default_factory=dict)
+    """Today's budget changes of the org by currency; only read where a guardrail bounds them."""
+
+    def acted_today(self, rule: Rule) -> int:
+        """Return how many executions of the rule acted today."""
+        return rule.acted_today if rule.acted_on == self.today else 0
+
+
+@dataclass(slots=True)
+class Overlay:
+    """Campaigns of a page with the effects planned so far; `net` is shared by the pages of one plan."""
+
+    page: Page
+    net: dict[str | None, Decimal] = field(default_factory=dict)
+    changed: dict[UUID, Campaign] = field(default_factory=dict)
+
+    def get(self, campaign_id: UUID) -> Campaign:
+        """Return the campaign as the next action would find it."""
+        if campaign_id in self.changed:
+            return self.changed[campaign_id]
+        row = self.page.rows[campaign_id]
+        return Campaign(
+            row.campaign_id,
+            row.name,
+            row.status,
+            row.budget,
+            row.currency,
+            row.bid_amount,
+            row.objective,
+            row.tags,
+            row.end_date,
+        )
+
+    def put(self, campaign: Campaign, effect: Effect) -> Campaign:
+        """Change columns of a campaign for all that comes after."""
+        columns = {key: _column(key, value) for key, value in effect.after.items() if key in effect.before}
+        if "budget" in columns:
+            self.net[campaign.currency] = self.net.get(campaign.currency, ZERO) + net_change(
+                effect.before, effect.after
+            )
+        self.changed[campaign.campaign_id] = replace(campaign, **columns)
+        return self.changed[campaign.campaign_id]
+
+
+def _column(name: str, value: Any) -> Any:
+    """Return a value of an effect as the campaign's column would give it back."""
+    if value is None:
+        return None
+    if name in {"budget", "bid_amount"}:
+        return Decimal(str(value)).quantize(_CENT)
+    return dt.date.fromisoformat(value) if name == "end_date" else value
