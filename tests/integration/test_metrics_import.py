@@ -228,6 +228,8 @@ def test_the_command_prints_one_json_object_alone_on_stdout(
         "rows_read": 4,
         "rows_rejected": 1,
         "rejected": [{"line": 5, "reason": "impressions: 'x' is not a number with a decimal point"}],
+        "preset": "generic",
+        "encoding": "utf-8",
         "columns": {
             "campaign": "campaign", "campaign_name": "campaign", "date": "date", "impressions": "impressions",
             "clicks": "clicks", "spend": "spend", "currency": "currency",
