@@ -24,10 +24,13 @@ DOWNLOAD = [
     ["Campaign performance"],
     ["August 1, 2023 - August 2, 2023"],
     [
-        "Campaign state", "Campaign", "Campaign ID", "Day", "Currency code", "Impr.", "Clicks", "CTR", "Avg. CPC", "Cost",
-        "Conversions", "Conv. value", "All conv.",
+        "Campaign state", "Campaign", "Campaign ID", "Day", "Currency code", "Impr.", "Clicks", "CTR", "Avg. CPC",
+        "Cost", "Conversions", "Conv. value", "All conv.",
     ],
-    ["Enabled", "Brand, UK", "111", "2023-08-01", "GBP", "12,345", "67", "0.54%", "1.52", "1,234.56", "3.50", "80.00", "9"],
+    [
+        "Enabled", "Brand, UK", "111", "2023-08-01", "GBP", "12,345", "67", "0.54%", "1.52", "1,234.56", "3.50",
+        "80.00", "9",
+    ],
     ["Paused", "Total: shoes", "222", "2023-08-02", "GBP", "10", "0", "0.00%", " --", "0.00", "0.00", " --", "0"],
     ["Total: Campaigns", " --", " --", " --", "GBP", "12,355", "67", "0.54%", "1.52", "1,234.56", "3.50", "80.00", "9"],
     ["Total: Account", " --", " --", " --", "GBP", "12,355", "67", "0.54%", "1.52", "1,234.56", "3.50", "80.00", "9"],
@@ -111,7 +114,7 @@ def test_micros_are_whole_and_limited_by_what_they_amount_to() -> None:
     assert parse("999999999999000000", Kind.MICROS, DecimalMark.POINT).amount == Decimal(999999999999)
     assert parse("1,500,000", Kind.MICROS, DecimalMark.POINT).amount == Decimal("1.5")
     for wrong in ("1.5", "1000000000000000000", "-1"):
-        with pytest.raises(ValueError, match="not a whole number|too large|negative"):
+        with pytest.raises(ValueError, match=r"not a whole number|too large|negative"):
             parse(wrong, Kind.MICROS, DecimalMark.POINT)
 
 
