@@ -125,7 +125,7 @@ def test_control_characters_of_latin_1_never_reach_a_name(tmp_path: Path) -> Non
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
 def test_the_line_that_cannot_be_decoded_is_found_far_into_a_file_and_across_blocks(encoding: str) -> None:
     lines = 200_000
-    good = "äöü,2023-08-01\n" * lines
+    good = "äöüĊ,2023-08-01\n" * lines  # a byte of Ċ in UTF-16 looks like a line's end
     broken = b"\xff" if encoding == "utf-8" else "\ud800x".encode(encoding, "surrogatepass")
     assert undecodable_line(io.BytesIO(good.encode(encoding)), Encoding(encoding)) is None
     content = good.encode(encoding) + broken + good.encode(encoding)
