@@ -79,8 +79,13 @@ def parse_mapping(texts: Iterable[str]) -> dict[str, str]:
 
 def is_heading(cells: Sequence[str], mapping: Mapping[str, str]) -> bool:
     """Say whether a line's cells are headings rather than a title: two or more are known, or in `mapping`."""
-    mapped = {comparable(column) for column in mapping.values()}
-    names = {name for name in _Search(cells).names if is_known(name) or name in mapped}
+    search = _Search(cells)
+    mapped = {*mapping.values(), *map(comparable, mapping.values())}
+    names = {
+        name
+        for heading, name in zip(cells, search.names, strict=True)
+        if is_known(name) or heading in mapped or name in mapped
+    }
     return len(names) >= _HEADING_COLUMNS
 
 
