@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +15,8 @@ from cli.session import open_org, org_command
 from cli.tables import show_fields, show_rows
 from engine.imports.columns import FIELDS, METRICS, parse_mapping
 from engine.imports.dates import DateOrder
+from engine.imports.encodings import Encoding
+from engine.imports.headings import PRESETS
 from engine.imports.numbers import DecimalMark
 from engine.imports.read import Reading, ReadOptions, read_export
 from engine.ingest import Conflict, Target, Written, latest_day, write_metrics
@@ -36,7 +39,13 @@ def metrics() -> None:
     "--map", "mappings", multiple=True, metavar="COLUMN=FIELD",
     help=f"Say what a column holds; repeatable; wins over known headings. FIELD: {', '.join(FIELDS)}.",
 )  # fmt: skip
-@click.option("--platform", help="The ad platform of the file's campaigns [default: meta or generic, by the heading].")
+@click.option(
+    "--preset", type=click.Choice(list(PRESETS)), help="Whose export it is, where the heading does not show it."
+)
+@click.option("--platform", help="The ad platform of the file's campaigns [default: the preset's].")
+@click.option(
+    "--encoding", type=click.Choice([encoding.value for encoding in Encoding]), help="Where the bytes do not show it."
+)
 @click.option(
     "--date-order", type=click.Choice([order.value for order in DateOrder]), help="Where the dates do not show it."
 )
@@ -52,28 +61,37 @@ def import_command(
     user_id: str | None,
     as_json: bool,
     mappings: tuple[str, ...],
+    preset: str | None,
     platform: str | None,
+    encoding: str | None,
     date_order: str | None,
     decimal: str | None,
     replace: bool,
     strict: bool,
 ) -> None:
-    """Import an ads export (CSV, UTF-8, up to 64 MiB) into an org.
+    """Import an ads export (CSV up to 64 MiB) into an org.
 
-    Understands Meta Ads Manager's headings and the generic ones (campaign, date, spend, impressions, clicks,
-    conversions, revenue ...), ISO and day-first dates, decimal comma or point. Rows of any level are summed to campaign
-    and day. New campaigns become active. A repeated import changes nothing; days that differ from the stored ones are
-    reported and left unless --replace. Rows that cannot be read are rejected with their line, the rest is imported.
+    Understands the headings of Meta Ads Manager, of Google Ads (downloads and the API's field names) and generic ones
+    (campaign, date, spend, impressions, clicks, conversions, revenue ...), ISO and day-first dates, decimal comma or
+    point, UTF-8, UTF-16 and Windows-1252. Rows of any level are summed to campaign and day. New campaigns become
+    active. A repeated import changes nothing; days that differ from the stored ones are reported and left unless
+    --replace. Rows that cannot be read are rejected with their line, the rest is imported.
 
     Example: cmis metrics import ads.csv --org acme --map fb_campaign_id=campaign --map Total_Conversion=conversions
     """
-    mapping = parse_mapping(mappings)
-    mark = DecimalMark(decimal) if decimal else None
-    order = DateOrder(date_order) if date_order else None
+    options = partial(
+        ReadOptions,
+        mapping=parse_mapping(mappings),
+        platform=platform,
+        mark=DecimalMark(decimal) if decimal else None,
+        order=DateOrder(date_order) if date_order else None,
+        strict=strict,
+        encoding=Encoding(encoding) if encoding else None,
+        preset=PRESETS[preset] if preset else None,
+    )
     with open_org(org_ref, user_id) as session, _bars() as bar:
         target = Target(session.database, session.context, session.org.timezone)
-        options = ReadOptions(latest_day(target), mapping, platform, mark, order, strict)
-        reading = read_export(file, options, bar("reading"))
+        reading = read_export(file, options(latest_day(target)), bar("reading"))
         written = write_metrics(target, reading.sums, replace=replace, progress=bar("writing"))
     report = build_report(reading, written)
     if as_json:
@@ -89,6 +107,8 @@ def build_report(reading: Reading, written: Written) -> dict[str, Any]:
         "rows_read": reading.rows_read,
         "rows_rejected": reading.rows_rejected,
         "rejected": [{"line": rejection.line, "reason": rejection.reason} for rejection in reading.rejections],
+        "preset": reading.layout.preset.name,
+        "encoding": reading.encoding,
         "columns": reading.layout.columns,
         "notes": list(reading.notes),
         "campaigns": len(reading.sums.campaigns),
@@ -128,6 +148,7 @@ def _print_report(report: dict[str, Any]) -> None:
         "Import",
         {
             "rows": f"{report['rows_read']:,} read, {report['rows_rejected']:,} rejected",
+            "read as": f"{report['preset']}, {report['encoding']}",
             "columns": ", ".join(f"{field} ← {column}" for field, column in report["columns"].items()),
             "campaigns": f"{report['campaigns']:,}, of them {report['campaigns_created']:,} new",
             "days": f"{report['days']:,}, {report['first_day']} to {report['last_day']}",

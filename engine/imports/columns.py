@@ -1,8 +1,4 @@
-"""Which column holds what: Meta Ads Manager's headings, the generic ones, and the caller's own mapping, which wins.
-
-Headings are compared without case, and `_`, `-` and spaces are the same. Names of one tier mean the same thing, so two
-of them in one file are ambiguous; an earlier tier is preferred to a later one.
-"""
+"""Which column holds what: the headings that are known, and the caller's own mapping, which wins."""
 
 from __future__ import annotations
 
@@ -11,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from core.errors import InputError, Problem
+from engine.imports.headings import PERIOD_END, PERIOD_START, TIERS, Preset, comparable, in_micros, is_known, recognise
+from engine.imports.numbers import KINDS, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
@@ -20,34 +18,26 @@ METRICS: Final = ("impressions", "clicks", "spend", "conversions", "revenue")
 FIELDS: Final = ("campaign", "campaign_name", "date", *METRICS, "platform", "objective", "currency")
 """What a column can be mapped to."""
 
-_TIERS: Final[Mapping[str, Sequence[frozenset[str]]]] = {
-    "campaign": [frozenset({"campaign id"}), frozenset({"campaign"}), frozenset({"campaign name"})],
-    "campaign_name": [frozenset({"campaign name"}), frozenset({"campaign"})],
-    "date": [frozenset({"date", "day"}), frozenset({"reporting starts"})],
-    "impressions": [frozenset({"impressions", "impr."})],
-    "clicks": [frozenset({"link clicks"}), frozenset({"clicks"}), frozenset({"clicks (all)"})],
-    "spend": [frozenset({"spend", "spent", "cost", "amount spent"})],
-    "conversions": [frozenset({"conversions"}), frozenset({"results"}), frozenset({"purchases"})],
-    "revenue": [frozenset({"revenue", "conversion value", "purchases conversion value"})],
-    "platform": [frozenset({"platform"})],
-    "objective": [frozenset({"objective"})],
-    "currency": [frozenset({"currency", "currency code", "account currency"})],
-}
-_PERIOD_START: Final = "reporting starts"
-_PERIOD_END: Final = "reporting ends"
 _CURRENCY: Final = re.compile(r"^(?P<name>.*\S)\s*\((?P<code>[A-Z]{3})\)$")
-_SEPARATORS: Final = re.compile(r"[_\-\s]+")
+_HEADING_COLUMNS: Final = 2
+"""A line with so many known headings is the heading; a report's title may be one of them by chance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where each field is. `period_end` is the column of a reporting period's last day, if days come from its first."""
+    """Where each field is, and what its numbers mean (`kinds`).
+
+    `period_end` is the column of a reporting period's last day, if days come from its first. `platform` is what
+    campaigns belong to where no column says so.
+    """
 
     headings: Sequence[str]
     positions: Mapping[str, int]
+    kinds: Mapping[str, Kind]
     period_end: int | None
     currency: str | None
     platform: str
+    preset: Preset
 
     def heading(self, field: str) -> str:
         """Return the heading of the column that holds `field`."""
@@ -57,6 +47,15 @@ class Layout:
     def columns(self) -> dict[str, str]:
         """Field → heading, for reports."""
         return {field: self.heading(field) for field in FIELDS if field in self.positions}
+
+    @property
+    def notes(self) -> list[str]:
+        """What the headings were taken to say of the numbers below them."""
+        return [
+            f"{self.heading(metric)} is in millionths of the currency's unit, and divided by 1,000,000"
+            for metric, kind in self.kinds.items()
+            if kind is Kind.MICROS
+        ]
 
 
 def parse_mapping(texts: Iterable[str]) -> dict[str, str]:
@@ -78,28 +77,44 @@ def parse_mapping(texts: Iterable[str]) -> dict[str, str]:
     return mapping
 
 
-def resolve(headings: Sequence[str], mapping: Mapping[str, str], platform: str | None) -> Layout:
+def is_heading(cells: Sequence[str], mapping: Mapping[str, str]) -> bool:
+    """Say whether a line's cells are headings rather than a title: two or more are known, or in `mapping`."""
+    search = _Search(cells)
+    mapped = {*mapping.values(), *map(comparable, mapping.values())}
+    names = {
+        name
+        for heading, name in zip(cells, search.names, strict=True)
+        if is_known(name) or heading in mapped or name in mapped
+    }
+    return len(names) >= _HEADING_COLUMNS
+
+
+def resolve(
+    headings: Sequence[str], mapping: Mapping[str, str], platform: str | None, preset: Preset | None = None
+) -> Layout:
     """Decide which column holds which field.
 
-    `mapping` (field → column) wins over every known name, and a mapped column holds nothing else. `platform` is what
-    campaigns belong to where no column says so: by default `meta` for an Ads Manager export, else `generic`.
+    `mapping` (field → column) wins over every known name, and a mapped column holds nothing else. `preset` says whose
+    export it is, by default what the headings show; `platform` is where campaigns belong, by default the preset's.
     Raises InputError with every missing or ambiguous field, the columns that may be meant, and the `--map` to give.
     """
     search = _Search(headings)
-    meta = "amount spent" in search.names or {"reporting starts", "reporting ends"} <= set(search.names)
+    preset = preset or recognise(search.names)
     positions, problems = search.mapped(mapping)
-    ambiguous = search.known(positions, skip={"platform"} if meta or platform else set())
+    ambiguous = search.known(positions, skip={"platform"} if preset.placement or platform else set())
     problems += [*ambiguous.values(), *_missing(headings, {*positions, *ambiguous})]
     if problems:
         raise InputError(problems)
     spend = positions.get("spend")
-    starts = search.names[positions["date"]] == _PERIOD_START
+    starts = search.names[positions["date"]] == PERIOD_START
     return Layout(
         headings,
         positions,
-        search.names.index(_PERIOD_END) if starts and _PERIOD_END in search.names else None,
+        search.kinds(positions),
+        search.names.index(PERIOD_END) if starts and PERIOD_END in search.names else None,
         search.codes[spend] if spend is not None else None,
-        platform or ("meta" if meta else "generic"),
+        platform or preset.platform,
+        preset,
     )
 
 
@@ -111,14 +126,14 @@ class _Search:
         matches = [_CURRENCY.match(heading) for heading in headings]
         self.codes = [match["code"] if match else None for match in matches]
         self.names = [
-            _comparable(match["name"] if match else heading) for match, heading in zip(matches, headings, strict=True)
+            comparable(match["name"] if match else heading) for match, heading in zip(matches, headings, strict=True)
         ]
 
     def mapped(self, mapping: Mapping[str, str]) -> tuple[dict[str, int], list[Problem]]:
         positions, problems = {}, []
         for field, column in mapping.items():
             found = [place for place, heading in enumerate(self.headings) if heading == column]
-            found = found or [place for place, name in enumerate(self.names) if name == _comparable(column)]
+            found = found or [place for place, name in enumerate(self.names) if name == comparable(column)]
             if len(found) == 1:
                 positions[field] = found[0]
             else:
@@ -130,7 +145,7 @@ class _Search:
         """Add the fields whose headings are known to `positions`; return the problem of each ambiguous one."""
         problems = {}
         taken = set(positions.values())
-        for field, tiers in _TIERS.items():
+        for field, tiers in TIERS.items():
             if field in positions or field in skip:
                 continue
             candidates = self._first_tier(tiers, taken - self._shared(field, positions))
@@ -139,6 +154,13 @@ class _Search:
             elif candidates:
                 problems[field] = _ambiguous(field, [self.headings[place] for place in candidates])
         return problems
+
+    def kinds(self, positions: Mapping[str, int]) -> dict[str, Kind]:
+        """Return what the numbers of each metric that the file has mean."""
+        found = {metric: KINDS[metric] for metric in METRICS if metric in positions}
+        money = [metric for metric, kind in found.items() if kind is Kind.MONEY]
+        micros = [metric for metric in money if in_micros(self.names[positions[metric]])]
+        return found | dict.fromkeys(micros, Kind.MICROS)
 
     def _first_tier(self, tiers: Sequence[frozenset[str]], taken: set[int]) -> list[int]:
         for tier in tiers:
@@ -156,7 +178,7 @@ def _missing(headings: Sequence[str], found: Container[str]) -> list[Problem]:
     problems = []
     for field, hint in (("campaign", "campaign"), ("date", "date")):
         if field not in found:
-            candidates = [heading for heading in headings if hint in _comparable(heading)] or list(headings)
+            candidates = [heading for heading in headings if hint in comparable(heading)] or list(headings)
             message = f"no column is known to hold the {field}; candidates: {_listed(candidates)}"
             problems.append(Problem("file", message, f"say which: {_examples(candidates, field)}"))
     if not any(metric in found for metric in METRICS):
@@ -185,7 +207,3 @@ def _shell(text: str) -> str:
 
 def _listed(headings: Sequence[str]) -> str:
     return ", ".join(heading or "(no heading)" for heading in headings[:40])
-
-
-def _comparable(heading: str) -> str:
-    return _SEPARATORS.sub(" ", heading).strip().casefold()

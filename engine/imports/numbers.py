@@ -18,6 +18,7 @@ from engine.imports.cells import CellError, quoted
 LIMIT: Final = Decimal(10) ** 12
 """No metric of a row or of a campaign-day may reach this (the columns hold twelve digits before the point)."""
 _LENGTH: Final = 48
+_MICROS: Final = 6
 
 
 class DecimalMark(StrEnum):
@@ -28,11 +29,15 @@ class DecimalMark(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a number counts: whole things, things that may be shared (attributed conversions), or money."""
+    """What a number counts: whole things, things that may be shared (attributed conversions), money, or its millionths.
+
+    Micros are whole, as the Google Ads API writes amounts: 1500000 is 1.5 in the currency's unit.
+    """
 
     COUNT = "count"
     AMOUNT = "amount"
     MONEY = "money"
+    MICROS = "micros"
 
 
 KINDS: Final = {
@@ -42,6 +47,7 @@ KINDS: Final = {
     "conversions": Kind.AMOUNT,
     "revenue": Kind.MONEY,
 }
+_WHOLE: Final = frozenset({Kind.COUNT, Kind.MICROS})
 
 _SIGNS: Final = {
     "€": "EUR",
@@ -84,12 +90,12 @@ class Money:
 
 
 def parse(text: str, kind: Kind, mark: DecimalMark) -> Money:
-    """Read one stripped, non-blank cell under the file's convention.
+    """Read one stripped, non-blank cell under the file's convention; micros become the currency's unit.
 
-    Raises CellError where it is no number, negative, not finite, not whole though a count, or absurdly large.
+    Raises CellError where it is no number, negative, not finite, not whole though it counts, or absurdly large.
     """
     if mark is DecimalMark.POINT and _PLAIN.fullmatch(text):  # nearly every cell of most files
-        return Money(_checked(Decimal(text), text, kind), None)
+        return Money(_amount(Decimal(text), text, kind), None)
     if text.lstrip("+-").casefold() in {"nan", "inf", "infinity"}:
         raise CellError(f"{quoted(text)} is not a finite number")
     body, currency = _without_currency(text.translate(_SPACES), kind)
@@ -99,18 +105,18 @@ def parse(text: str, kind: Kind, mark: DecimalMark) -> Money:
         raise CellError(f"{quoted(text)} is not a number with a decimal {mark}")
     if negative and value != 0:
         raise CellError(f"{quoted(text)} is negative")
-    return Money(_checked(value, text, kind), currency)
+    return Money(_amount(value, text, kind), currency)
 
 
 def readings(text: str, kind: Kind) -> dict[DecimalMark, Decimal]:
-    """Return what a cell means under each convention that allows it; a count has no fraction."""
+    """Return what a cell means under each convention that allows it; what counts whole things has no fraction."""
     body, _ = _without_currency(text.translate(_SPACES), kind)
     body = body.strip("()").lstrip("+-").strip()
     found = {mark: _read(body, mark) for mark in DecimalMark}
     return {
         mark: value
         for mark, value in found.items()
-        if value is not None and (kind is not Kind.COUNT or value == value.to_integral_value())
+        if value is not None and (kind not in _WHOLE or value == value.to_integral_value())
     }
 
 
@@ -125,7 +131,7 @@ class NumberSurvey:
         """Look at one cell."""
         if text.isdecimal():
             return  # most cells; no separator, no evidence
-        if kind is not Kind.COUNT and DecimalMark.POINT in self.evidence and _PLAIN.fullmatch(text):
+        if kind not in _WHOLE and DecimalMark.POINT in self.evidence and _PLAIN.fullmatch(text):
             return  # agrees with what is known
         values = readings(text, kind)
         seen = f"line {line}, {column}: {quoted(text)}"
@@ -156,9 +162,12 @@ def iso_currency(sign: str | None) -> str | None:
     return code if len(code) == 3 and code.isascii() and code.isalpha() else None  # noqa: PLR2004 - ISO 4217 alphabetic
 
 
-def _checked(value: Decimal, text: str, kind: Kind) -> Decimal:
-    if kind is Kind.COUNT and value != value.to_integral_value():
+def _amount(value: Decimal, text: str, kind: Kind) -> Decimal:
+    """Return what a number amounts to; CellError where it cannot be."""
+    if kind in _WHOLE and value != value.to_integral_value():
         raise CellError(f"{quoted(text)} is not a whole number")
+    if kind is Kind.MICROS:
+        value = value.scaleb(-_MICROS)
     if value >= LIMIT:
         raise CellError(f"{quoted(text)} is too large: a metric must be below {LIMIT:,}")
     return value

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from core.errors import InputError, Problem
 from engine.imports.cells import CellError, is_blank
-from engine.imports.columns import METRICS, Layout, resolve
+from engine.imports.columns import Layout, is_heading, resolve
 from engine.imports.dates import DateOrder, DateSurvey
-from engine.imports.numbers import KINDS, DecimalMark, NumberSurvey
-from engine.imports.rows import Convention, RowReader
+from engine.imports.numbers import DecimalMark, NumberSurvey
+from engine.imports.rows import Convention, RowReader, is_total
 from engine.imports.source import Export, open_export
 from engine.imports.sums import Sums
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import date
     from pathlib import Path
+
+    from engine.imports.encodings import Encoding
+    from engine.imports.headings import Preset
 
 MAX_REJECTIONS: Final = 1_000
 """So many rejected rows are kept with line and reason; all are counted."""
@@ -34,6 +38,8 @@ class ReadOptions:
     mark: DecimalMark | None = None
     order: DateOrder | None = None
     strict: bool = False
+    encoding: Encoding | None = None
+    preset: Preset | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,7 @@ class Reading:
     """What a file says. `notes` are assumptions that the caller should see."""
 
     layout: Layout
+    encoding: Encoding
     notes: tuple[str, ...]
     sums: Sums = field(default_factory=Sums)
     rows_read: int = 0
@@ -68,10 +75,10 @@ def read_export(path: Path, options: ReadOptions, progress: Callable[[int, int],
     `progress(done, total)` counts the bytes of both passes. Raises InputError where the file or its heading is bad,
     a convention is ambiguous, no row is left, or `strict` and any row is rejected.
     """
-    with open_export(path) as export:
-        layout = resolve(export.heading, options.mapping, options.platform)
+    with open_export(path, options.encoding, partial(is_heading, mapping=options.mapping)) as export:
+        layout = resolve(export.heading, options.mapping, options.platform, options.preset)
         convention, notes = _survey(export, layout, options, lambda done: progress(done, 2 * export.size))
-        reading = Reading(layout, notes)
+        reading = Reading(layout, export.encoding, (*export.notes, *layout.notes, *notes))
         _take_rows(
             export, RowReader(layout, convention), reading, lambda done: progress(export.size + done, 2 * export.size)
         )
@@ -81,30 +88,40 @@ def read_export(path: Path, options: ReadOptions, progress: Callable[[int, int],
 
 def _survey(
     export: Export, layout: Layout, options: ReadOptions, progress: Callable[[int], None]
-) -> tuple[Convention, tuple[str, ...]]:
-    numbers, days = NumberSurvey(), DateSurvey()
+) -> tuple[Convention, list[str]]:
+    numbers, days, totals = NumberSurvey(), DateSurvey(), 0
     date_at = layout.positions["date"]
-    metrics = [(layout.positions[metric], metric) for metric in METRICS if metric in layout.positions]
+    metrics = [(layout.positions[metric], kind) for metric, kind in layout.kinds.items()]
     width = len(layout.headings)
     for line, cells in export.records(progress):
+        if is_total(cells, date_at):
+            totals += 1
+            continue
         if len(cells) < width:
             continue  # a broken row is no evidence; it is rejected in the second pass
         days.add(line, cells[date_at])
-        for position, metric in metrics:
+        for position, kind in metrics:
             if not is_blank(cells[position]):
-                numbers.add(line, layout.headings[position], cells[position], KINDS[metric])
+                numbers.add(line, layout.headings[position], cells[position], kind)
     convention = Convention(numbers.decide(options.mark), days.decide(options.order), options.latest)
-    return convention, _notes(days, options)
+    return convention, _notes(days, totals, options)
 
 
-def _notes(days: DateSurvey, options: ReadOptions) -> tuple[str, ...]:
-    if days.assumed is None or options.order is not None:
-        return ()
-    return (f"no date shows its order; read day-first ({days.assumed}); --date-order month-first reads it otherwise",)
+def _notes(days: DateSurvey, totals: int, options: ReadOptions) -> list[str]:
+    notes = []
+    if totals:
+        notes.append(f"{totals:,} {'row' if totals == 1 else 'rows'} of totals left out")
+    if days.assumed is not None and options.order is None:
+        told = "--date-order month-first reads it otherwise"
+        notes.append(f"no date shows its order; read day-first ({days.assumed}); {told}")
+    return notes
 
 
 def _take_rows(export: Export, reader: RowReader, reading: Reading, progress: Callable[[int], None]) -> None:
+    date_at = reading.layout.positions["date"]
     for line, cells in export.records(progress):
+        if is_total(cells, date_at):
+            continue
         reading.rows_read += 1
         try:
             reading.sums.add(reader.read(cells))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 from engine.imports import dates, numbers
 from engine.imports.cells import CellError, is_blank, quoted
 from engine.imports.columns import METRICS, Layout
-from engine.imports.numbers import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +19,8 @@ if TYPE_CHECKING:
     from engine.imports.numbers import DecimalMark
 
 _TEXT_LENGTH: Final = 255
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # Latin-1 has the upper ones, and terminals obey them
+_TOTAL: Final = re.compile(r"(?:grand )?totals?|(?:ins)?gesamt|totale", re.IGNORECASE)
 _MANGLED_ID: Final = re.compile(r"[0-9](?:[.,][0-9]+)?[eE]\+[0-9]{2}")
 
 
@@ -54,9 +54,9 @@ class RowReader:
         self._convention = convention
         self._days: dict[str, date] = {}
         self._metrics = [
-            (place, layout.positions[metric], KINDS[metric], metric)
+            (place, layout.positions[metric], layout.kinds[metric], metric)
             for place, metric in enumerate(METRICS)
-            if metric in layout.positions
+            if metric in layout.kinds
         ]
 
     def read(self, cells: Sequence[str]) -> Observation:
@@ -135,6 +135,16 @@ class RowReader:
                 f"{self._layout.headings[position or 0]}: {quoted(text)} is too long or holds control characters"
             )
         return None if is_blank(text) else text
+
+
+def is_total(cells: Sequence[str], date_at: int) -> bool:
+    """Say whether a record is a total of others: it begins `Total` or `Total: …`, in a known language, and has no date.
+
+    A campaign may be called so; its rows have dates.
+    """
+    if not _TOTAL.fullmatch(cells[0].partition(":")[0].rstrip()):
+        return False
+    return date_at == 0 or date_at >= len(cells) or is_blank(cells[date_at])
 
 
 def fitted(cells: Sequence[str], width: int) -> Sequence[str]:

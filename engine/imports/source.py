@@ -1,4 +1,4 @@
-"""The file: its size, encoding and delimiter, and its records one by one with their line numbers."""
+"""The file: its size and delimiter, the line of its heading, and its records one by one with their line numbers."""
 
 from __future__ import annotations
 
@@ -7,40 +7,50 @@ import io
 import os
 import stat
 from contextlib import closing, contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from core.errors import InputError
+from engine.imports.encodings import Detected, Encoding, detect, undecodable_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from pathlib import Path
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 MAX_LINE: Final = 1024 * 1024
 MAX_COLUMNS: Final = 500
+MAX_TITLES: Final = 10
+"""The heading is looked for in so many lines; above it stand a report's title and its period."""
 _DELIMITERS: Final = (",", ";", "\t")
 _REPORT_EVERY: Final = 2_000
 _SIGNATURES: Final = {
     b"PK\x03\x04": ("is a spreadsheet or an archive", "export or unpack it as CSV"),
     b"\x1f\x8b": ("is compressed by gzip", "unpack it first: gunzip FILE"),
-    b"\xff\xfe": ("is UTF-16 text", "save it as CSV UTF-8, or run: iconv -f UTF-16 -t UTF-8 FILE"),
-    b"\xfe\xff": ("is UTF-16 text", "save it as CSV UTF-8, or run: iconv -f UTF-16 -t UTF-8 FILE"),
+    b"\xff\xfe\0\0": ("is UTF-32 text", "save it as CSV UTF-8, or run: iconv -f UTF-32 -t UTF-8 FILE"),
+    b"\0\0\xfe\xff": ("is UTF-32 text", "save it as CSV UTF-8, or run: iconv -f UTF-32 -t UTF-8 FILE"),
 }
 
 
 class Export:
     """An open export: its heading and, as often as asked for, its records."""
 
-    def __init__(self, binary: BinaryIO, size: int) -> None:
+    def __init__(
+        self, binary: BinaryIO, size: int, detected: Detected, is_heading: Callable[[Sequence[str]], bool]
+    ) -> None:
         self._binary = binary
+        self._heading_line = 1
         self.size = size
-        self.delimiter = _sniff_delimiter(next((line for line in self._lines() if line.strip()), ""))
+        self.encoding = detected.encoding
+        self.notes = [detected.assumed] if detected.assumed else []
+        self.delimiter = self._find_heading(is_heading)
         self.heading = self._read_heading()
 
     def records(self, progress: Callable[[int], None]) -> Iterator[tuple[int, list[str]]]:
         """Yield (line number, stripped cells) for each record after the heading, blank lines left out.
 
-        Reports the bytes read so far now and then. Raises InputError where the text is no UTF-8 or a quote is broken.
+        Reports the bytes read so far now and then. Raises InputError where the text cannot be decoded or a quote is
+        broken.
         """
         records = self._all_records()
         next(records)
@@ -49,6 +59,27 @@ class Export:
                 progress(self._binary.tell())
             yield record
         progress(self.size)
+
+    def _find_heading(self, is_heading: Callable[[Sequence[str]], bool]) -> str:
+        """Find the heading's line: of the first lines that say something the one with headings, else the first.
+
+        Returns the delimiter. Comment lines (`# …`) and blank ones are not counted.
+        """
+        with closing(self._lines()) as lines:
+            speaking = ((n, line) for n, line in enumerate(lines, 1) if line.strip() and not line.startswith("# "))
+            first = [(number, line, _sniff_delimiter(line)) for number, line in islice(speaking, MAX_TITLES)]
+        if not first:
+            return _DELIMITERS[0]
+        known = (
+            (number, delimiter)
+            for number, line, delimiter in first
+            if is_heading([cell.strip() for cell in _cells(line, delimiter)])
+        )
+        uppermost, _, delimiter = first[0]
+        self._heading_line, delimiter = next(known, (uppermost, delimiter))
+        if self._heading_line > uppermost:
+            self.notes.append(f"the heading is in line {self._heading_line}; the report's title above it is left out")
+        return delimiter
 
     def _read_heading(self) -> list[str]:
         _, heading = next(self._all_records(), (0, []))
@@ -77,31 +108,33 @@ class Export:
                 ) from error
 
     def _lines(self) -> Generator[str]:
-        """Yield the lines; comment lines (`# …`) before the heading become blank, so that line numbers hold."""
+        """Yield the lines without a byte order mark; those above the heading are blank, so that line numbers hold."""
         self._binary.seek(0)
-        text = io.TextIOWrapper(self._binary, encoding="utf-8-sig", newline="")
+        text = io.TextIOWrapper(self._binary, encoding=self.encoding, newline="")
         try:
-            above_heading = True
             for number, line in enumerate(iter(lambda: text.readline(MAX_LINE + 1), ""), 1):
                 if len(line) > MAX_LINE:
                     raise InputError.of(
                         "file", f"line {number} is longer than {MAX_LINE} characters", "export it again"
                     )
-                above_heading = above_heading and (line.startswith("# ") or not line.strip())
-                yield "\n" if above_heading else line
+                if number < self._heading_line:
+                    yield "\n"
+                else:
+                    yield line.removeprefix("\ufeff") if number == 1 else line
         except UnicodeDecodeError as error:
-            message = f"line {_undecodable_line(self._binary)} is not UTF-8"
-            remedy = "save it as CSV UTF-8, or run: iconv -f WINDOWS-1252 -t UTF-8 FILE"
+            message = f"line {undecodable_line(self._binary, self.encoding)} is not {self.encoding.upper()} text"
+            remedy = "save it as CSV UTF-8, or say its encoding with --encoding"
             raise InputError.of("file", message, remedy) from error
         finally:
             text.detach()  # the next pass reads the same open file
 
 
 @contextmanager
-def open_export(path: Path) -> Iterator[Export]:
+def open_export(path: Path, encoding: Encoding | None, is_heading: Callable[[Sequence[str]], bool]) -> Iterator[Export]:
     """Open `path` and recognise it. The same open file serves both passes, so that nobody can swap it in between.
 
-    Raises InputError where it cannot be read, is no regular file, is above 64 MiB, is no UTF-8 text or has no heading.
+    `encoding` None leaves it to the file. Raises InputError where it cannot be read, is no regular file, is above
+    64 MiB, is no text in its encoding, or has no heading.
     """
     try:
         binary = path.open("rb")
@@ -115,27 +148,22 @@ def open_export(path: Path) -> Iterator[Export]:
             message = f"{path} has {facts.st_size:,} bytes, more than {MAX_BYTES:,} (64 MiB)"
             raise InputError.of("file", message, "export a shorter period, or fewer columns, per file")
         _refuse_other_formats(binary, path)
-        yield Export(binary, facts.st_size)
+        yield Export(binary, facts.st_size, detect(binary, encoding), is_heading)
 
 
 def _refuse_other_formats(binary: BinaryIO, path: Path) -> None:
-    start = binary.read(4096)
+    start = binary.read(max(map(len, _SIGNATURES)))
     for signature, (what, remedy) in _SIGNATURES.items():
         if start.startswith(signature):
-            raise InputError.of("file", f"{path} {what}, not UTF-8 CSV", remedy)
-    if b"\0" in start:
-        raise InputError.of("file", f"{path} holds NUL bytes: it is no UTF-8 text", "save it as CSV UTF-8")
+            raise InputError.of("file", f"{path} {what}, not CSV", remedy)
 
 
-def _sniff_delimiter(heading: str) -> str:
-    return max(_DELIMITERS, key=lambda delimiter: len(next(csv.reader([heading], delimiter=delimiter), [])))
+def _sniff_delimiter(line: str) -> str:
+    return max(_DELIMITERS, key=lambda delimiter: len(_cells(line, delimiter)))
 
 
-def _undecodable_line(binary: BinaryIO) -> int:
-    binary.seek(0)
-    for number, line in enumerate(binary, 1):
-        try:
-            line.decode("utf-8")
-        except UnicodeDecodeError:
-            return number
-    return 0
+def _cells(line: str, delimiter: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:  # an overlong field; reading the heading says so
+        return []

@@ -228,6 +228,8 @@ def test_the_command_prints_one_json_object_alone_on_stdout(
         "rows_read": 4,
         "rows_rejected": 1,
         "rejected": [{"line": 5, "reason": "impressions: 'x' is not a number with a decimal point"}],
+        "preset": "generic",
+        "encoding": "utf-8",
         "columns": {
             "campaign": "campaign", "campaign_name": "campaign", "date": "date", "impressions": "impressions",
             "clicks": "clicks", "spend": "spend", "currency": "currency",
@@ -258,9 +260,57 @@ def test_the_command_tells_people_of_rejected_rows_and_conflicts(
         assert expected in result.stdout
 
 
+@pytest.mark.usefixtures("berlin")
+def test_the_command_says_that_it_took_a_file_for_windows_1252_and_reads_it_as_told(
+    database: Site, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.write_bytes("campaign,date,spend\nŁódź,2023-08-31,5\n".encode("windows-1250"))
+    taken = invoke(database, monkeypatch, str(path), "--org", "Berlin")
+    assert taken.exit_code == 0, taken.output
+    said = " ".join(taken.stdout.split())
+    assert "note: the file is not UTF-8; read as windows-1252 (line 2: '£ódŸ'); --encoding reads it otherwise" in said
+    told = invoke(database, monkeypatch, str(path), "--org", "Berlin", "--encoding", "windows-1250", "--json")
+    report = json.loads(told.stdout)
+    assert (report["encoding"], report["notes"], report["campaigns_created"]) == ("windows-1250", [], 1)
+
+
+def test_a_google_ads_download_is_imported_as_it_comes(
+    database: Site, berlin: Target, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        "Campaign report",
+        "August 31, 2023 - August 31, 2023",
+        "Day\tCampaign ID\tCampaign\tCurrency code\tImpr.\tClicks\tCost\tConversions\tConv. value",
+        "2023-08-31\t111\tBrand – UK\tGBP\t12,345\t67\t1,234.56\t3.50\t --",  # noqa: RUF001 - as people name them
+        "Total: Account\t --\t --\tGBP\t12,345\t67\t1,234.56\t3.50\t --",
+    ]
+    path.write_bytes("\r\n".join(rows).encode("utf-16"))
+    result = invoke(database, monkeypatch, str(path), "--org", "Berlin", "--strict", "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert (report["preset"], report["encoding"], report["rows_read"]) == ("google_ads", "utf-16-le", 1)
+    assert len(report["notes"]) == 2
+    stored = query(berlin, CURRENT)
+    assert [tuple(row)[:7] for row in stored] == [
+        ("111", date(2023, 8, 31), 12345, 67, Decimal("1234.56"), Decimal("3.5"), None)
+    ]
+    [campaign] = query(berlin, "SELECT name, platform, currency FROM cmis.campaigns")
+    assert tuple(campaign) == ("Brand – UK", "google", "GBP")  # noqa: RUF001
+
+
+def test_a_named_preset_says_whose_campaigns_they_are(
+    database: Site, berlin: Target, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.write_text("campaign,date,clicks\nA,2023-08-31,5\n", encoding="utf-8")
+    result = invoke(database, monkeypatch, str(path), "--org", "Berlin", "--preset", "google_ads", "--json")
+    assert json.loads(result.stdout)["preset"] == "google_ads"
+    assert [row.platform for row in query(berlin, "SELECT platform FROM cmis.campaigns")] == ["google"]
+
+
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
+        ("campaign,date,spend\nA,2023-08-01,1\n", ["--encoding", "utf-16"], "leave --encoding out"),
         ('campaign,date,spend\n"A,2023-08-01,5\n', [], "line 2: broken quoting"),
         ("campaign,date,spend\nA,2023-08-01,1.234\n", [], "--decimal comma"),
         ("campaign,date,spend\nA,2023-08-01,1\nA,2023-08-01,x\n", ["--strict"], "line 3: spend: 'x'"),

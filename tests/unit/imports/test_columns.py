@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.errors import InputError
-from engine.imports.columns import parse_mapping, resolve
+from engine.imports.columns import is_heading, parse_mapping, resolve
 
 META = ["Campaign name", "Campaign ID", "Day", "Amount spent (EUR)", "Impressions", "Link clicks", "Clicks (all)"]
 REAL = [
@@ -110,3 +110,22 @@ def test_every_bad_mapping_is_reported() -> None:
     assert len(messages) == 4
     assert "'money' is no field" in messages
     assert "date is mapped twice" in messages
+
+
+@pytest.mark.parametrize(
+    ("cells", "mapping", "expected"),
+    [
+        (["Campaign", "Day"], {}, True),
+        (["Campaign"], {}, False),
+        (["Campaign", "Campaign", "x"], {}, False),
+        (["Campaign report", "August 1", "2023"], {}, False),
+        (["Werbung", "Day", "x"], {"campaign": "werbung"}, True),
+        (["Werbung (EUR)", "Day"], {"spend": "Werbung (EUR)"}, True),
+        (["Werbung", "Day"], {"campaign": "Aktion"}, False),
+        ([], {}, False),
+    ],
+)
+def test_a_line_is_the_heading_if_two_of_its_columns_are_known_or_mapped(
+    *, cells: list[str], mapping: dict[str, str], expected: bool
+) -> None:
+    assert is_heading(cells, mapping) is expected
