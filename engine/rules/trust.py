@@ -39,18 +39,22 @@ class Trust:
         """Say whether it asks for anything."""
         return bool(self.min_sample) or self.max_age is not None
 
-    def doubt(self, window: Window, sums: Mapping[str, Decimal | None], age: timedelta) -> str | None:
+    def doubt(
+        self, window: Window, sums: Mapping[str, Decimal | None], age: timedelta, *, previous: bool = False
+    ) -> str | None:
         """Say why what is read from a window may not be trusted; None if it may.
 
-        `sums` are the base metrics' sums over the window (None = not reported), `age` is its newest observation's.
+        `sums` are the base metrics' sums over the window (None = not reported), `age` is its newest observation's;
+        `previous`: they are of the window before.
         """
+        days = f"the days before {window}" if previous else str(window)
         for metric, least in self.min_sample.items():
             found = sums.get(metric)
             if found is None or found < least:
                 shown_sum = "no" if found is None else json_number(found)
-                return f"only {shown_sum} {metric} in {window}, min_sample asks for {json_number(least)}"
+                return f"only {shown_sum} {metric} in {days}, min_sample asks for {json_number(least)}"
         if self.max_age is not None and window is not Window.LIFETIME and age > self.max_age:
-            return f"the newest data in {window} is {_spoken(age)} old, max_data_age allows {_spoken(self.max_age)}"
+            return f"the newest data in {days} is {_spoken(age)} old, max_data_age allows {_spoken(self.max_age)}"
         return None
 
 

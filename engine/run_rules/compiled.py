@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from engine.actions.registry import ActionSpec, parse_actions
 from engine.rules.conditions import parse
 from engine.rules.guardrails import stored, strictest
-from engine.rules.tree import operands
+from engine.rules.tree import Group, Logic, operands
 from engine.rules.trust import Trust
 
 if TYPE_CHECKING:
@@ -75,16 +75,22 @@ class _Source:
     actions: Any = field(compare=False)
 
 
-def compile_rule(row: Row[Any], org_guardrails: Mapping[str, Any]) -> Rule:
-    """Return the rule of a locked row; raises InputError if what is stored cannot be parsed."""
+IDLE: Final = Program(Group(Logic.ANY, ()), (), ())
+"""Stands for the program of a rule that does not run and cannot be read either."""
+
+
+def compile_rule(row: Row[Any], org_guardrails: Mapping[str, Any], program: Program | None = None) -> Rule:
+    """Return the rule of a locked row; raises InputError if what is stored cannot be parsed.
+
+    With `program` that one is taken, and nothing is parsed.
+    """
     return Rule(
         rule_id=row.rule_id,
         name=row.name,
         version=row.version,
         entity_id=row.entity_id,
-        program=_program(
-            _Source(row.org_id, row.rule_id, row.version, row.conditions, row.condition_logic, row.actions)
-        ),
+        program=program
+        or _program(_Source(row.org_id, row.rule_id, row.version, row.conditions, row.condition_logic, row.actions)),
         stop_on_error=row.stop_on_error,
         rank=RANKS[row.priority],
         status=row.status,

@@ -57,7 +57,7 @@ class Page:
             window = self._window_of(operand, campaign_id)
             sums = None if window is None else self.sums.get((campaign_id, _span_key(operand, window)))
             if window is not None and sums is not None:
-                doubt = trust.doubt(window, sums.values, self.now - sums.observed_at)
+                doubt = trust.doubt(window, sums.values, self.now - sums.observed_at, previous=operand.previous)
                 if doubt is not None:
                     doubts[operand.key] = doubt
         return doubts

@@ -18,7 +18,7 @@ from core.errors import InputError, TransientError
 from engine.actions.registry import KINDS
 from engine.lease import LostClaimError
 from engine.retry import classify, out_of_time
-from engine.run_rules.compiled import RANKS, compile_rule
+from engine.run_rules.compiled import IDLE, RANKS, compile_rule
 from engine.run_rules.ended import Carrier, Failed, error_document
 from engine.run_rules.facts import load
 from engine.run_rules.plan import (
@@ -33,6 +33,7 @@ from engine.run_rules.record import begin, finish
 from engine.run_rules.state import Memory, Overlay, Run
 from engine.schedule.zones import local_day, zone
 from engine.store import campaigns, executions, orgs, rules
+from models.enums import RuleStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -199,6 +200,9 @@ def _prepare(items: Sequence[Item], rows: dict[UUID, Row[Any]], org: Row[Any]) -
         except TransientError as error:
             batch.unfinished.append(Unfinished(item, error))
         except InputError as error:
+            if row.status != RuleStatus.ACTIVE:
+                batch.runs.append(Run(item, compile_rule(row, org.guardrails, IDLE)))
+                continue
             logger.warning("rule %s cannot be read: %s", item.rule_id, error)
             batch.failures.append(Failed.of(item, row, error))
         except Exception as error:

@@ -18,7 +18,7 @@ from engine.rules.fields import METRIC_FIELDS
 from engine.rules.tree import Operand
 from engine.rules.windows import WINDOWS_WITH_PRECEDING, Window, days, preceding
 from engine.run_rules import facts
-from engine.run_rules.plan import Overlay
+from engine.run_rules.state import Overlay
 from engine.schedule.zones import local_day, zone
 from engine.store import campaigns
 from tests.integration.engine import window_oracle as oracle
