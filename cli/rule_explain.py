@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +19,7 @@ from engine.rules.conditions import parse
 from engine.rules.definition import MAX_JSON_DEPTH, parse_rule
 from engine.rules.document import to_document
 from engine.rules.reading import refuse_unstorable
-from engine.rules.sentence import number_text, rule_sentence, sentence
+from engine.rules.sentence import number_text, quoted, rule_sentence, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 _RULE_KEYS: Final = ("name", "conditions", "actions")
 _STEPS: Final = {"adjust_budget": "budget", "adjust_bid": "bid"}
+_WORD: Final = re.compile(r"[A-Za-z0-9_-]+")
 _UNITS: Final = {"percent": " %", "amount": ""}
 
 
@@ -136,4 +139,6 @@ def _step(noun: str | None, params: dict[str, Any]) -> str | None:
 def _param(value: object) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return number_text(Decimal(str(value)))
-    return f'"{value}"' if isinstance(value, str) and " " in value else str(value)
+    if isinstance(value, str):
+        return value if _WORD.fullmatch(value) else quoted(value)
+    return json.dumps(value)

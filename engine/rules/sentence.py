@@ -143,6 +143,12 @@ def number_text(value: Decimal) -> str:
     return f"{whole}{point}{fraction}" if fraction else whole
 
 
+def quoted(text: str) -> str:
+    """Return a text as a JSON string that shows as it is: whatever is not printable is escaped."""
+    told = json.dumps(text, ensure_ascii=False)
+    return "".join(mark if mark.isprintable() else json.dumps(mark)[1:-1] for mark in told)
+
+
 def duration(minutes: int) -> str:
     """Return whole minutes in the largest unit that holds them without a rest: `1 day`, `90 minutes`."""
     amount, unit = next(
@@ -193,7 +199,9 @@ def _other(operand: Operand, subject: Operand) -> str:
 
 
 def _scalar(value: Decimal | str | bool, subject: Operand) -> str:  # noqa: FBT001 - one of a leaf's values
-    if not isinstance(value, Decimal):
-        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return quoted(value)
     told = number_text(value)
     return f"{told} ({number_text(value * 100)} %)" if subject.field in _RATES and value else told

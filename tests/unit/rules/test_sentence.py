@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         ({"field": "budget", "operator": "not_in", "value": [7]}, "budget is none of 7"),
         ({"field": "status", "operator": "==", "value": "active"}, 'status is "active"'),
         ({"field": "status", "operator": "!=", "value": 'a"b'}, r'status is not "a\"b"'),
+        ({"field": "name", "operator": "=", "value": "\n\x9b\u202e"}, r'name is "\n\u009b\u202e"'),
         ({"field": "platform", "operator": "in", "value": ["meta", "google"]}, 'platform is one of "meta", "google"'),
         ({"field": "tags", "operator": "in", "value": ["a", "b"]}, 'tags include one of "a", "b"'),
         ({"field": "tags", "operator": "not_in", "value": ["a"]}, 'tags include none of "a"'),
