@@ -147,7 +147,7 @@ def _boundary(leaf: Leaf, facts: Facts, actual: Decimal | None, *, wanted: bool)
         return None
     if isinstance(leaf.value, Range):
         return _to_range(leaf.value, actual, wanted=wanted)
-    thresholds = _thresholds(leaf, facts)
+    thresholds = thresholds_of(leaf, facts)
     if not thresholds:
         return None
     ray = (1 if leaf.value.percent > 0 else -1, False) if isinstance(leaf.value, Change) else _RAYS.get(leaf.operator)
@@ -174,8 +174,8 @@ def _to_one_of(thresholds: tuple[Decimal, ...], actual: Decimal, *, wanted: bool
     return Boundary(target, 1 if target > actual else -1, beyond=False)
 
 
-def _thresholds(leaf: Leaf, facts: Facts) -> tuple[Decimal, ...]:
-    """Return the numbers at which the leaf's result can change, as far as they are known."""
+def thresholds_of(leaf: Leaf, facts: Facts) -> tuple[Decimal, ...]:
+    """Return the numbers at which the leaf's result can change, as far as the facts tell them."""
     if isinstance(leaf.value, Decimal):  # nearly always
         return (leaf.value,)
     match leaf.value:
@@ -186,7 +186,7 @@ def _thresholds(leaf: Leaf, facts: Facts) -> tuple[Decimal, ...]:
         case Change(percent=percent, previous=previous):
             return _after_change(number(facts.get(previous.key)), percent)
         case Multiple(operand=other):
-            moves_along = other.key == leaf.operand.key
+            moves_along = other.quantity == leaf.operand.quantity
             found = None if moves_along else number(multiple_of(leaf.value, facts))
             return () if found is None else (found,)
         case _:
@@ -227,7 +227,7 @@ def _values(leaf: Leaf, facts: Facts, *, wanted: bool) -> Iterator[object]:
         for item in items:
             yield from (f"{actual}{item}", f"{item}{actual}") if isinstance(item, str) else ()
     yield from _words(items)
-    for threshold in _thresholds(leaf, facts):
+    for threshold in thresholds_of(leaf, facts):
         yield from (threshold, threshold + 1, threshold - 1)
     yield [items[0]]
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from engine.rules.compare import leaf_result
 from engine.rules.evaluate import evaluate
 from engine.rules.leaf_change import LeafChange, change_needed, cost_of_change
-from engine.rules.tree import Condition, Group, Leaf, Logic
+from engine.rules.tree import Condition, Group, Leaf, Logic, Quantity, operands
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,7 +32,7 @@ _ALTERNATIVES: Final = 8  # sets of changes that are kept of a node: enough wher
 
 @dataclass(frozen=True, slots=True)
 class NearestMiss:
-    """Changes with which the tree holds, one for each operand, and their cost: the sum over the leaves, in percent.
+    """Changes with which the tree holds, one for each quantity, and their cost: the sum over the leaves, in percent.
 
     `cost` is None where a change has no percentage.
     """
@@ -80,8 +80,8 @@ def nearest_miss(condition: Condition, facts: Facts) -> NearestMiss | None:
     if evaluate(condition, facts) is True:
         return None
     for plan in _plans(condition, facts, wanted=True):
-        changes = _one_per_operand(plan)
-        if evaluate(condition, {**facts, **{change.leaf.operand.key: change.value for change in changes}}) is True:
+        changes = _one_per_quantity(plan)
+        if evaluate(condition, _changed(condition, facts, changes)) is True:
             cost = sum(change.cost for change in plan)
             return NearestMiss(changes, None if math.isinf(cost) else cost)
     return None
@@ -130,13 +130,20 @@ def _rank(plan: Plan) -> tuple[int, float]:
     return costs.count(math.inf), sum(cost for cost in costs if not math.isinf(cost))
 
 
-def _one_per_operand(plan: Plan) -> Plan:
-    """Keep, of several changes of one fact, the one that goes farthest."""
-    kept: dict[str, LeafChange] = {}
+def _changed(condition: Condition, facts: Facts, changes: Plan) -> Facts:
+    """Return the facts after the changes; a quantity that the tree reads under several keys changes under each."""
+    values = {change.leaf.operand.quantity: change.value for change in changes}
+    read = (operand for operand in operands(condition) if operand.quantity in values)
+    return {**facts, **{operand.key: values[operand.quantity] for operand in read}}
+
+
+def _one_per_quantity(plan: Plan) -> Plan:
+    """Keep, of several changes of one quantity, the one that goes farthest."""
+    kept: dict[Quantity, LeafChange] = {}
     for change in plan:
-        other = kept.get(change.leaf.operand.key)
+        other = kept.get(change.leaf.operand.quantity)
         if other is None or _goes_farther(change, other):
-            kept[change.leaf.operand.key] = change
+            kept[change.leaf.operand.quantity] = change
     return tuple(kept.values())
 
 

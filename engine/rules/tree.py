@@ -46,6 +46,9 @@ class Logic(StrEnum):
     NONE = "none"
 
 
+Quantity: TypeAlias = "tuple[str, Window | None, bool]"
+
+
 @dataclass(frozen=True, slots=True)
 class Operand:
     """One value to look up: a field, with the window that it is summed over if it is a metric.
@@ -64,6 +67,11 @@ class Operand:
     def __post_init__(self) -> None:
         base = f"{self.field}@{self.window}" if self.explicit else self.field
         object.__setattr__(self, "key", f"{base}:previous" if self.previous else base)
+
+    @property
+    def quantity(self) -> Quantity:
+        """What is looked up, however it was written: `cpa` and `cpa@last_7d` are two keys of one quantity."""
+        return self.field, self.window, self.previous
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +132,11 @@ def leaves(condition: Condition) -> Iterator[Leaf]:
 
 def operands(condition: Condition) -> frozenset[Operand]:
     """Return everything that the tree reads: the fields, the operands compared with, the preceding windows."""
-    return frozenset(operand for leaf in leaves(condition) for operand in _operands_of(leaf))
+    return frozenset(operand for leaf in leaves(condition) for operand in operands_of(leaf))
 
 
-def _operands_of(leaf: Leaf) -> Iterator[Operand]:
+def operands_of(leaf: Leaf) -> Iterator[Operand]:
+    """Yield what one leaf reads, its subject first."""
     yield leaf.operand
     match leaf.value:
         case Multiple(operand=operand):

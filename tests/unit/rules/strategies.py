@@ -61,6 +61,8 @@ KEYS = [
     for previous in ("", ":previous")
 ]
 FACTS: st.SearchStrategy[dict[str, Any]] = st.dictionaries(st.sampled_from(KEYS), VALUES, min_size=6)
+# Facts that nearly every generated comparison can decide.
+NUMERIC_FACTS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(dict.fromkeys(KEYS, NUMBERS))
 
 
 def depth(node: dict[str, Any]) -> int:

@@ -16,12 +16,14 @@ from engine.rules.evaluate import evaluate
 from engine.rules.leaf_change import change_needed
 from engine.rules.nearest import distance, margin, nearest_miss
 from engine.rules.tree import Condition, Leaf, leaves
-from tests.unit.rules.strategies import FACTS, LEAVES, PATIENT, TREES
+from tests.unit.rules.strategies import FACTS, LEAVES, NUMERIC_FACTS, PATIENT, TREES
 
 CPA = {"field": "cpa", "operator": ">", "value": 52}
 SPEND = {"field": "spend", "window": "today", "operator": ">=", "value": 110}
 ACTIVE = {"field": "status", "operator": "=", "value": "active"}
 RATIO = {"field": "cpa", "operator": ">", "value": {"field": "cpa", "window": "last_14d", "times": 1.2}}
+
+Y_OR_MORE = {"field": "x", "operator": ">=", "value": {"field": "y"}}
 
 
 def read(document: object) -> Condition:
@@ -100,6 +102,14 @@ def read_leaf(document: object) -> Leaf:
             "spend (last_7d) rises more than 100 % (above 80)",
             100,
         ),
+        (
+            {"field": "x", "operator": "changed_pct", "value": 50},
+            {"x": -200, "x:previous": -100},
+            "x rises 75 % (to -50)",
+            75,
+        ),
+        (Y_OR_MORE, {"x": 30, "y": Decimal(100) / 3}, "x rises 11.12 % (to 33.3334)", 100 / 9),  # rounded so as to do
+        ({"none": [Y_OR_MORE]}, {"x": 40, "y": Decimal(100) / 3}, "x falls more than 16.67 % (below 33.3333)", 50 / 3),
         (RATIO, {"cpa": 100, "cpa@last_14d": 100}, "cpa (last_7d) rises more than 20 % (above 120)", 20),
         (
             [SPEND, ACTIVE],
@@ -160,6 +170,14 @@ def test_where_the_cheapest_leaves_contradict_each_other_the_next_change_is_take
     assert distance(condition, {"x": 4, "y": 1}) == 50  # the leaves each by itself
 
 
+def test_a_quantity_written_in_two_ways_changes_as_one() -> None:
+    written = {"field": "cpa", "window": "last_7d", "operator": ">=", "value": 11}
+    condition = parse([written, {"field": "cpa", "operator": ">=", "value": 12}])
+    miss = nearest_miss(condition, {"cpa": 10, "cpa@last_7d": 10})
+    assert miss is not None
+    assert miss.text == "would fire if cpa (last_7d) rises 20 % (to 12)"
+
+
 def test_of_two_changes_of_one_field_the_farther_is_told() -> None:
     near, far = ({"field": "x", "operator": ">=", "value": value} for value in (11, 12))
     for nodes in ([near, far], [far, near]):
@@ -216,7 +234,7 @@ def test_a_miss_is_json_for_the_trace() -> None:
 
 
 @settings(PATIENT, max_examples=200)
-@given(TREES, FACTS)
+@given(TREES, FACTS | NUMERIC_FACTS)
 def test_doing_what_a_miss_says_makes_the_tree_hold(tree: dict[str, Any], facts: dict[str, Any]) -> None:
     condition = read(tree)
     result, miss = evaluate(condition, facts), nearest_miss(condition, facts)
@@ -232,7 +250,7 @@ def test_doing_what_a_miss_says_makes_the_tree_hold(tree: dict[str, Any], facts:
 
 
 @settings(PATIENT, max_examples=200)
-@given(TREES, FACTS)
+@given(TREES, FACTS | NUMERIC_FACTS)
 def test_the_distance_is_the_cost_of_the_miss_where_each_leaf_has_a_field_of_its_own(
     tree: dict[str, Any], facts: dict[str, Any]
 ) -> None:

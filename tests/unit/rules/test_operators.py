@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from decimal import Decimal
 from typing import Any
 
@@ -30,6 +31,8 @@ TABLE: list[tuple[str, Any, tuple[bool | None, ...]]] = [
     ("=", "ABC", (None, False, None, None)),
     ("=", True, (None, None, True, None)),
     ("=", False, (None, None, False, None)),
+    ("!=", True, (None, None, False, None)),
+    ("!=", False, (None, None, True, None)),
     ("!=", 5, (False, None, None, None)),
     ("!=", 4, (True, None, None, None)),
     ("!=", "abc", (None, False, None, None)),
@@ -128,6 +131,81 @@ def test_another_operand_is_compared_by_its_value_times_a_factor() -> None:
     assert evaluate(condition, {"cpa": 12.01, "cpa@last_14d": 10}) is True
     assert evaluate(condition, {"cpa": 12.01}) is None
     assert evaluate(condition, {"cpa": 12.01, "cpa@last_14d": "10"}) is None
+
+
+# What a value of the first kind says of one of the second, as an operand to compare with: SPEC §3's comparable pairs.
+FACTS: dict[str, list[Any]] = {
+    "number": [5, 5.0, Decimal(5)],
+    "string": ["abc", "5", ""],
+    "boolean": [True],
+    "list": [["abc"], [5], []],
+    "nothing": [None],
+}
+ORDERING, EQUALITY = (">", ">=", "<", "<="), ("=", "!=")
+DECIDED = {
+    *((operator, "number", "number") for operator in (*ORDERING, *EQUALITY)),
+    *((operator, kind, kind) for operator in EQUALITY for kind in ("string", "boolean")),
+}
+
+
+@pytest.mark.parametrize("operator", [*ORDERING, *EQUALITY])
+@pytest.mark.parametrize("mine", FACTS)
+@pytest.mark.parametrize("theirs", FACTS)
+def test_two_operands_are_compared_only_where_their_types_allow_it(operator: str, mine: str, theirs: str) -> None:
+    for left, right in itertools.product(FACTS[mine], FACTS[theirs]):
+        result = outcome(operator, {"field": "y"}, {"x": left, "y": right})
+        assert (result is not None) is ((operator, mine, theirs) in DECIDED)
+        scaled = outcome(operator, {"field": "y", "times": 2}, {"x": left, "y": right})
+        assert (scaled is not None) is (mine == theirs == "number")
+
+
+@pytest.mark.parametrize(
+    ("operator", "smaller", "same", "greater"),
+    [
+        (">", False, False, True),
+        (">=", False, True, True),
+        ("<", True, False, False),
+        ("<=", True, True, False),
+        ("=", False, True, False),
+        ("!=", True, False, True),
+    ],
+)
+def test_numbers_of_every_spelling_compare_by_their_value(
+    operator: str,
+    smaller: bool,  # noqa: FBT001 - the columns of the table
+    same: bool,  # noqa: FBT001
+    greater: bool,  # noqa: FBT001
+) -> None:
+    rows = [(smaller, (4, 4.99, Decimal("4.999"))), (same, (5, 5.0, Decimal("5.00"))), (greater, (6, 5.01))]
+    for expected, facts in rows:
+        for fact in facts:
+            assert outcome(operator, 5, {"x": fact}) is expected
+            assert outcome(operator, {"field": "y"}, {"x": fact, "y": Decimal(5)}) is expected
+            assert outcome(operator, {"field": "y", "times": 0.5}, {"x": fact, "y": 10}) is expected
+
+
+@pytest.mark.parametrize("mine", FACTS)
+@pytest.mark.parametrize("theirs", FACTS)
+def test_a_change_is_known_of_two_numbers_only(mine: str, theirs: str) -> None:
+    for now, before in itertools.product(FACTS[mine], FACTS[theirs]):
+        result = outcome("changed_pct", 10, {"x": now, "x:previous": before})
+        assert result is (False if mine == theirs == "number" else None)
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "facts"),
+    [
+        ("in", [1, 5], {True: [[5], [0, 1], ["a", 5]], False: [[], [2], ["5"], [None], [True]]}),
+        ("in", ["a", "5"], {True: [["a"], [1, "5"]], False: [[], [5], ["A"], [["a"]]]}),
+        ("contains", 5, {True: [[5], [5.0, "a"], [Decimal(5)]], False: [[], ["5"], [[5]]]}),
+        ("contains", "a", {True: [["a", 1], "cab"], False: [[], ["ab"], "", "A", [None]]}),
+    ],
+)
+def test_a_list_matches_by_its_elements(operator: str, value: object, facts: dict[bool, list[Any]]) -> None:
+    for expected, found in facts.items():
+        for fact in found:
+            assert outcome(operator, value, {"x": fact}) is expected
+            assert outcome(f"not_{operator}", value, {"x": fact}) is not expected
 
 
 def test_strings_of_two_fields_can_be_compared() -> None:
