@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,8 +19,9 @@ from engine.find import find_rule
 from engine.rules.conditions import parse
 from engine.rules.definition import MAX_JSON_DEPTH, parse_rule
 from engine.rules.document import to_document
-from engine.rules.reading import refuse_unstorable
-from engine.rules.sentence import number_text, rule_sentence, sentence
+from engine.rules.reading import Problems, refuse_unstorable
+from engine.rules.sentence import Terms, number_text, quoted, rule_sentence, sentence
+from engine.rules.trust import read_max_data_age, read_min_sample
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 
 _RULE_KEYS: Final = ("name", "conditions", "actions")
 _STEPS: Final = {"adjust_budget": "budget", "adjust_bid": "bid"}
+_WORD: Final = re.compile(r"[A-Za-z0-9_-]+")
 _UNITS: Final = {"percent": " %", "amount": ""}
 
 
@@ -82,9 +87,14 @@ def explain_document(document: object, logic: str) -> dict[str, Any]:
             definition.name,
             definition.conditions,
             definition.actions,
-            cooldown_minutes=definition.cooldown_minutes,
-            max_executions_per_day=definition.max_executions_per_day,
-            one_entity=definition.entity_id is not None,
+            Terms(
+                one_entity=definition.entity_id is not None,
+                cooldown=timedelta(minutes=definition.cooldown_minutes),
+                max_executions_per_day=definition.max_executions_per_day,
+                delay=timedelta(seconds=definition.delay_between_actions_seconds),
+                min_sample=definition.min_sample or {},
+                max_data_age=definition.max_data_age,
+            ),
         )
     refuse_unstorable(document, "conditions", MAX_JSON_DEPTH)
     condition = parse(document, logic, known_fields=None)
@@ -102,20 +112,24 @@ def action_phrase(action: ActionSpec) -> str:
 def _explain_stored(reference: str, org_ref: str, user_id: str | None) -> dict[str, Any]:
     with open_org(org_ref, user_id) as session, session.database.transaction(session.context) as connection:
         row = find_rule(connection, session.org.org_id, reference, "RULE")
-    return _told(
-        row.name,
-        parse(row.conditions, row.condition_logic),
-        parse_actions(row.actions, "actions"),
-        cooldown_minutes=row.cooldown_minutes,
-        max_executions_per_day=row.max_executions_per_day,
+    problems = Problems()
+    terms = Terms(
         one_entity=row.entity_id is not None,
+        cooldown=timedelta(minutes=row.cooldown_minutes),
+        max_executions_per_day=row.max_executions_per_day,
+        delay=timedelta(seconds=row.delay_between_actions_seconds),
+        min_sample=read_min_sample(row.min_sample, problems) or {},
+        max_data_age=read_max_data_age(row.max_data_age, problems),
     )
+    problems.raise_if_any()
+    condition = parse(row.conditions, row.condition_logic)
+    return _told(row.name, condition, parse_actions(row.actions, "actions"), terms)
 
 
-def _told(name: str, condition: Condition, actions: Sequence[ActionSpec], **throttles: Any) -> dict[str, Any]:
+def _told(name: str, condition: Condition, actions: Sequence[ActionSpec], terms: Terms) -> dict[str, Any]:
     phrases = [action_phrase(action) for action in actions]
     return {
-        "sentence": rule_sentence(condition, phrases, **throttles),
+        "sentence": rule_sentence(condition, phrases, terms),
         "name": name,
         "conditions": to_document(condition),
         "actions": phrases,
@@ -136,4 +150,6 @@ def _step(noun: str | None, params: dict[str, Any]) -> str | None:
 def _param(value: object) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return number_text(Decimal(str(value)))
-    return f'"{value}"' if isinstance(value, str) and " " in value else str(value)
+    if isinstance(value, str):
+        return value if _WORD.fullmatch(value) else quoted(value)
+    return json.dumps(value)

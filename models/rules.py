@@ -57,7 +57,7 @@ class AutomationRule(Base):
     max_executions_per_day: Mapped[int | None]
     cooldown_minutes: Mapped[int] = mapped_column(server_default=text("60"))
     guardrails: Mapped[JsonObject]
-    min_sample: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    min_sample: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     """Metric → how much of it a window must hold; a smaller sample makes what is read from that window unknown."""
     max_data_age: Mapped[int | None]
     """In seconds: how old the newest observation in a window may be; older makes what is read from it unknown."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from engine.rules.document import json_number
 from engine.rules.satisfy import View, common_facts
-from engine.rules.sentence import number_text
+from engine.rules.sentence import number_text, quoted
 from engine.rules.tree import Condition, Operand, operands
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _shown(value: object) -> str:
         case bool():
             return "true" if value else "false"
         case _:
-            return f'"{value}"'
+            return quoted(str(value))
 
 
 def _json(value: object) -> object:

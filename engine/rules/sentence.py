@@ -7,6 +7,8 @@ nodes by semicolons, a text is quoted as in JSON, and no comparison has a bare "
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
@@ -96,22 +98,36 @@ def sentence(condition: Condition) -> str:
     return _sentence(condition, outermost=True)
 
 
-def rule_sentence(
-    condition: Condition,
-    actions: Sequence[str],
-    *,
-    cooldown_minutes: int,
-    max_executions_per_day: int | None,
-    one_entity: bool = False,
-) -> str:
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a rule says besides its conditions and actions."""
+
+    one_entity: bool = False
+    """Whether it is for a single campaign."""
+    cooldown: timedelta = timedelta(0)
+    max_executions_per_day: int | None = None
+    delay: timedelta = timedelta(0)
+    """How long each following action waits."""
+    min_sample: Mapping[str, Decimal] = field(default_factory=dict)
+    """Base metric → how much of it a window must hold."""
+    max_data_age: timedelta | None = None
+
+
+def rule_sentence(condition: Condition, actions: Sequence[str], terms: Terms) -> str:
     """Return a rule in words. `actions` are phrases in the imperative ("pause the campaign"), in their order."""
-    whom = "For its one campaign" if one_entity else "For each campaign"
-    told = [f"{whom}: if {sentence(condition)}, then {', then '.join(actions)}."]
-    if cooldown_minutes:
-        told.append(f"After it acted on a campaign it leaves that one alone for {duration(cooldown_minutes)}.")
-    if max_executions_per_day is not None:
-        times = "time" if max_executions_per_day == 1 else "times"
-        told.append(f"It acts at most {number_text(Decimal(max_executions_per_day))} {times} a day.")
+    whom = "For its one campaign" if terms.one_entity else "For each campaign"
+    joint = f", then after {duration(terms.delay)} " if terms.delay else ", then "
+    told = [f"{whom}: if {sentence(condition)}, then {joint.join(actions)}."]
+    doubts = [f"fewer than {number_text(least)} {metric}" for metric, least in terms.min_sample.items()]
+    if terms.max_data_age is not None:
+        doubts.append(f"data older than {duration(terms.max_data_age)} (but for the lifetime)")
+    if doubts:
+        told.append(f"What comes from {' or '.join(doubts)} counts as unknown.")
+    if terms.cooldown:
+        told.append(f"After it acted on a campaign it leaves that one alone for {duration(terms.cooldown)}.")
+    if terms.max_executions_per_day is not None:
+        times = "time" if terms.max_executions_per_day == 1 else "times"
+        told.append(f"It acts at most {number_text(Decimal(terms.max_executions_per_day))} {times} a day.")
     return " ".join(told)
 
 
@@ -121,8 +137,8 @@ def predicate(leaf: Leaf, *, plural: bool = False) -> str:
         verb = "rose" if leaf.value.percent > 0 else "fell"
         percent = number_text(abs(leaf.value.percent))
         return f"{verb} by at least {percent} % against {_BEFORE[leaf.operand.window]}"
-    field = METRIC_AND_ENTITY_FIELDS.get(leaf.operand.field)
-    verbs = _LIST_VERBS if field is not None and field.type is ValueType.LIST else {}
+    spec = METRIC_AND_ENTITY_FIELDS.get(leaf.operand.field)
+    verbs = _LIST_VERBS if spec is not None and spec.type is ValueType.LIST else {}
     verb = verbs.get(leaf.operator, _VERBS[leaf.operator])[plural]
     return verb if leaf.value is None else f"{verb} {_value(leaf.value, leaf.operand)}"
 
@@ -143,10 +159,19 @@ def number_text(value: Decimal) -> str:
     return f"{whole}{point}{fraction}" if fraction else whole
 
 
-def duration(minutes: int) -> str:
-    """Return whole minutes in the largest unit that holds them without a rest: `1 day`, `90 minutes`."""
+def quoted(text: str) -> str:
+    """Return a text as a JSON string that shows as it is: whatever is not printable is escaped."""
+    told = json.dumps(text, ensure_ascii=False)
+    return "".join(mark if mark.isprintable() else json.dumps(mark)[1:-1] for mark in told)
+
+
+def duration(span: timedelta) -> str:
+    """Return whole seconds in the largest unit that holds them without a rest: `1 day`, `90 minutes`."""
+    seconds = round(span.total_seconds())
     amount, unit = next(
-        (minutes // size, name) for size, name in ((1440, "day"), (60, "hour"), (1, "minute")) if minutes % size == 0
+        (seconds // size, name)
+        for size, name in ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+        if seconds % size == 0
     )
     return f"{amount:,} {unit}" if amount == 1 else f"{amount:,} {unit}s"
 
@@ -193,7 +218,9 @@ def _other(operand: Operand, subject: Operand) -> str:
 
 
 def _scalar(value: Decimal | str | bool, subject: Operand) -> str:  # noqa: FBT001 - one of a leaf's values
-    if not isinstance(value, Decimal):
-        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return quoted(value)
     told = number_text(value)
     return f"{told} ({number_text(value * 100)} %)" if subject.field in _RATES and value else told

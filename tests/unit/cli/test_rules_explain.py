@@ -64,6 +64,7 @@ def test_square_brackets_in_a_text_are_shown_as_they_are(explain: Explain) -> No
         ({"type": "increase_budget", "value": 20}, "raise the budget by 20 %"),
         ({"type": "adjust_budget", "params": {"amount": -1500}}, "lower the budget by 1,500"),
         ({"type": "adjust_budget", "params": {"set": 75, "ceiling": 90}}, "set the budget to 75 (ceiling 90)"),
+        ({"type": "notify", "value": "\x1b[31m"}, r'send notification (channel in_app, message "\u001b[31m")'),
         ({"type": "notify"}, "send notification (channel in_app)"),
     ],
 )

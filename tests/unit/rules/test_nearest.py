@@ -23,6 +23,8 @@ SPEND = {"field": "spend", "window": "today", "operator": ">=", "value": 110}
 ACTIVE = {"field": "status", "operator": "=", "value": "active"}
 RATIO = {"field": "cpa", "operator": ">", "value": {"field": "cpa", "window": "last_14d", "times": 1.2}}
 
+Y_OR_MORE = {"field": "x", "operator": ">=", "value": {"field": "y"}}
+
 
 def read(document: object) -> Condition:
     return parse(document, known_fields=None)
@@ -100,6 +102,14 @@ def read_leaf(document: object) -> Leaf:
             "spend (last_7d) rises more than 100 % (above 80)",
             100,
         ),
+        (
+            {"field": "x", "operator": "changed_pct", "value": 50},
+            {"x": -200, "x:previous": -100},
+            "x rises 75 % (to -50)",
+            75,
+        ),
+        (Y_OR_MORE, {"x": 30, "y": Decimal(100) / 3}, "x rises 11.12 % (to 33.3334)", 100 / 9),  # rounded so as to do
+        ({"none": [Y_OR_MORE]}, {"x": 40, "y": Decimal(100) / 3}, "x falls more than 16.67 % (below 33.3333)", 50 / 3),
         (RATIO, {"cpa": 100, "cpa@last_14d": 100}, "cpa (last_7d) rises more than 20 % (above 120)", 20),
         (
             [SPEND, ACTIVE],

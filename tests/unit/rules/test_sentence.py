@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from engine.rules.conditions import parse
 from engine.rules.evaluate import evaluate
-from engine.rules.sentence import OPPOSITE, duration, number_text, rule_sentence, sentence
+from engine.rules.sentence import OPPOSITE, Terms, duration, number_text, rule_sentence, sentence
 from engine.rules.tree import Leaf, Operator, leaves
 from tests.unit.rules.strategies import FACTS, LEAVES, PATIENT, TREES, groups
 
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         ({"field": "budget", "operator": "not_in", "value": [7]}, "budget is none of 7"),
         ({"field": "status", "operator": "==", "value": "active"}, 'status is "active"'),
         ({"field": "status", "operator": "!=", "value": 'a"b'}, r'status is not "a\"b"'),
+        ({"field": "name", "operator": "=", "value": "\n\x9b\u202e"}, r'name is "\n\u009b\u202e"'),
         ({"field": "platform", "operator": "in", "value": ["meta", "google"]}, 'platform is one of "meta", "google"'),
         ({"field": "tags", "operator": "in", "value": ["a", "b"]}, 'tags include one of "a", "b"'),
         ({"field": "tags", "operator": "not_in", "value": ["a"]}, 'tags include none of "a"'),
@@ -172,20 +174,30 @@ def test_a_number_is_exact_and_readable(number: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("minutes", "text"), [(1, "1 minute"), (60, "1 hour"), (90, "90 minutes"), (1440, "1 day"), (10080, "7 days")]
+    ("seconds", "text"),
+    [(1, "1 second"), (90, "90 seconds"), (3600, "1 hour"), (5400, "90 minutes"), (86400, "1 day"), (604800, "7 days")],
 )
-def test_a_duration_is_told_in_its_largest_unit(minutes: int, text: str) -> None:
-    assert duration(minutes) == text
+def test_a_duration_is_told_in_its_largest_unit(seconds: int, text: str) -> None:
+    assert duration(timedelta(seconds=seconds)) == text
 
 
 def test_a_whole_rule_in_words() -> None:
     condition = parse({"field": "status", "operator": "=", "value": "active"})
-    assert rule_sentence(condition, ["pause it", "tell me"], cooldown_minutes=120, max_executions_per_day=1) == (
-        'For each campaign: if status is "active", then pause it, then tell me. '
+    terms = Terms(
+        cooldown=timedelta(hours=2),
+        max_executions_per_day=1,
+        delay=timedelta(seconds=90),
+        min_sample={"impressions": Decimal(1000), "clicks": Decimal(10)},
+        max_data_age=timedelta(hours=26),
+    )
+    assert rule_sentence(condition, ["pause it", "tell me"], terms) == (
+        'For each campaign: if status is "active", then pause it, then after 90 seconds tell me. '
+        "What comes from fewer than 1,000 impressions or fewer than 10 clicks or data older than 26 hours "
+        "(but for the lifetime) counts as unknown. "
         "After it acted on a campaign it leaves that one alone for 2 hours. It acts at most 1 time a day."
     )
-    bare = rule_sentence(condition, ["go"], cooldown_minutes=0, max_executions_per_day=None, one_entity=True)
-    assert bare == 'For its one campaign: if status is "active", then go.'
+    bare = rule_sentence(condition, ["go", "stay"], Terms(one_entity=True))
+    assert bare == 'For its one campaign: if status is "active", then go, then stay.'
 
 
 def renamed(tree: dict[str, Any], numbers: Iterator[int]) -> dict[str, Any]:
