@@ -132,6 +132,14 @@ def some(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -> dict
     return {row.rule_id: row for row in connection.execute(query)}
 
 
+def made_of(connection: Connection, org_id: UUID, workflow_id: UUID) -> Sequence[Row[Any]]:
+    """Return the org's rules that were made of a bundle, oldest first."""
+    table = AutomationRule.__table__
+    query = select(table.c.rule_id, table.c.name, table.c.status, table.c.created_at)
+    query = query.where(table.c.org_id == org_id, table.c.workflow_id == workflow_id)
+    return connection.execute(query.order_by(table.c.rule_id)).all()
+
+
 def names(connection: Connection, org_id: UUID) -> dict[UUID, str]:
     """Return the name of each of the org's rules, archived ones too."""
     rows = connection.execute(
