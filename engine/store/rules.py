@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection, Row, Select
 
 _UUIDS = ARRAY(Uuid())
 
@@ -135,7 +135,7 @@ def some(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -> dict
 def made_of(connection: Connection, org_id: UUID, workflow_id: UUID) -> Sequence[Row[Any]]:
     """Return the org's rules that were made of a bundle, oldest first."""
     table = AutomationRule.__table__
-    query = select(table.c.rule_id, table.c.name, table.c.status, table.c.created_at)
+    query: Select[Any] = select(table.c.rule_id, table.c.name, table.c.status, table.c.created_at)
     query = query.where(table.c.org_id == org_id, table.c.workflow_id == workflow_id)
     return connection.execute(query.order_by(table.c.rule_id)).all()
 
