@@ -96,7 +96,7 @@ def instantiate(
         wanted = _wanted(connection, context.org_id, bundle, choices)
         now = clock.now(connection)
         others = rule_conflicts.active(connection, context.org_id)
-    rows = [rule_document.new_row(each, context, now) | {"workflow_id": bundle.workflow_id} for each in wanted]
+    rows = _rows(bundle, wanted, context, now)
     found = rule_conflicts.clashes(_parties(rows, wanted), others)
     if strict:
         rule_conflicts.refuse(found)
@@ -154,6 +154,15 @@ def _wanted(connection: Connection, org_id: UUID, bundle: Row[Any], choices: Cho
     if wanted:
         rule_document.check_entity(connection, org_id, wanted[0].definition.entity_id)
     return wanted
+
+
+def _rows(bundle: Row[Any], wanted: Sequence[WantedRule], context: Context, now: datetime) -> list[dict[str, Any]]:
+    """Return the rows of the new rules; their ids are in the bundle's order, which is the one in which rules apply."""
+    ids = sorted(uuid7(now) for _ in wanted)
+    return [
+        rule_document.new_row(each, context, now) | {"rule_id": rule_id, "workflow_id": bundle.workflow_id}
+        for rule_id, each in zip(ids, wanted, strict=True)
+    ]
 
 
 def _parties(rows: Sequence[Mapping[str, Any]], wanted: Sequence[WantedRule]) -> list[Party | None]:
