@@ -11,7 +11,7 @@ from cli.explain import print_execution
 from cli.output import emit_json, out, rows_as_dicts
 from cli.rule_versions import changes_text
 from cli.session import open_org, org_command
-from cli.tables import cut, show_rows
+from cli.tables import cut, plain, show_rows
 from core import clock
 from core.errors import NotFoundError
 from engine import rule_history
@@ -98,4 +98,4 @@ def show_execution(session: OrgSession, execution_id: UUID | None, *, as_json: b
     print_execution(document, rule.name)
     if rule.version != row.rule_version:
         told = "what it was then is not kept" if since is None else changes_text(since) or "defined as it was then"
-        out.print(f"the rule is at version {rule.version} now: {told}", highlight=False, soft_wrap=True)
+        out.print(f"the rule is at version {rule.version} now: {plain(told)}", highlight=False, soft_wrap=True)

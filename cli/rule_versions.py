@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +11,7 @@ import click
 from cli.arguments import limit_option
 from cli.output import emit_json, rows_as_dicts
 from cli.session import open_org, org_command
-from cli.tables import cell, cut, plain, show_fields, show_rows
+from cli.tables import cut, show_fields, show_rows
 from engine import rule_history
 from engine.find import find_rule
 
@@ -54,8 +55,14 @@ def versions_command(
 
 
 def changes_text(changes: Sequence[Difference]) -> str:
-    """Return differences as lines for people, `cooldown_minutes 60 → 120`; nothing in them is markup."""
-    return "\n".join(f"{plain(each.path)} {cell(each.before)} → {cell(each.after)}" for each in changes)
+    """Return differences as text, `cooldown_minutes 60 → 120`, a line each; whoever prints it escapes it."""
+    return "\n".join(f"{each.path} {_text(each.before)} → {_text(each.after)}" for each in changes)
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _print_version(version: dict[str, Any], *, as_json: bool) -> None:
