@@ -135,5 +135,8 @@ def _print_all(outcomes: Sequence[Outcome], *, as_json: bool) -> None:
     if as_json:
         emit_json(rows)
     else:
-        show_rows("Rules", rows, _COLUMNS, hint="No rule matches.")
+        told = [
+            row | {"paused_jobs": ", ".join(each.paused_jobs) or None} for row, each in zip(rows, outcomes, strict=True)
+        ]
+        show_rows("Rules", told, _COLUMNS, hint="No rule matches.")
         warn(clash for each in outcomes for clash in each.clashes)
