@@ -13,6 +13,7 @@ from cli.rule_explain import explain_document
 from cli.session import open_org, org_command
 from cli.tables import show_fields, show_rows
 from core.db import RESERVED_ORG
+from core.errors import InputError
 from engine import bundles as service
 from engine.find import find_bundle
 from engine.store import bundles as store
@@ -178,5 +179,13 @@ def _show(row: Row[Any], *, as_json: bool) -> None:
 
 def _print(bundle: Mapping[str, Any]) -> None:
     show_fields(f"Bundle {bundle['name']}", {key: value for key, value in bundle.items() if key != "rules"})
-    told = [{"name": rule["name"], "rule": explain_document(rule, "and")["sentence"]} for rule in bundle["rules"]]
-    show_rows("Rules", told, ["name", "rule"])
+    show_rows("Rules", [_told(rule) for rule in bundle["rules"]], ["name", "rule"])
+
+
+def _told(rule: Any) -> dict[str, Any]:
+    """Say a rule in words; another org's may hold kinds of actions that are not installed here, or anything at all."""
+    name = rule.get("name") if isinstance(rule, dict) else None
+    try:
+        return {"name": name, "rule": explain_document(rule, "and")["sentence"]}
+    except InputError as error:
+        return {"name": name, "rule": f"cannot be read here: {error}"}

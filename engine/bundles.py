@@ -71,7 +71,7 @@ def update_bundle(database: Database, context: Context, reference: UUID | str, c
         raise InputError.of("", message, "give the keys that are to be different")
     with refusing(_NAME, _TAKEN), database.transaction(context) as connection:
         row = bundles.lock(connection, context.org_id, _own(connection, context.org_id, reference).workflow_id)
-        document = {key: row._mapping[key] for key in KEYS} | changes  # noqa: SLF001 - SQLAlchemy's documented accessor
+        document = _document(row) | changes
         kept = {key: value for key, value in document.items() if key not in changes or value is not None}
         return _change(connection, row, _columns(_parse(kept)))
 
@@ -110,6 +110,10 @@ def _parse(document: object) -> BundleDefinition:
     return parse_bundle(document, check_rule=rule_document.read)
 
 
+def _document(row: Row[Any]) -> dict[str, Any]:
+    return {key: row._mapping[key] for key in KEYS}  # noqa: SLF001 - SQLAlchemy's documented accessor
+
+
 def _columns(definition: BundleDefinition) -> dict[str, Any]:
     return {
         "name": definition.name,
@@ -141,11 +145,12 @@ def _change(connection: Connection, row: Row[Any], columns: Mapping[str, Any]) -
 def _wanted(connection: Connection, org_id: UUID, bundle: Row[Any], choices: Choices) -> list[WantedRule]:
     if bundle.status != BundleStatus.ACTIVE:
         raise _not_active(bundle)
+    stored = _parse(_document(bundle))  # whoever wrote it: what is no bundle is told as wrong input
     given: dict[str, Any] = {"status": choices.status}
     if choices.entity is not None:
         given["entity_id"] = str(find_campaign(connection, org_id, choices.entity, "entity").campaign_id)
     problems, wanted = Problems(), []
-    for index, rule in enumerate(bundle.rules):
+    for index, rule in enumerate(stored.rules):
         try:
             wanted.append(rule_document.read({**rule, **given, "name": f"{choices.prefix}{rule['name']}"}))
         except InputError as error:

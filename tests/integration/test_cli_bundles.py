@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
 from tests.unit.cli.running import Cmis
@@ -97,6 +98,16 @@ def test_the_products_bundle_is_used_and_warned_of(cmis: Cmis, given: Any) -> No
     assert "warning “Pause high CPA” works against “Resume”" in done.err
     assert len(cmis("rules", "list", "--status", "active", "--json").json) == 4
     assert ("Performance guard", "product", 1) in listed(cmis, "--org", "Other")
+
+
+def test_a_bundle_whose_rules_cannot_be_read_here_is_shown_all_the_same(cmis: Cmis, given: Any, database: Site) -> None:
+    given(BUNDLE, "bundles", "create")
+    with psycopg.connect(database.urls.migration) as connection:
+        rules = '[1, {"name": "x"}, {"name": "far", "conditions": [], "actions": [{"type": "gone"}]}]'
+        connection.execute("UPDATE cmis.automation_workflows SET rules = %s::jsonb WHERE is_public", [rules])
+    told = cmis("bundles", "show", "Our basics")
+    assert (told.code, told.out.count("cannot be read here")) == (0, 3)
+    assert cmis("bundles", "instantiate", "Our basics").code == 2
 
 
 def test_what_is_wrong_with_a_bundle_is_told_at_its_path(cmis: Cmis, given: Any) -> None:

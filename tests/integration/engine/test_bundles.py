@@ -103,6 +103,9 @@ def test_of_a_bundle_that_cannot_be_used_whole_no_rule_is_made_and_nothing_count
     with pytest.raises(InputError) as refused:
         make(org, "Basics")
     assert {problem.field for problem in refused.value.problems} == {"rules[0].conditions", "rules[0].actions"}
+    world.meddle("UPDATE cmis.automation_workflows SET rules = '[1]' WHERE name = 'Basics'")
+    with pytest.raises(InputError, match=r"rules\[0\]: a rule must be an object, not 1"):
+        make(org, "Basics")
     assert (rules_of(org), usage(world, bundle.workflow_id)) == ([], (0, False))
 
 
