@@ -17,6 +17,7 @@ from rich.markup import escape
 from sqlalchemy.exc import DBAPIError
 
 from cli.audit import audit
+from cli.bundles import bundles
 from cli.campaigns import campaigns
 from cli.demo import demo
 from cli.dev import dev
@@ -50,7 +51,21 @@ def cli() -> None:
     """CMIS Automation: rules, schedules and their executions, from the command line."""
 
 
-for command in (audit, campaigns, demo, dev, executions, invariants, jobs, metrics, migrate, orgs, rules, schedules):
+for command in (
+    audit,
+    bundles,
+    campaigns,
+    demo,
+    dev,
+    executions,
+    invariants,
+    jobs,
+    metrics,
+    migrate,
+    orgs,
+    rules,
+    schedules,
+):
     cli.add_command(command)
 schedules.add_command(load_command)
 
