@@ -31,19 +31,19 @@ def _changed(columns: Sequence[str]) -> str:
       SELECT z.campaign_id, z.n_currency AS currency, z.o_currency AS currency_before, z.n_budget AS budget,
              z.o_budget AS budget_before, z.n_bid_amount AS bid, z.o_bid_amount AS bid_before, z.action_id,
              coalesce(a.execution_id, v_by_hand) AS run_id, z.action_id IS NULL AS by_hand,
-             z.action_id IS NOT NULL AND a.said IS NOT TRUE AS forged,
+             z.action_id IS NOT NULL AND (a.entity_id = z.campaign_id AND a.status IN ('succeeded', 'queued', 'running')
+                                          AND {_said_by("a.after", columns)}) IS NOT TRUE AS forged,
              coalesce(r.guardrails, '{{}}') AS guardrails
         FROM (SELECT n.org_id, n.campaign_id, {both},
                      CASE WHEN n.last_action_id IS DISTINCT FROM o.last_action_id THEN n.last_action_id END AS action_id
                 FROM old_rows o FULL JOIN new_rows n ON n.org_id = o.org_id AND n.campaign_id = o.campaign_id OFFSET 0) z
-        LEFT JOIN LATERAL (SELECT a.execution_id, a.rule_id, a.entity_id = z.campaign_id
-                                  AND a.status IN ('succeeded', 'queued', 'running') AND ({_said_by("a.after", columns)}) AS said
-                             FROM cmis.automation_actions a
-                            WHERE a.org_id = z.org_id AND a.action_id = z.action_id OFFSET 0) a ON true
+        LEFT JOIN LATERAL (SELECT a.execution_id, a.rule_id, a.entity_id, a.status, a.after FROM cmis.automation_actions a
+                            WHERE a.org_id = z.org_id AND a.action_id = z.action_id
+                              AND a.action_id BETWEEN v_org.first AND v_org.last OFFSET 0) a ON true
         LEFT JOIN LATERAL (SELECT r.guardrails FROM cmis.automation_rules r
                             WHERE r.org_id = z.org_id AND r.rule_id = a.rule_id OFFSET 0) r ON true
        WHERE z.org_id = v_org.org_id AND (z.action_id IS NOT NULL OR ({old}) IS DISTINCT FROM ({new}))
-         AND NOT (v_permitted AND EXISTS (
+         AND NOT (v_org.permitted AND EXISTS (
              SELECT FROM cmis.permits p WHERE p.org_id = z.org_id AND p.xid = pg_current_xact_id()
                 AND p.entity_id = z.campaign_id AND (p.verb = 'undo' OR p.action_id = z.action_id)
                 AND ({_said_by("p.columns", columns)})))"""
@@ -56,19 +56,23 @@ def guard_campaigns(columns: Sequence[str]) -> str:
     """
     return f"""
 CREATE FUNCTION cmis.guard_campaigns() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
-  v_org record; v_seen record; v_permitted boolean; v_said text;
+  v_org record; v_seen record; v_said text;
   v_by_hand constant uuid := lpad(to_hex(pg_current_xact_id()::text::bigint), 32, '0')::uuid;
 BEGIN
   FOR v_org IN
+    -- the ids bound the partitions to look into; uuid has no min and max before Postgres 18
     SELECT g.org_id, g.timezone, g.never_touch, coalesce(cmis.bound(g.guardrails, 'budget_floor'), 10) AS floor,
            cmis.bound(g.guardrails, 'budget_ceiling') AS ceiling, cmis.bound(g.guardrails, 'max_change_pct') AS pct,
-           cmis.bound(g.guardrails, 'max_daily_net_change') AS net, cmis.bound(g.guardrails, 'max_entities_per_run') AS entities
-      FROM cmis.orgs g WHERE g.org_id IN (SELECT n.org_id FROM new_rows n) ORDER BY g.org_id
+           cmis.bound(g.guardrails, 'max_daily_net_change') AS net, cmis.bound(g.guardrails, 'max_entities_per_run') AS entities,
+           b.first, b.last, EXISTS (
+             SELECT FROM cmis.permits p WHERE p.org_id = g.org_id AND p.xid = pg_current_xact_id()) AS permitted
+      FROM (SELECT n.org_id, min(n.last_action_id::text)::uuid AS first, max(n.last_action_id::text)::uuid AS last
+              FROM new_rows n GROUP BY 1) b
+      JOIN cmis.orgs g ON g.org_id = b.org_id ORDER BY 1
   LOOP
-    v_permitted := EXISTS (SELECT FROM cmis.permits p WHERE p.org_id = v_org.org_id AND p.xid = pg_current_xact_id());
     SELECT min(CASE
              WHEN x.forged THEN format('last_action_id: no action %s plans this change of campaign %s', x.action_id, x.campaign_id)
              WHEN x.campaign_id = ANY (v_org.never_touch)
