@@ -49,6 +49,33 @@ def _changed(columns: Sequence[str]) -> str:
                 AND ({_said_by("p.columns", columns)})))"""
 
 
+def _judged(columns: Sequence[str]) -> str:
+    """Return the query that judges each changed row by itself, and gathers those that are bounded in sum."""
+    return f"""SELECT min(CASE
+             WHEN x.forged THEN format('last_action_id: no action %s plans this change of campaign %s', x.action_id, x.campaign_id)
+             WHEN x.campaign_id = ANY (v_org.never_touch)
+               THEN format('never_touch: campaign %s is on the org''s never-touch list', x.campaign_id)
+             WHEN NOT x.by_hand AND abs(coalesce(x.budget, 0) - x.budget_before) > ceil(x.budget_before * x.pct) / 100
+               THEN format('max_change_pct: the budget of campaign %s would change by more than %s %%', x.campaign_id, trim_scale(x.pct))
+             WHEN NOT x.by_hand AND abs(coalesce(x.bid, 0) - x.bid_before) > ceil(x.bid_before * x.pct) / 100
+               THEN format('max_change_pct: the bid of campaign %s would change by more than %s %%', x.campaign_id, trim_scale(x.pct))
+             WHEN coalesce(x.budget, 0) < least(x.budget_before, x.floor) AND x.budget_before IS NOT NULL
+               THEN format('budget_floor: the budget of campaign %s would fall below the floor of %s', x.campaign_id, trim_scale(x.floor))
+             WHEN x.budget > greatest(x.budget_before, x.ceiling) AND x.ceiling IS NOT NULL
+               THEN format('budget_ceiling: the budget of campaign %s would rise above the ceiling of %s', x.campaign_id, trim_scale(x.ceiling))
+           END) AS said,
+           jsonb_agg(to_jsonb(x)) FILTER (WHERE x.entities IS NOT NULL OR x.by_hand AND x.pct IS NOT NULL) AS of_runs,
+           jsonb_agg(to_jsonb(x)) FILTER (WHERE x.net IS NOT NULL AND (x.budget, x.currency)
+                                                IS DISTINCT FROM (x.budget_before, x.currency_before)) AS of_day
+      INTO v_seen
+      FROM (SELECT c.*, greatest(v_org.floor, cmis.bound(c.guardrails, 'budget_floor')) AS floor,
+                   least(v_org.ceiling, cmis.bound(c.guardrails, 'budget_ceiling')) AS ceiling,
+                   least(v_org.pct, cmis.bound(c.guardrails, 'max_change_pct')) AS pct,
+                   least(v_org.net, cmis.bound(c.guardrails, 'max_daily_net_change')) AS net,
+                   least(v_org.entities, cmis.bound(c.guardrails, 'max_entities_per_run')) AS entities
+              FROM ({_changed(columns)} OFFSET 0) c) x;"""
+
+
 def guard_campaigns(columns: Sequence[str]) -> str:
     """Return the function that looks at a statement's changes of campaigns, and raises CM010 at the first that may not be.
 
@@ -73,29 +100,7 @@ BEGIN
               FROM new_rows n GROUP BY 1) b
       JOIN cmis.orgs g ON g.org_id = b.org_id ORDER BY 1
   LOOP
-    SELECT min(CASE
-             WHEN x.forged THEN format('last_action_id: no action %s plans this change of campaign %s', x.action_id, x.campaign_id)
-             WHEN x.campaign_id = ANY (v_org.never_touch)
-               THEN format('never_touch: campaign %s is on the org''s never-touch list', x.campaign_id)
-             WHEN NOT x.by_hand AND abs(coalesce(x.budget, 0) - x.budget_before) > ceil(x.budget_before * x.pct) / 100
-               THEN format('max_change_pct: the budget of campaign %s would change by more than %s %%', x.campaign_id, trim_scale(x.pct))
-             WHEN NOT x.by_hand AND abs(coalesce(x.bid, 0) - x.bid_before) > ceil(x.bid_before * x.pct) / 100
-               THEN format('max_change_pct: the bid of campaign %s would change by more than %s %%', x.campaign_id, trim_scale(x.pct))
-             WHEN coalesce(x.budget, 0) < least(x.budget_before, x.floor) AND x.budget_before IS NOT NULL
-               THEN format('budget_floor: the budget of campaign %s would fall below the floor of %s', x.campaign_id, trim_scale(x.floor))
-             WHEN x.budget > greatest(x.budget_before, x.ceiling) AND x.ceiling IS NOT NULL
-               THEN format('budget_ceiling: the budget of campaign %s would rise above the ceiling of %s', x.campaign_id, trim_scale(x.ceiling))
-           END) AS said,
-           jsonb_agg(to_jsonb(x)) FILTER (WHERE x.entities IS NOT NULL OR x.by_hand AND x.pct IS NOT NULL) AS of_runs,
-           jsonb_agg(to_jsonb(x)) FILTER (WHERE x.net IS NOT NULL AND (x.budget, x.currency)
-                                                IS DISTINCT FROM (x.budget_before, x.currency_before)) AS of_day
-      INTO v_seen
-      FROM (SELECT c.*, greatest(v_org.floor, cmis.bound(c.guardrails, 'budget_floor')) AS floor,
-                   least(v_org.ceiling, cmis.bound(c.guardrails, 'budget_ceiling')) AS ceiling,
-                   least(v_org.pct, cmis.bound(c.guardrails, 'max_change_pct')) AS pct,
-                   least(v_org.net, cmis.bound(c.guardrails, 'max_daily_net_change')) AS net,
-                   least(v_org.entities, cmis.bound(c.guardrails, 'max_entities_per_run')) AS entities
-              FROM ({_changed(columns)} OFFSET 0) c) x;
+    {_judged(columns)}
     v_said := v_seen.said;
     IF v_said IS NULL AND v_seen.of_runs IS NOT NULL THEN
       v_said := cmis.run_breach(v_org.org_id, v_seen.of_runs);
