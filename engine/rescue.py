@@ -68,7 +68,7 @@ def enqueue_maintenance(database: Database) -> bool:
 
 
 def maintain(database: Database, task_id: UUID, *, worker: str) -> dict[str, int] | None:
-    """Make partitions ahead, delete final tasks and what runs changed long ago; None if there was nothing to claim, or the claim was lost.
+    """Make partitions ahead and delete what is done with; None if there was nothing to claim, or the claim was lost.
 
     On a later delivery the claim commits alone first, so that failures use up the task's attempts: the lease is longer
     than its statements may take.

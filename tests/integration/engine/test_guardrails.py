@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 SET = "UPDATE cmis.campaigns SET "
 RAISE_BY = "UPDATE cmis.campaigns SET budget = budget + "
-BOUNDED: list[tuple[dict[str, float], tuple[str, ...], str | None]] = [
+BOUNDED: list[tuple[dict[str, Any], tuple[str, ...], str | None]] = [
     ({}, (SET + "budget = 9.99",), "budget_floor"),
     ({}, (SET + "budget = 10",), None),
     ({}, (SET + "budget = NULL",), "budget_floor"),
@@ -70,7 +70,7 @@ BOUNDED: list[tuple[dict[str, float], tuple[str, ...], str | None]] = [
 
 @pytest.mark.parametrize(("bounds", "statements", "refused"), BOUNDED)
 def test_a_bound_holds_at_the_cent_in_one_statement_and_in_several_of_one_transaction(
-    org: Org, bounds: dict[str, float], statements: tuple[str, ...], refused: str | None
+    org: Org, bounds: dict[str, Any], statements: tuple[str, ...], refused: str | None
 ) -> None:
     campaign = org.campaign(budget=100, bid_amount=2)
     bind(org, **bounds)
@@ -88,7 +88,7 @@ def test_a_bound_holds_at_the_cent_in_one_statement_and_in_several_of_one_transa
         ({"budget_floor": 50}, 20, "20, name = 'x'"),
     ],
 )
-def test_towards_a_bound_is_free(org: Org, bounds: dict[str, float], budget: float, change: str) -> None:
+def test_towards_a_bound_is_free(org: Org, bounds: dict[str, Any], budget: float, change: str) -> None:
     org.campaign(budget=budget)
     bind(org, **bounds)
     assert raw(org, SET + f"budget = {change}") is None
