@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import random
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 from sqlalchemy.exc import DBAPIError
 
 from core.db import CLI_ACTOR, ENGINE_ACTOR, Context
+from dev.launch import wait_until
 from engine.actions.notification import SendNotification
+from engine.rules.guardrails import NAMES, Guardrails, Situation, breach, strictest
 from engine.run_rules import work
-from engine.store import campaigns
+from engine.store import campaigns, orgs
+from models import Campaign
 from tests.integration.engine.guarding import (
     DECREASE,
     bind,
@@ -31,8 +37,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
 
+    from sqlalchemy import Connection
+
     from tests.world import Org, World
 
+CASES = 1_500
 SET = "UPDATE cmis.campaigns SET "
 RAISE_BY = "UPDATE cmis.campaigns SET budget = budget + "
 BOUNDED: list[tuple[dict[str, Any], tuple[str, ...], str | None]] = [
@@ -94,6 +103,60 @@ def test_towards_a_bound_is_free(org: Org, bounds: dict[str, Any], budget: float
     assert raw(org, SET + f"budget = {change}") is None
 
 
+def test_the_database_judges_as_the_planner_does(org: Org) -> None:
+    """Both decide on a few thousand changes around the edges of random bounds, and never differ."""
+    one, other = org.campaign(budget=100, bid_amount=2), org.campaign(budget=1000)
+    rng = random.Random(14)  # noqa: S311 - cases, no secret
+    cases = [_case(rng) for _ in range(CASES)]
+    refused = dict.fromkeys(NAMES, 0) | {"none": 0}
+    with org.world.app.transaction(org.context) as connection:
+        for bounds, net, before, after in cases:
+            with connection.begin_nested() as savepoint:
+                orgs.set_guardrails(connection, {"budget_floor": 0}, [])
+                _set(connection, one, before)
+                _set(connection, other, {"budget": 1000 + net})
+                # the changes so far are this day's, too: its net is theirs
+                so_far = net + (before["budget"] or 0) - 100
+                orgs.set_guardrails(connection, bounds.document(), [])
+                planned = breach(strictest(bounds, Guardrails()), before, after, Situation(net=so_far))
+                said = _judged(connection, one, after)
+                savepoint.rollback()
+            expected = planned.guardrail if planned else None
+            assert (said is None) == (expected is None), (bounds, so_far, before, after, said, expected)
+            refused[said or "none"] += 1
+    assert {name for name, count in refused.items() if count < 20} == {"max_entities_per_run", "max_failures_in_a_row"}
+
+
+def _case(rng: random.Random) -> tuple[Guardrails, Decimal, dict[str, Any], dict[str, Any]]:
+    """Return bounds, the day's net change of another campaign, and a change, all near to each other."""
+    cents = [Decimal(rng.randrange(0, 25_000)) / 100 for _ in range(5)]
+    pct = Decimal(rng.choice([5, 10, 33, 50, 200])) + Decimal(rng.randrange(0, 100)) / 100
+    given = {"budget_floor": cents[0], "budget_ceiling": cents[0] + cents[1] + 1, "max_change_pct": pct}
+    given |= {"max_daily_net_change": cents[2]}
+    bounds = Guardrails(**{name: value for name, value in given.items() if rng.random() < 0.4})
+    before = {"budget": rng.choice([cents[3], cents[0], None]), "bid_amount": Decimal(rng.randrange(0, 500)) / 100}
+    edges = [value for value in given.values() if value is not pct] + [(before["budget"] or 0) * (100 + pct) / 100]
+    near = max(rng.choice(edges) + Decimal(rng.choice([-1, 0, 0, 1])) / 100, Decimal(0))
+    after = {"budget": rng.choice([near, near, cents[4], None]), "bid_amount": before["bid_amount"]}
+    if rng.random() < 0.3:
+        after["bid_amount"] = (before["bid_amount"] * (100 + pct) / 100) + Decimal(rng.choice([-1, 0, 1])) / 100
+    after = {name: None if value is None else max(round(value, 2), Decimal(0)) for name, value in after.items()}
+    return bounds, cents[1] - cents[2], before, after
+
+
+def _set(connection: Connection, campaign: UUID, columns: dict[str, Any]) -> None:
+    connection.execute(update(Campaign).where(Campaign.campaign_id == campaign).values(**columns))
+
+
+def _judged(connection: Connection, campaign: UUID, columns: dict[str, Any]) -> str | None:
+    try:
+        with connection.begin_nested():
+            _set(connection, campaign, columns)
+    except DBAPIError as error:
+        return refusal(error)
+    return None
+
+
 def test_towards_nought_the_days_net_change_is_free(org: Org) -> None:
     org.campaign(budget=100)
     assert raw(org, RAISE_BY + "80") is None
@@ -110,6 +173,38 @@ def test_the_day_counts_all_campaigns_of_a_currency_but_no_new_ones(org: Org) ->
     assert raw(org, RAISE_BY + "20 WHERE campaign_id = :one", one=second) == "max_daily_net_change"
     org.campaign(budget=10_000, currency="USD")
     assert raw(org, RAISE_BY + "10 WHERE campaign_id = :one", one=second) is None
+
+
+@pytest.mark.parametrize("bound", ["max_daily_net_change", "max_entities_per_run"])
+def test_two_who_write_at_once_see_what_the_other_did(world: World, org: Org, bound: str) -> None:
+    first, second, execution = org.campaign(budget=100), org.campaign(budget=100), uuid4()
+    bind(org, **{bound: {"max_daily_net_change": 60, "max_entities_per_run": 1}[bound]})
+    with world.app.transaction(org.context) as connection:
+        planned = {one: make_up(connection, org, one, {"budget": 140}, execution=execution) for one in (first, second)}
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    with ThreadPoolExecutor(1) as pool, world.app.transaction(org.context) as connection:
+        connection.execute(text(named(org, first, planned[first], "budget = 140")))
+        other = pool.submit(raw, org, named(org, second, planned[second], "budget = 140"))
+        assert wait_until(lambda: world.one(waiting) == 1, 10)
+        connection.rollback()
+        assert other.result(10) is None  # the first has gone
+    with ThreadPoolExecutor(1) as pool:
+        with world.app.transaction(org.context) as connection:
+            connection.execute(text("UPDATE cmis.campaigns SET budget = 141 WHERE campaign_id = :one"), {"one": second})
+            other = pool.submit(raw, org, named(org, first, planned[first], "budget = 140"))
+            if bound == "max_daily_net_change":
+                assert wait_until(lambda: world.one(waiting) == 1, 10)
+        assert other.result(10) == bound
+    _put_back(world)
+
+
+def _put_back(world: World) -> None:
+    """Let what was made up not have been: the invariants would find it."""
+    with psycopg.connect(world.site.urls.migration) as connection:
+        connection.execute("SET LOCAL session_replication_role = replica")
+        connection.execute("DELETE FROM cmis.automation_actions")
+        connection.execute("DELETE FROM cmis.budget_ledger WHERE seq > 1")
+        connection.execute("UPDATE cmis.campaigns SET budget = 100")
 
 
 def test_a_new_day_begins_at_nought(world: World, org: Org) -> None:
