@@ -15,6 +15,7 @@ from tests.world import SPENT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from multiprocessing.synchronize import Barrier
 
     from tests.world import Org, World
 
@@ -24,9 +25,18 @@ FLOOR, MOST = 70, 40
 STEPS = (30, -30, 25, -25, 15, -15, 10, -10, 5, -5)
 
 
+_START: dict[str, Barrier] = {}
+"""In each process: where all wait until the last one is there."""
+
+
+def _meet(barrier: Barrier) -> None:
+    _START["together"] = barrier
+
+
 def _run_all(url: str, org_id: str, task_ids: Sequence[str], seed: int) -> int:
     """Try to claim and run every task, in an order of one's own, as a worker does; returns how many were not taken."""
     app = Database(url, variable="DATABASE_URL", application=f"process {seed}", pool_size=2)
+    _START["together"].wait(60)
     mine = random.Random(seed).sample(task_ids, len(task_ids))  # noqa: S311 - an order, no secret
     try:
         found = [service.run(app, UUID(org_id), UUID(task_id), worker=f"process {seed}") for task_id in mine]
@@ -44,7 +54,8 @@ def test_twenty_rules_at_once_on_one_budget_pass_no_bound_and_leave_no_hole(worl
     ]
     tasks = [str(world.enqueue({org.id: [rule]})) for _ in range(TURNS) for rule in rules]
     arguments = [(world.site.urls.app, str(org.id), tasks, seed) for seed in range(PROCESSES)]
-    with get_context("spawn").Pool(PROCESSES) as pool:
+    context = get_context("spawn")
+    with context.Pool(PROCESSES, _meet, [context.Barrier(PROCESSES)]) as pool:
         taken = pool.starmap(_run_all, arguments)
     assert sum(count > 0 for count in taken) > 1  # several of them did work
     world.advance(minutes=1)  # what met a campaign that kept moving is tried again
