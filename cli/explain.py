@@ -25,7 +25,7 @@ _GATES: Final = {
     SkipReason.CONDITIONS_UNKNOWN: "the conditions could not be decided for any campaign",
     SkipReason.CONDITIONS_NOT_MET: "the conditions held for no campaign",
     SkipReason.NO_CHANGE: "every campaign that met the conditions already is as the actions would make it",
-    SkipReason.GUARDRAIL: "what the actions would do already waits for approval",
+    SkipReason.GUARDRAIL: "what the actions would do already waits for approval, or was rejected",
 }
 
 

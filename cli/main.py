@@ -16,6 +16,7 @@ import click
 from rich.markup import escape
 from sqlalchemy.exc import DBAPIError
 
+from cli.actions import actions
 from cli.audit import audit
 from cli.bundles import bundles
 from cli.campaigns import campaigns
@@ -31,7 +32,7 @@ from cli.output import err
 from cli.rules import rules
 from cli.schedules import schedules
 from cli.schedules_load import load_command
-from core.db import explain, sqlstate
+from core.db import explain, first_line, sqlstate
 from core.errors import CmisError, InputError, Problem, SetupError
 
 EXIT_ENVIRONMENT: Final = 1
@@ -41,6 +42,9 @@ EXIT_INTERRUPTED: Final = 130
 _FORBIDDEN: Final = "42501"
 # What `cmis.init_transaction_context` says of a user whose context it refuses.
 _NO_MEMBER: Final = re.compile(r"user \S+ is no active member of org|system actor \S+ may not act in org")
+# What `cmis.require_role` says of one whose role is too small.
+_LESSER: Final = re.compile(r"user \S+ is no (operator|editor|admin) of org")
+_GUARDRAIL: Final = "CM010"
 # Classes of errors that a wrong statement or wrong values make: bugs, whatever the environment is.
 _BUGS: Final = ("0A", "21", "22", "23", "42")
 _NO_SCHEMA: Final = frozenset({"42P01", "42883"})
@@ -52,6 +56,7 @@ def cli() -> None:
 
 
 for command in (
+    actions,
     audit,
     bundles,
     campaigns,
@@ -108,6 +113,9 @@ def failure(error: Exception) -> tuple[int, list[str]]:
 
 def _database_failure(error: DBAPIError) -> tuple[int, list[str]]:
     state = sqlstate(error) or ""
+    if state == _GUARDRAIL:
+        remedy = "let a rule plan it and approve the held action, or change the guardrails"
+        return EXIT_INPUT, [str(Problem("", first_line(error), remedy))]
     if state == _FORBIDDEN:
         return _forbidden(str(error.orig).strip().splitlines()[0])
     if state.startswith(_BUGS) and state not in _NO_SCHEMA:
@@ -118,6 +126,8 @@ def _database_failure(error: DBAPIError) -> tuple[int, list[str]]:
 def _forbidden(reason: str) -> tuple[int, list[str]]:
     if _NO_MEMBER.search(reason):
         return EXIT_INPUT, [str(Problem("--as", reason, "give the id of an active member, or leave --as out"))]
+    if lesser := _LESSER.search(reason):
+        return EXIT_INPUT, [str(Problem("--as", reason, f"act as a member who is {lesser[1]} or more"))]
     return EXIT_ENVIRONMENT, [str(SetupError(f"DATABASE_URL connects as the wrong role: {reason}", "use cmis_app"))]
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
+from cli.arguments import parse_json
 from cli.output import emit_json, rows_as_dicts
-from cli.session import json_option, open_database
+from cli.session import json_option, open_database, open_org, user_option
 from cli.tables import show_fields, show_rows
 from core.db import CLI_ACTOR
-from engine import define
+from core.errors import InputError
+from engine import define, org_guardrails
+from engine.rules.guardrails import NAMES
+from engine.rules.reading import shown
 from engine.store import orgs as store
 
 
@@ -34,6 +40,55 @@ def create_command(name: str, timezone: str, admin_email: str | None, as_json: b
         emit_json(org)
     else:
         show_fields(f"Org {org['name']}", org)
+
+
+@orgs.command("guardrails")
+@click.argument("org")
+@user_option
+@json_option
+@click.option("--set", "given", metavar="NAME=VALUE", multiple=True, help=f"Bound it: {', '.join(NAMES)}.")
+@click.option("--unset", metavar="NAME", multiple=True, type=click.Choice(NAMES), help="Take a bound away.")
+@click.option("--never-touch", metavar="CAMPAIGN", multiple=True, help="Let no automation change it (id or name).")
+@click.option("--touch", metavar="CAMPAIGN", multiple=True, help="Let automation change it again.")
+def guardrails_command(
+    org: str,
+    user_id: str | None,
+    as_json: bool,
+    given: tuple[str, ...],
+    unset: tuple[str, ...],
+    never_touch: tuple[str, ...],
+    touch: tuple[str, ...],
+) -> None:
+    """Show what binds all rules of an ORG, the product's defaults included, or change it. Needs the role admin.
+
+    A rule's own guardrails can only be stricter. The database enforces them, whoever writes.
+
+    Example: cmis orgs guardrails acme --set max_change_pct=20 --set max_daily_net_change=500 --never-touch "Brand"
+    """
+    bounds: dict[str, object] = dict.fromkeys(unset) | dict(map(_bound, given))
+    with open_org(org, user_id) as session:
+        if bounds or never_touch or touch:
+            wanted = org_guardrails.Change(bounds, never_touch, touch)
+            found = org_guardrails.change(session.database, session.context, wanted)
+        else:
+            found = org_guardrails.show(session.database, session.context)
+    if as_json:
+        emit_json(asdict(found))
+        return
+    rows = [{"guardrail": name, "bound": found.binding.get(name), "from": _origin(name, found)} for name in NAMES]
+    show_rows(f"Guardrails of {session.org.name}", rows, ["guardrail", "bound", "from"])
+    show_rows("Never touched", [{"campaign_id": one} for one in found.never_touch], ["campaign_id"])
+
+
+def _bound(text: str) -> tuple[str, object]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise InputError.of("--set", f"{shown(text)} is no NAME=VALUE", "write budget_floor=5")
+    return name, parse_json(f"--set {name}", value, exact=True)
+
+
+def _origin(name: str, found: org_guardrails.Bounds) -> str:
+    return "org" if name in found.own else "default" if name in found.binding else "-"
 
 
 @orgs.command("list")

@@ -68,7 +68,7 @@ def enqueue_maintenance(database: Database) -> bool:
 
 
 def maintain(database: Database, task_id: UUID, *, worker: str) -> dict[str, int] | None:
-    """Make partitions ahead and delete final tasks; None if there was nothing to claim, or the claim was lost.
+    """Make partitions ahead and delete what is done with; None if there was nothing to claim, or the claim was lost.
 
     On a later delivery the claim commits alone first, so that failures use up the task's attempts: the lease is longer
     than its statements may take.
@@ -89,6 +89,7 @@ def _maintain(connection: Connection, claimed: tasks.Claim) -> dict[str, int]:
     result = {
         "partitions": maintenance.maintain_partitions(connection),
         "purged": maintenance.purge_tasks(connection, PURGE_BATCH),
+        "forgotten": maintenance.forget_runs(connection, PURGE_BATCH),
     }
     if not tasks.finish(connection, claimed, "succeeded", now=clock.now(connection), result=result):
         message = f"task {claimed.task_id} is no longer ours"

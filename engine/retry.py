@@ -34,6 +34,7 @@ TRANSIENT_SQLSTATES: Final = frozenset(
         "57P01",  # terminated by an administrator or a restart
         "57P02",  # server crash
         "57P03",  # cannot connect now: starting or stopping
+        "CM010",  # a guardrail that the plan did not see, because it or the campaign changed meanwhile: planned anew
     }
 )
 _TRANSIENT_CLASSES: Final = frozenset({"08", "53", "58"})

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.dialects.postgresql.base import ischema_names
 
 import models
-from models.audit import Xid8
+from models.base import Xid8
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -5,8 +5,8 @@ Importing this package maps every table, so that `Base.metadata` is complete.
 
 from models.audit import AuditEntry
 from models.base import Base
-from models.campaigns import BudgetLedgerEntry, Campaign, CampaignMetric
-from models.executions import AutomationAction, AutomationExecution, Notification
+from models.campaigns import BudgetLedgerEntry, Campaign, CampaignMetric, RunChange
+from models.executions import AutomationAction, AutomationExecution, Notification, Permit
 from models.queue import BrokerEpoch, ClockOffset, Task, TaskAttempt
 from models.rules import AutomationRule, RuleEntityState, RuleVersion
 from models.schedules import AutomationSchedule, Occurrence, ScheduledJob
@@ -29,8 +29,10 @@ __all__ = [
     "Notification",
     "Occurrence",
     "Org",
+    "Permit",
     "RuleEntityState",
     "RuleVersion",
+    "RunChange",
     "ScheduledJob",
     "Task",
     "TaskAttempt",

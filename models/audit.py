@@ -9,20 +9,9 @@ from uuid import UUID
 from sqlalchemy import Index, desc, text
 from sqlalchemy.dialects.postgresql import INET, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
-from sqlalchemy.types import UserDefinedType
 
-from models.base import Base, one_of
+from models.base import Base, Xid8, one_of
 from models.enums import AuditAction
-
-
-class Xid8(UserDefinedType[str]):
-    """Postgres' 64-bit transaction id."""
-
-    cache_ok = True
-
-    def get_col_spec(self, **_: object) -> str:
-        """Return the type's name in DDL."""
-        return "xid8"
 
 
 class AuditEntry(Base):

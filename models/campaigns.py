@@ -100,3 +100,18 @@ class BudgetLedgerEntry(Base):
     day: Mapped[dt.date]
     """The day in the org's time zone."""
     created_at: Mapped[datetime]
+
+
+class RunChange(Base):
+    """A campaign that a run changed, with what it had before: what the database counts a run's changes by."""
+
+    __tablename__ = "run_changes"
+    __table_args__ = (Index(None, "created_at"),)
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    run_id: Mapped[UUID] = mapped_column(primary_key=True)
+    """The execution; of changes by hand, a number made of the transaction's."""
+    campaign_id: Mapped[UUID] = mapped_column(primary_key=True)
+    budget: Mapped[Money | None]
+    bid_amount: Mapped[Money | None]
+    created_at: Mapped[datetime]

@@ -110,6 +110,13 @@ class ActionStatus(StrEnum):
     UNDONE = "undone"
 
 
+class PermitVerb(StrEnum):
+    """What a person lets happen beyond the guardrails."""
+
+    APPLY = "apply"
+    UNDO = "undo"
+
+
 class TargetType(StrEnum):
     """What a scheduled job starts."""
 

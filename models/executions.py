@@ -1,4 +1,4 @@
-"""What happened: executions of rules, their effects, and notifications. The first two are partitioned by month."""
+"""What happened: executions of rules and their effects (partitioned by month), notifications, permits."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from sqlalchemy import BigInteger, CheckConstraint, Index, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, JsonArray, JsonObject, one_of
-from models.enums import ActionStatus, ExecutionStatus, TriggerType
+from models.base import Base, JsonArray, JsonObject, Xid8, one_of
+from models.enums import ActionStatus, ExecutionStatus, PermitVerb, TriggerType
 
 
 class AutomationExecution(Base):
@@ -59,6 +59,11 @@ class AutomationAction(Base):
     __tablename__ = "automation_actions"
     __table_args__ = (
         one_of("status", ActionStatus),
+        CheckConstraint("(decided_at IS NULL) = (decided_by IS NULL)", name="decided_at"),
+        CheckConstraint(
+            "(status = 'undone') = (undone_at IS NOT NULL) AND (undone_at IS NULL) = (undone_by IS NULL)",
+            name="undone_at",
+        ),
         Index(None, "org_id", "execution_id"),
         Index(None, "org_id", "entity_id", "action_id"),
         Index(None, "org_id", "status", "action_id"),
@@ -83,6 +88,13 @@ class AutomationAction(Base):
     error: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
+    decided_by: Mapped[UUID | None]
+    """Who approved or rejected it; NULL = nobody was asked, or has answered yet."""
+    decided_at: Mapped[datetime | None]
+    note: Mapped[str | None]
+    """What they said to it."""
+    undone_by: Mapped[UUID | None]
+    undone_at: Mapped[datetime | None]
 
 
 class Notification(Base):
@@ -102,3 +114,21 @@ class Notification(Base):
     entity_id: Mapped[UUID | None]
     created_at: Mapped[datetime]
     read_at: Mapped[datetime | None]
+
+
+class Permit(Base):
+    """A person's leave for one effect beyond the guardrails: these values, this transaction; a function writes it."""
+
+    __tablename__ = "permits"
+    __table_args__ = (one_of("verb", PermitVerb), Index(None, "org_id", "xid"), Index(None, "org_id", "action_id"))
+
+    org_id: Mapped[UUID] = mapped_column(primary_key=True)
+    permit_id: Mapped[UUID] = mapped_column(primary_key=True)
+    action_id: Mapped[UUID]
+    verb: Mapped[str]
+    entity_id: Mapped[UUID]
+    columns: Mapped[dict[str, Any]]
+    """The columns that it lets change, and the values that they may become."""
+    user_id: Mapped[UUID]
+    created_at: Mapped[datetime]
+    xid: Mapped[str] = mapped_column(Xid8, server_default=text("pg_current_xact_id()"))

@@ -10,13 +10,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 import models
 from core import clock
 from core.db import CLI_ACTOR, Context, Database
 from core.ids import uuid7
-from engine.store import orgs
+from engine.store import actions, orgs
+from models.enums import PermitVerb
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -135,7 +136,16 @@ def fill(database: Database, context: Context) -> Tenant:
         )
         for table, row in _rows(tenant, now):
             connection.execute(insert(table), {"org_id": tenant.org_id} | row)
+        _leave_traces(connection, tenant)
     return tenant
+
+
+def _leave_traces(connection: Connection, tenant: Tenant) -> None:
+    """Do what makes the database itself write: a permit, and a change under a bound on a run's changes."""
+    actions.permit(connection, tenant.action_id, PermitVerb.UNDO)
+    orgs.set_guardrails(connection, {"max_entities_per_run": 1}, [])
+    connection.execute(update(models.Campaign).values(objective="sales"))
+    orgs.set_guardrails(connection, {}, [])
 
 
 def _rows(tenant: Tenant, now: datetime) -> list[tuple[type[models.Base], dict[str, Any]]]:

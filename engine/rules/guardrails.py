@@ -147,7 +147,7 @@ def _bound(name: str, value: object, problems: Problems, path: str) -> Decimal |
 
 
 def _too_far(bounds: Guardrails, column: str, before: object, after: object) -> Breach | None:
-    if bounds.max_change_pct is None or before is None or after is None:
+    if bounds.max_change_pct is None or before is None:
         return None
     was, becomes = _amount(before), _amount(after)
     # To the cent above: 20 % of 33.33 is 6.666, and amounts are rounded to cents.

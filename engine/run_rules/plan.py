@@ -171,7 +171,13 @@ def touched(runs: list[Run]) -> list[UUID]:
 
 
 def rounds(runs: list[Run]) -> list[list[Effect]]:
-    """Return the effects to apply in batches: in each, a campaign occurs at most once and all are of one kind."""
+    """Return the effects to apply in batches: in each, a campaign occurs at most once and all are of one kind.
+
+    Where the day's net change is bounded, batches keep the planned order, and hold one rule's effects: the database
+    adds up after each, and what the plan allowed at its place might pass the bound at another.
+    """
+    if changes_budgets(runs):
+        return _in_order(runs)
     seen: Counter[UUID] = Counter()
     batches: dict[tuple[int, str], list[Effect]] = defaultdict(list)
     for run in runs:
@@ -180,6 +186,21 @@ def rounds(runs: list[Run]) -> list[list[Effect]]:
                 batches[seen[effect.entity_id], effect.kind].append(effect)
                 seen[effect.entity_id] += 1
     return [batches[key] for key in sorted(batches)]
+
+
+def _in_order(runs: list[Run]) -> list[list[Effect]]:
+    batches: list[list[Effect]] = []
+    touched_by_last: set[UUID] = set()
+    for effect in (effect for run in runs for effect in run.effects if effect.status == "succeeded"):
+        last = batches[-1][0] if batches else None
+        alike = last is not None and (last.rule_id, last.kind) == (effect.rule_id, effect.kind)
+        if alike and effect.entity_id not in touched_by_last:
+            batches[-1].append(effect)
+        else:
+            batches.append([effect])
+            touched_by_last.clear()
+        touched_by_last.add(effect.entity_id)
+    return batches
 
 
 def changes_budgets(runs: list[Run]) -> bool:

@@ -57,7 +57,7 @@ SELECT campaign_id, status, budget, bid_amount, tags, name, objective, end_date:
 # Whoever changes budgets under a limit of the day waits here for whoever is doing so; the last of all locks.
 _LOCK_DAY = text("SELECT cmis.lock_budget_day(:org_id, :day)")
 _NETS = text("""
-SELECT c.currency, sum(l.after - l.before) AS net
+SELECT c.currency, sum(coalesce(l.after, 0) - coalesce(l.before, 0)) AS net
   FROM cmis.budget_ledger l JOIN cmis.campaigns c ON c.org_id = l.org_id AND c.campaign_id = l.campaign_id
  WHERE l.org_id = :org_id AND l.day = :day AND l.seq > 1 GROUP BY c.currency
 """)
@@ -110,7 +110,7 @@ def lock_budget_day(connection: Connection, org_id: UUID, day: date) -> None:
 def net_changes(connection: Connection, org_id: UUID, day: date) -> dict[str | None, Decimal]:
     """Return the sum of an org's budget changes on a day of its zone, per currency; new campaigns do not count."""
     rows = connection.execute(_NETS, {"org_id": org_id, "day": day})
-    return {row.currency: row.net for row in rows if row.net is not None}
+    return {row.currency: row.net for row in rows}
 
 
 def sums(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
 HELD_SEARCH = timedelta(days=28)
-"""How far back an effect that is still held keeps the same rule from asking again."""
+"""How far back an effect that is still held, or was rejected, keeps the same rule from asking again."""
 _MARGIN = timedelta(minutes=5)
 _LONGEST_WAIT = timedelta(days=28)
 # No id is newer; without an upper bound the months that are made ahead would be read, too.
@@ -58,7 +58,7 @@ SELECT :org_id, r.notification_id, r.channel, r.title, r.body, r.rule_id, r.exec
 """)
 _HELD = text("""
 SELECT rule_id, position, entity_id FROM cmis.automation_actions
- WHERE org_id = :org_id AND status = 'held' AND rule_id = ANY (:rule_ids) AND action_id BETWEEN :low AND :high
+ WHERE org_id = :org_id AND status IN ('held', 'rejected') AND rule_id = ANY (:rule_ids) AND action_id BETWEEN :low AND :high
 """).bindparams(bindparam("rule_ids", type_=ARRAY(Uuid())))
 
 _NOTIFIED = text("""
@@ -97,7 +97,7 @@ def notified(connection: Connection, org_id: UUID, action_ids: Sequence[UUID]) -
 def held(
     connection: Connection, org_id: UUID, rule_ids: Sequence[UUID], *, now: datetime
 ) -> set[tuple[UUID, int, UUID]]:
-    """Return (rule, position, entity) of the effects that wait for approval, of the last 28 days."""
+    """Return (rule, position, entity) of the effects that wait for approval or were rejected, of the last 28 days."""
     bounds = {"low": uuid7_floor(now - HELD_SEARCH), "high": uuid7_floor(now + _MARGIN)}
     rows = connection.execute(_HELD, {"org_id": org_id, "rule_ids": list(rule_ids)} | bounds)
     return {(rule_id, position, entity_id) for rule_id, position, entity_id in rows}

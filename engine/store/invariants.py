@@ -135,24 +135,43 @@ CHECKS: Final[Mapping[str, str]] = {
           SELECT x.org_id, x.rule_id, x.entity_id, r.cooldown_minutes, x.created_at,
                  lag(x.created_at) OVER (PARTITION BY x.org_id, x.rule_id, x.entity_id ORDER BY x.created_at) AS before
             FROM (SELECT DISTINCT org_id, rule_id, entity_id, execution_id, created_at FROM cmis.automation_actions
-                   WHERE status IN ('succeeded', 'undone')) x
+                   WHERE status IN ('succeeded', 'undone') AND decided_at IS NULL) x
             JOIN cmis.automation_executions e ON e.org_id = x.org_id AND e.execution_id = x.execution_id
             JOIN cmis.automation_rules r ON r.org_id = x.org_id AND r.rule_id = x.rule_id AND r.version = e.rule_version) y
          WHERE created_at - before < cooldown_minutes * interval '1 minute'""",
     "the memory of the cooldown equals the effects": """
         SELECT s.org_id || ' ' || s.rule_id || ' ' || s.entity_id AS offender FROM cmis.rule_entity_state s
-          FULL JOIN (SELECT org_id, rule_id, entity_id, max(created_at) AS last FROM cmis.automation_actions
+          FULL JOIN (SELECT org_id, rule_id, entity_id, max(coalesce(decided_at, created_at)) AS last FROM cmis.automation_actions
                       WHERE status IN ('succeeded', 'undone') GROUP BY 1, 2, 3) x USING (org_id, rule_id, entity_id)
          WHERE s.last_acted_at IS DISTINCT FROM x.last""",
     "an execution's status follows from its effects": """
         SELECT e.org_id || ' ' || e.execution_id AS offender FROM cmis.automation_executions e
-          LEFT JOIN (SELECT org_id, execution_id, count(*) AS n, count(*) FILTER (WHERE status = 'succeeded') AS good,
-                            count(*) FILTER (WHERE status IN ('held', 'queued', 'running')) AS open
+          LEFT JOIN (SELECT org_id, execution_id, count(*) AS n, count(*) FILTER (WHERE status IN ('succeeded', 'undone')) AS good,
+                            count(*) FILTER (WHERE status IN ('succeeded', 'undone') AND decided_at IS NULL) AS acted,
+                            count(*) FILTER (WHERE status IN ('held', 'queued', 'running', 'unknown')) AS open
                        FROM cmis.automation_actions GROUP BY 1, 2) x USING (org_id, execution_id)
          WHERE e.status <> CASE WHEN x.n IS NULL THEN CASE WHEN e.error IS NULL THEN 'skipped' ELSE 'failure' END
                                 WHEN x.open > 0 THEN 'running' WHEN x.good = x.n THEN 'success'
                                 WHEN x.good > 0 THEN 'partial' ELSE 'failure' END
-            OR (e.acted_on IS NOT NULL) <> (coalesce(x.good, 0) > 0)""",
+            OR (e.acted_on IS NOT NULL) <> (coalesce(x.acted, 0) > 0)""",
+    "an effect beyond the guardrails has its permit, and a permit its effect": """
+        SELECT coalesce(a.org_id, p.org_id) || ' ' || coalesce(a.action_id, p.action_id) AS offender
+          FROM (SELECT org_id, action_id, 'apply' AS verb, decided_by AS user_id FROM cmis.automation_actions
+                 WHERE status IN ('succeeded', 'undone') AND decided_at IS NOT NULL
+                UNION ALL
+                SELECT org_id, action_id, 'undo', undone_by FROM cmis.automation_actions WHERE status = 'undone') a
+          FULL JOIN cmis.permits p ON p.org_id = a.org_id AND p.action_id = a.action_id AND p.verb = a.verb
+         WHERE a.user_id IS DISTINCT FROM p.user_id""",
+    "each decision about an effect is in the audit log, once": """
+        SELECT coalesce(a.org_id, l.org_id) || ' ' || coalesce(a.action_id, l.action_id) AS offender
+          FROM (SELECT org_id, action_id, CASE status WHEN 'rejected' THEN 'action_rejected' ELSE 'action_approved' END AS said
+                  FROM cmis.automation_actions WHERE decided_at IS NOT NULL
+                UNION ALL
+                SELECT org_id, action_id, 'action_undone' FROM cmis.automation_actions WHERE status = 'undone') a
+          FULL JOIN (SELECT org_id, action_id, action AS said, count(*) AS n FROM cmis.automation_audit_log
+                      WHERE action IN ('action_approved', 'action_rejected', 'action_undone') GROUP BY 1, 2, 3) l
+            ON l.org_id = a.org_id AND l.action_id = a.action_id AND l.said = a.said
+         WHERE a.action_id IS NULL OR l.n IS DISTINCT FROM 1""",
     "a budget's chain has no hole, and ends at the budget": """
         SELECT org_id || ' ' || campaign_id || ' ' || seq AS offender FROM (
           SELECT l.*, lag(l.after) OVER w AS expected, lag(l.seq) OVER w AS seq_before,

@@ -1,4 +1,4 @@
-"""Upkeep that the database does itself: partitions ahead of time, final tasks behind it, and the wake-up call."""
+"""Upkeep that the database does itself: partitions ahead of time, what is done with behind it, and the wake-up call."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ WAKE_CHANNEL: Final = "cmis_wake"
 
 _PARTITIONS = text("SELECT cmis.maintain_partitions()")
 _PURGE = text("SELECT cmis.purge_tasks(:limit)")
+_FORGET = text("SELECT cmis.purge_run_changes(:limit)")
 _WAKE = text(f"NOTIFY {WAKE_CHANNEL}")
 
 
@@ -26,6 +27,12 @@ def purge_tasks(connection: Connection, limit: int) -> int:
     """Delete up to `limit` tasks that have been final for seven days; returns how many."""
     purged: int = connection.execute(_PURGE, {"limit": limit}).scalar_one()
     return purged
+
+
+def forget_runs(connection: Connection, limit: int) -> int:
+    """Delete up to `limit` rows of what runs changed more than 60 days ago; returns how many."""
+    forgotten: int = connection.execute(_FORGET, {"limit": limit}).scalar_one()
+    return forgotten
 
 
 def wake_schedulers(connection: Connection) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, text
+from sqlalchemy import bindparam, select, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.types import Uuid
 
 from models import Org
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from uuid import UUID
 
     from sqlalchemy import Connection, Row
@@ -19,6 +21,9 @@ _RESOLVE = text("SELECT org_id, name, timezone FROM cmis.resolve_org(:reference)
 _LIST = text("SELECT org_id, name, timezone, created_at FROM cmis.list_orgs()")
 _MOMENT = text(
     "SELECT org_id, timezone, guardrails, never_touch, cmis.clock() AS now FROM cmis.orgs WHERE org_id = :org_id"
+)
+_SET_GUARDRAILS = text("SELECT cmis.set_guardrails(:guardrails, :never_touch)").bindparams(
+    bindparam("guardrails", type_=JSONB), bindparam("never_touch", type_=ARRAY(Uuid()))
 )
 _CREATE = text("SELECT cmis.create_org(:actor_id, :org_id, :name, :timezone, :admin_id, :admin_email)")
 
@@ -52,6 +57,11 @@ def create(connection: Connection, org: OrgRef, *, actor_id: UUID, admin_id: UUI
 def moment(connection: Connection, org_id: UUID) -> Row[Any]:
     """Return what rules of the context's org are judged by: its zone and guardrails, and the time as of this statement."""
     return connection.execute(_MOMENT, {"org_id": org_id}).one()
+
+
+def set_guardrails(connection: Connection, guardrails: Mapping[str, object], never_touch: Collection[UUID]) -> None:
+    """Replace what binds all rules of the context's org; the database refuses (42501) who is none of its admins."""
+    connection.execute(_SET_GUARDRAILS, {"guardrails": guardrails, "never_touch": list(never_touch)})
 
 
 def get(connection: Connection, org_id: UUID) -> Row[Any]:

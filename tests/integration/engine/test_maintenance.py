@@ -8,6 +8,7 @@ import pytest
 
 from engine import rescue
 from engine.store import maintenance
+from tests.integration.engine.guarding import bind, raw
 
 if TYPE_CHECKING:
     from tests.world import Org, World
@@ -24,9 +25,21 @@ def test_maintenance_is_enqueued_once_an_hour_and_purges_what_is_long_final(worl
         row[0]
         for row in world.rows("SELECT task_id FROM cmis.tasks WHERE kind = 'maintain' ORDER BY task_id DESC LIMIT 1")
     ]
-    assert rescue.maintain(world.app, task_id, worker="worker") == {"partitions": 0, "purged": 1}
+    assert rescue.maintain(world.app, task_id, worker="worker") == {"partitions": 0, "purged": 1, "forgotten": 0}
     assert rescue.maintain(world.app, task_id, worker="worker") is None
     assert world.rows("SELECT FROM cmis.tasks WHERE task_id = :id", id=done) == []
+
+
+def test_what_runs_changed_is_forgotten_after_sixty_days(world: World, org: Org) -> None:
+    org.campaign()
+    bind(org, max_entities_per_run=1)
+    for days in (0, 59):
+        world.advance(days=days)
+        assert raw(org, "UPDATE cmis.campaigns SET name = name || '.'") is None
+    world.advance(days=2)
+    with world.app.transaction(org.context) as connection:
+        assert maintenance.forget_runs(connection, 10) == 1
+    assert world.one("SELECT count(*) FROM cmis.run_changes") == 1
 
 
 def test_maintenance_that_fails_uses_up_attempts_from_its_second_message_on(

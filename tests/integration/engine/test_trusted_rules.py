@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import insert, text
 
 import models
+from tests.integration.engine.guarding import bind
 from tests.world import NOTIFY, PAUSE, SPENT
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def test_a_rule_that_keeps_failing_is_paused_and_its_people_are_told(world: Worl
 
 def test_one_success_lets_the_count_of_failures_begin_anew_and_a_rule_may_bear_fewer(world: World, org: Org) -> None:
     campaign_id = org.campaign(budget=None)
+    bind(org, budget_floor=0)  # else nobody takes a budget away by hand
     rule_id = org.rule(SPENT, RAISE, guardrails={"max_failures_in_a_row": 2})
     org.evaluate(rule_id)
     _set_budget(world, org, campaign_id, 100)

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid4
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import psycopg
@@ -43,7 +43,7 @@ def entries(connection: Connection) -> Sequence[tuple[Any, ...]]:
 CHANGES = [
     ("orgs", "name = 'renamed'", "org_updated", {"name": ("north", "renamed")}),
     ("campaigns", "status = 'paused'", "campaign_updated", {"status": ("active", "paused")}),
-    ("campaigns", "budget = 7, name = 'x'", "campaign_updated", {"budget": (100.0, 7.0), "name": ("campaign", "x")}),
+    ("campaigns", "budget = 70, name = 'x'", "campaign_updated", {"budget": (100.0, 70.0), "name": ("campaign", "x")}),
     ("campaigns", "tags = '[1]'", "campaign_updated", {"tags": ([], [1])}),
     ("automation_rules", "status = 'paused'", "rule_paused", {"status": ("active", "paused")}),
     ("automation_rules", "status = 'archived'", "rule_archived", {"status": ("active", "archived")}),
@@ -131,12 +131,12 @@ def test_counters_do_not_move_a_rules_version_and_its_definition_does(tenants: T
 
 def test_an_effect_of_the_engine_is_left_to_its_action_taken(tenants: Tenants, as_app: Connection) -> None:
     take(as_app, tenants.north.context)
-    action = uuid4()
-    as_app.execute("UPDATE cmis.campaigns SET status = 'paused', budget = 8, last_action_id = %s", [action])
+    action = _plan(as_app, tenants, {"status": "paused", "budget": 80})
+    as_app.execute("UPDATE cmis.campaigns SET status = 'paused', budget = 80, last_action_id = %s", [action])
     assert entries(as_app) == []
     assert as_app.execute(_LEDGER, [tenants.north.campaign_id]).fetchall()[-1][1:5] == (
         100,
-        8,
+        80,
         tenants.north.admin_id,
         action,
     )
@@ -144,15 +144,45 @@ def test_an_effect_of_the_engine_is_left_to_its_action_taken(tenants: Tenants, a
 
 def test_a_change_by_hand_after_an_effect_is_audited_and_not_the_effects(tenants: Tenants, as_app: Connection) -> None:
     take(as_app, tenants.north.context)
-    as_app.execute("UPDATE cmis.campaigns SET budget = 8, last_action_id = %s", [uuid4()])
-    as_app.execute("UPDATE cmis.campaigns SET budget = 9")
+    action = _plan(as_app, tenants, {"budget": 80})
+    as_app.execute("UPDATE cmis.campaigns SET budget = 80, last_action_id = %s", [action])
+    as_app.execute("UPDATE cmis.campaigns SET budget = 90")
     assert [entry[0] for entry in entries(as_app)] == ["campaign_updated"]
     assert as_app.execute(_LEDGER, [tenants.north.campaign_id]).fetchall()[-1][1:5] == (
-        8,
-        9,
+        80,
+        90,
         tenants.north.admin_id,
         None,
     )
+
+
+def test_a_change_that_takes_an_effects_name_away_is_audited(tenants: Tenants, as_app: Connection) -> None:
+    take(as_app, tenants.north.context)
+    action = _plan(as_app, tenants, {"budget": 80})
+    as_app.execute("UPDATE cmis.campaigns SET budget = 80, last_action_id = %s", [action])
+    as_app.execute("UPDATE cmis.campaigns SET budget = 90, last_action_id = NULL")
+    assert [entry[0] for entry in entries(as_app)] == ["campaign_updated"]
+
+
+def _plan(connection: Connection, tenants: Tenants, after: dict[str, Any]) -> UUID:
+    """Record an effect on the campaign of the north, as the engine does before it applies one; returns its id."""
+    north = tenants.north
+    planned = connection.execute(
+        "INSERT INTO cmis.automation_actions (org_id, action_id, execution_id, rule_id, task_id, position, type, "
+        " entity_type, entity_id, after, idempotency_key, status, created_at) "
+        "SELECT %s, cmis.uuid_v7(cmis.clock()), %s, %s, %s, 1, 'set_field', 'campaign', %s, %s, 'planned', "
+        " 'succeeded', cmis.clock() RETURNING action_id",
+        [
+            north.org_id,
+            north.execution_id,
+            north.rule_id,
+            north.task_id,
+            north.campaign_id,
+            psycopg.types.json.Jsonb(after),
+        ],
+    ).fetchone()
+    assert planned
+    return UUID(str(planned[0]))
 
 
 def test_a_change_outside_any_context_is_audited_without_a_user(tenants: Tenants, administrator: Connection) -> None:
@@ -219,6 +249,7 @@ def test_the_ledger_starts_with_the_campaign(tenants: Tenants, as_app: Connectio
 
 def test_the_ledger_follows_raw_sql_and_ignores_what_is_no_change(tenants: Tenants, as_app: Connection) -> None:
     take(as_app, tenants.north.context)
+    as_app.execute("""SELECT cmis.set_guardrails('{"budget_floor": 0}', '{}')""")
     for budget in ("50", "50.00", "NULL", "0", "99999999.99"):
         as_app.execute(f"UPDATE cmis.campaigns SET budget = {budget}, name = name")
     as_app.execute("UPDATE cmis.campaigns SET name = 'x'")

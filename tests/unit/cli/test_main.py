@@ -36,6 +36,11 @@ def database_error(kind: type[psycopg.Error], message: str) -> DBAPIError:
             ["--as: user 1 is no active member of org 2 (give the id of an active member, or leave --as out)"],
         ),
         (
+            database_error(psycopg.errors.InsufficientPrivilege, "user 1 is no operator of org 2"),
+            2,
+            ["--as: user 1 is no operator of org 2 (act as a member who is operator or more)"],
+        ),
+        (
             database_error(psycopg.errors.InsufficientPrivilege, "permission denied for table rules"),
             1,
             ["DATABASE_URL connects as the wrong role: permission denied for table rules (use cmis_app)"],

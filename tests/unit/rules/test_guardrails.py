@@ -15,7 +15,7 @@ FREE = Situation()
 money = st.decimals(min_value=0, max_value=10**6, places=2)
 
 
-def found(bounds: Guardrails, before: float | str | None, after: float | str, **situation: Any) -> str | None:
+def found(bounds: Guardrails, before: float | str | None, after: float | str | None, **situation: Any) -> str | None:
     change = {"budget": before}, {"budget": after}
     passed = breach(bounds, *change, Situation(**situation))
     return passed.guardrail if passed else None
@@ -48,10 +48,14 @@ def test_floor_and_ceiling_hold_at_the_cent(before: float | None, after: float, 
         (100, 79.99, "max_change_pct"),
         (33.33, 40, None),  # 20 % are 6.666: 39.996, rounded to cents
         (33.33, 40.01, "max_change_pct"),
+        (100, None, "max_change_pct"),  # taken away altogether
+        (None, 100, None),  # of nothing there is no percentage
         (0, 0.01, "max_change_pct"),
     ],
 )
-def test_one_action_changes_so_many_percent_at_most(before: float, after: float, passed: str | None) -> None:
+def test_one_action_changes_so_many_percent_at_most(
+    before: float | None, after: float | None, passed: str | None
+) -> None:
     bounds = Guardrails(max_change_pct=Decimal(20))
     assert found(bounds, before, after) == passed
     bid = breach(bounds, {"bid_amount": before}, {"bid_amount": after}, FREE)

@@ -1,0 +1,126 @@
+"""Decide held effects: a person lets one pass the guardrails, or turns it down. Each is one transaction, on record.
+
+What is approved is exactly what was held: if the campaign has moved on since, there is nothing to approve any more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from core import clock
+from core.db import repeat_on_conflict
+from core.errors import ConflictError, InputError, PermanentError
+from core.ids import uuid7
+from engine import effects
+from engine.store import actions, audit, rules
+from models.enums import ActionStatus, AuditAction, ExecutionStatus, PermitVerb, Role
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    from sqlalchemy import Connection, Row
+
+    from core.db import Context, Database
+
+MAX_NOTE: Final = 2_000
+_APPROVED: Final = frozenset({ActionStatus.SUCCEEDED, ActionStatus.UNDONE})
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A held effect with its decision. `already`: it had been decided so before, and nothing was done now."""
+
+    action_id: UUID
+    status: ActionStatus
+    execution_id: UUID
+    execution_status: ExecutionStatus | None
+    """How the execution stands after it; None where nothing was done."""
+    already: bool
+
+
+def approve(database: Database, context: Context, action_id: UUID, *, note: str | None = None) -> Decided:
+    """Apply a held effect, whatever the guardrails say, as the context's user (an operator or more).
+
+    Raises ConflictError, with the difference, if the campaign is not as the effect found it, or if it was decided
+    otherwise; NotFoundError. It consumes no daily limit, and starts the cooldown now.
+    """
+    return _decide(database, context, action_id, ActionStatus.SUCCEEDED, note)
+
+
+def reject(database: Database, context: Context, action_id: UUID, *, note: str | None = None) -> Decided:
+    """Turn a held effect down, as the context's user (an operator or more); the rule asks no second time for 28 days.
+
+    Raises ConflictError if it was decided otherwise; NotFoundError.
+    """
+    return _decide(database, context, action_id, ActionStatus.REJECTED, note)
+
+
+def _decide(database: Database, context: Context, action_id: UUID, status: ActionStatus, note: str | None) -> Decided:
+    if note is not None and not 0 < len(note.strip()) <= MAX_NOTE:
+        raise InputError.of("--note", f"must be a text of 1 to {MAX_NOTE} characters", "shorten it, or leave it out")
+
+    def body() -> Decided:
+        with database.transaction(context) as connection:
+            return _in_transaction(connection, context, action_id, status, note)
+
+    return repeat_on_conflict(body)
+
+
+def _in_transaction(
+    connection: Connection, context: Context, action_id: UUID, status: ActionStatus, note: str | None
+) -> Decided:
+    org_id = context.org_id
+    actions.require_role(connection, Role.OPERATOR)
+    seen = effects.find(connection, org_id, action_id)
+    rules.lock(connection, org_id, [seen.rule_id])
+    row = effects.lock_campaign(connection, org_id, seen)
+    now = clock.now(connection)  # only now: the locks may have been waited for
+    if row.status != ActionStatus.HELD:
+        return _already(row, status)
+    entries = [_entry(row, AuditAction.ACTION_APPROVED, now, note)]
+    if status is ActionStatus.REJECTED:
+        entries = [_entry(row, AuditAction.ACTION_REJECTED, now, note)]
+    else:
+        _apply(connection, org_id, row, now)
+        entries.append(_entry(row, AuditAction.ACTION_TAKEN, now) | {"before": row.before, "after": row.after})
+        acted = {"rule_id": row.rule_id, "entity_id": row.entity_id, "execution_id": row.execution_id}
+        rules.remember(connection, org_id, [acted], now=now)
+    actions.decide(connection, org_id, action_id, status, user_id=context.user_id, note=note, now=now)
+    audit.record(connection, org_id, entries, now=now)
+    ended = effects.settle(connection, org_id, row, now=now)
+    return Decided(action_id, status, row.execution_id, ended, already=False)
+
+
+def _already(row: Row[Any], status: ActionStatus) -> Decided:
+    """Say that an effect was decided so before; raises ConflictError if it was not."""
+    same = row.status in _APPROVED if status is ActionStatus.SUCCEEDED else row.status == status
+    if row.decided_at is None or not same:
+        message = f"action {row.action_id} is {row.status}, not held"
+        raise ConflictError.of("ACTION", message, "see `cmis actions list --status held`")
+    return Decided(row.action_id, ActionStatus(row.status), row.execution_id, None, already=True)
+
+
+def _apply(connection: Connection, org_id: UUID, row: Row[Any], now: datetime) -> None:
+    action, effect = effects.handler(row), effects.read(row)
+    if moved := effects.moved_on(connection, org_id, row):
+        raise effects.conflict(row.action_id, row.before, moved)
+    actions.permit(connection, row.action_id, PermitVerb.APPLY)
+    action.apply(connection, org_id, [effect], now=now)
+    if action.verify(connection, org_id, [effect]):
+        message = f"the action {row.type} did not do what it had planned"
+        raise PermanentError(message)
+
+
+def _entry(row: Row[Any], action: AuditAction, now: datetime, note: str | None = None) -> dict[str, Any]:
+    return {
+        "audit_id": uuid7(now),
+        "action": action.value,
+        "entity_type": "campaign",
+        "entity_id": row.entity_id,
+        "rule_id": row.rule_id,
+        "execution_id": row.execution_id,
+        "action_id": row.action_id,
+        "details": {"type": row.type} | ({} if note is None else {"note": note}),
+    }

@@ -1,0 +1,99 @@
+"""Effects as their rows tell them: read back, held against the campaign as it is, and the end of their execution."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from core.errors import ConflictError, NotFoundError, Problem
+from engine.actions.base import Effect
+from engine.actions.registry import KINDS
+from engine.rules.document import json_number
+from engine.store import actions, campaigns, rules
+from models.enums import ActionStatus, ExecutionStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from uuid import UUID
+
+    from sqlalchemy import Connection, Row
+
+    from engine.actions.base import Action
+
+
+def find(connection: Connection, org_id: UUID, action_id: UUID) -> Row[Any]:
+    """Return the row of an effect; raises NotFoundError."""
+    row = actions.get(connection, org_id, action_id)
+    if row is None:
+        raise NotFoundError.of("ACTION", f"there is no action {action_id} in this org", "see `cmis actions list`")
+    return row
+
+
+def read(row: Row[Any]) -> Effect:
+    """Return the effect of a row."""
+    return Effect(
+        row.action_id,
+        row.execution_id,
+        row.rule_id,
+        row.position,
+        row.type,
+        row.params,
+        row.entity_id,
+        row.before,
+        row.after,
+        "held" if row.status == ActionStatus.HELD else "succeeded",
+    )
+
+
+def handler(row: Row[Any]) -> Action:
+    """Return the action kind of an effect; raises ConflictError where the package that brought it is gone."""
+    if row.type not in KINDS:
+        message = f"the action {row.type} of {row.action_id} is not known any more"
+        raise ConflictError.of("ACTION", message, "install the package that brought it")
+    return KINDS[row.type]
+
+
+def lock_campaign(connection: Connection, org_id: UUID, row: Row[Any]) -> Row[Any]:
+    """Lock the campaign of an effect and then the effect, until the transaction ends; returns the effect's row anew."""
+    campaigns.lock(connection, org_id, [row.entity_id])
+    return actions.lock(connection, org_id, row.action_id)
+
+
+def moved_on(connection: Connection, org_id: UUID, row: Row[Any]) -> dict[str, Any]:
+    """Return the columns that are not as the effect found them any more, with what is there."""
+    columns = campaigns.changeable(connection, org_id, [row.entity_id])[row.entity_id]
+    found = {key: _json(columns[key]) for key in row.before}
+    return {key: value for key, value in found.items() if value != row.before[key]}
+
+
+def conflict(action_id: UUID, expected: Mapping[str, Any], found: Mapping[str, Any]) -> ConflictError:
+    """Return the error that shows how a campaign differs from what an effect's decision was about."""
+    remedy = "look at the campaign, then decide anew"
+    return ConflictError(
+        [
+            Problem(f"{action_id}.{key}", f"was {expected.get(key)!r}, is {is_now!r}", remedy)
+            for key, is_now in found.items()
+        ]
+    )
+
+
+def settle(connection: Connection, org_id: UUID, row: Row[Any], *, now: datetime) -> ExecutionStatus:
+    """End the execution of a decided effect, and count it, once none of its effects is open; the rule is locked."""
+    closed = actions.close(connection, org_id, row, now=now)
+    if closed is None:
+        return ExecutionStatus.RUNNING
+    status = ExecutionStatus(closed.status)
+    failures = 0 if status is not ExecutionStatus.FAILURE else None  # a person's no is no failure of the rule
+    rules.count(connection, org_id, [_counters(row.rule_id, status, failures)], now=now)
+    return status
+
+
+def _json(value: object) -> object:
+    return json_number(value) if isinstance(value, Decimal) else value
+
+
+def _counters(rule_id: UUID, status: ExecutionStatus, failures: int | None) -> dict[str, Any]:
+    counts = {name: int(status == name) for name in ("success", "partial", "failure", "skipped")}
+    unchanged = {"acted_on": None, "acted_today": None, "executed": False}
+    return {"rule_id": rule_id, "failures_in_a_row": failures} | counts | unchanged

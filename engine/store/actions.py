@@ -1,0 +1,136 @@
+"""Effects after their execution: listed for people, decided, taken back; and the end of the execution that waited.
+
+Partitioned on its UUIDv7 id, which an effect gets when its execution runs: every statement carries bounds on it.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import func, select, text
+
+from core.ids import uuid7_floor, uuid7_time
+from models import AutomationAction
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from sqlalchemy import Connection, Row, Select
+
+    from models.enums import ActionStatus, PermitVerb, Role
+
+_LONGEST_WAIT: Final = timedelta(days=28)
+"""An execution runs at most so long after its id was made."""
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_LOCK: Final = text("""
+SELECT * FROM cmis.automation_actions WHERE org_id = :org_id AND action_id = :action_id FOR NO KEY UPDATE
+""")
+_DECIDE: Final = text("""
+UPDATE cmis.automation_actions
+   SET status = :status, finished_at = :now, decided_by = :user_id, decided_at = :now, note = :note
+ WHERE org_id = :org_id AND action_id = :action_id AND status = 'held'
+""")
+_UNDO: Final = text("""
+UPDATE cmis.automation_actions SET status = 'undone', undone_by = :user_id, undone_at = :now
+ WHERE org_id = :org_id AND action_id = :action_id AND status = 'succeeded'
+""")
+_PERMIT: Final = text("SELECT cmis.permit_effect(:action_id, :verb)")
+_REQUIRE_ROLE: Final = text("SELECT cmis.require_role(:least)")
+# An execution's effects are made in one moment, its evaluation's; the rule's lock keeps others from ending it meanwhile.
+_CLOSE: Final = text("""
+UPDATE cmis.automation_executions e
+   SET status = CASE WHEN x.good = x.n THEN 'success' WHEN x.good > 0 THEN 'partial' ELSE 'failure' END,
+       results = x.results, finished_at = :now
+  FROM (SELECT sum(s.n) AS n, sum(s.n) FILTER (WHERE s.status IN ('succeeded', 'undone')) AS good,
+               jsonb_object_agg(s.status, s.n) AS results
+          FROM (SELECT a.status, count(*) AS n FROM cmis.automation_actions a
+                 WHERE a.org_id = :org_id AND a.execution_id = :execution_id AND a.action_id BETWEEN :low AND :high
+                 GROUP BY 1) s) x
+ WHERE e.org_id = :org_id AND e.execution_id = :execution_id AND e.status = 'running'
+   AND NOT x.results ?| ARRAY['held', 'queued', 'running', 'unknown']
+RETURNING e.status, e.results
+""")
+
+
+def get(connection: Connection, org_id: UUID, action_id: UUID) -> Row[Any] | None:
+    """Return one effect."""
+    table = AutomationAction
+    query = select(table.__table__).where(table.org_id == org_id, table.action_id == action_id)
+    return connection.execute(query).one_or_none()
+
+
+def lock(connection: Connection, org_id: UUID, action_id: UUID) -> Row[Any]:
+    """Lock an effect that exists until the transaction ends, and return it; after its rule and its campaign."""
+    return connection.execute(_LOCK, {"org_id": org_id, "action_id": action_id}).one()
+
+
+def listing(
+    connection: Connection,
+    org_id: UUID,
+    *,
+    since: datetime,
+    until: datetime,
+    matching: Mapping[str, Any],
+    limit: int | None = None,
+) -> Sequence[Row[Any]]:
+    """Return effects of executions of a period, newest first; `matching`: columns (status, rule_id …) and their values."""
+    query = _of(org_id, uuid7_floor(since), uuid7_floor(until + _MILLISECOND), matching)
+    return connection.execute(query.limit(limit)).all()
+
+
+def of_execution(connection: Connection, org_id: UUID, execution_id: UUID) -> Sequence[Row[Any]]:
+    """Return the effects of an execution, the last one first."""
+    made = uuid7_time(execution_id)
+    bounds = uuid7_floor(made), uuid7_floor(made + _LONGEST_WAIT)
+    return connection.execute(_of(org_id, *bounds, {"execution_id": execution_id})).all()
+
+
+def permit(connection: Connection, action_id: UUID, verb: PermitVerb) -> None:
+    """Put on record that the transaction's user lets an effect pass the guardrails; the database refuses others (42501)."""
+    connection.execute(_PERMIT, {"action_id": action_id, "verb": verb.value})
+
+
+def require_role(connection: Connection, least: Role) -> None:
+    """Have the database refuse (42501) a user of the transaction who has a lesser role in the org."""
+    connection.execute(_REQUIRE_ROLE, {"least": least.value})
+
+
+def decide(
+    connection: Connection,
+    org_id: UUID,
+    action_id: UUID,
+    status: ActionStatus,
+    *,
+    user_id: UUID,
+    note: str | None,
+    now: datetime,
+) -> bool:
+    """End a held effect as `succeeded` or `rejected`; False if it is not held."""
+    values = {"org_id": org_id, "action_id": action_id, "status": status.value}
+    return connection.execute(_DECIDE, values | {"user_id": user_id, "note": note, "now": now}).rowcount == 1
+
+
+def undo(connection: Connection, org_id: UUID, action_id: UUID, *, user_id: UUID, now: datetime) -> bool:
+    """Mark an applied effect as undone; False if it is none."""
+    values = {"org_id": org_id, "action_id": action_id, "user_id": user_id, "now": now}
+    return connection.execute(_UNDO, values).rowcount == 1
+
+
+def close(connection: Connection, org_id: UUID, row: Row[Any], *, now: datetime) -> Row[Any] | None:
+    """End the execution of an effect (a row) unless one of its effects is open; returns its status and results."""
+    bounds = {"low": uuid7_floor(row.created_at), "high": uuid7_floor(row.created_at + _MILLISECOND)}
+    values = {"org_id": org_id, "execution_id": row.execution_id, "now": now}
+    return connection.execute(_CLOSE, values | bounds).one_or_none()
+
+
+def _of(org_id: UUID, low: UUID, high: UUID, matching: Mapping[str, Any]) -> Select[Any]:
+    table = AutomationAction.__table__
+    query = select(table).where(table.c.org_id == org_id, table.c.action_id.between(low, high))
+    for column, value in matching.items():
+        query = query.where(table.c[column] == value)
+    # what was approved later came later; ids below the millisecond are chance
+    happened = func.coalesce(table.c.finished_at, table.c.created_at)
+    return query.order_by(happened.desc(), table.c.execution_id.desc(), table.c.position.desc(), table.c.action_id)
