@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from cli.action_kinds import kinds_command
 from cli.action_selection import selected, selection_options
 from cli.arguments import limit_option, moment_at, parse_id, parse_moment
 from cli.output import emit_json, out, rows_as_dicts
@@ -40,6 +41,9 @@ EXIT_REFUSED: Final = 1
 @click.group()
 def actions() -> None:
     """Effects of rules, one by one: what was done, what waits for approval. ACTION is an id."""
+
+
+actions.add_command(kinds_command)
 
 
 @actions.command("list")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from engine.rules.tree import Condition
 
 _RULE_KEYS: Final = ("name", "conditions", "actions")
+_TAGGING: Final = {"add": "tags", "remove": "remove"}
 _STEPS: Final = {"adjust_budget": "budget", "adjust_bid": "bid"}
 _WORD: Final = re.compile(r"[A-Za-z0-9_-]+")
 _UNITS: Final = {"percent": " %", "amount": ""}
@@ -104,6 +105,12 @@ def explain_document(document: object, logic: str) -> dict[str, Any]:
 def action_phrase(action: ActionSpec) -> str:
     """Return an action in the imperative: `raise the budget by 20 % (ceiling 500)`."""
     params = dict(action.params)
+    match action.kind:
+        case "set_field":
+            field, value = params["field"].replace("_", " "), params["value"]
+            return f"empty the {field}" if value is None else f"set the {field} to {_param(value)}"
+        case "tag_entity":
+            return " and ".join(_tags(verb, params[key]) for verb, key in _TAGGING.items() if key in params)
     step = _step(_STEPS.get(action.kind), params) or action.kind.replace("_", " ")
     rest = ", ".join(f"{name} {_param(value)}" for name, value in params.items())
     return f"{step} ({rest})" if rest else step
@@ -145,6 +152,10 @@ def _step(noun: str | None, params: dict[str, Any]) -> str | None:
     if mode == "set":
         return f"set the {noun} to {_param(value)}"
     return f"{'raise' if value >= 0 else 'lower'} the {noun} by {_param(abs(value))}{_UNITS[mode]}"
+
+
+def _tags(verb: str, tags: Sequence[str]) -> str:
+    return f"{verb} the {'tag' if len(tags) == 1 else 'tags'} {', '.join(map(_param, tags))}"
 
 
 def _param(value: object) -> str:

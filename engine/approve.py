@@ -14,7 +14,8 @@ from core.errors import ConflictError, InputError, PermanentError
 from core.ids import uuid7
 from engine import effects
 from engine.store import actions, audit, rules
-from models.enums import ActionStatus, AuditAction, ExecutionStatus, PermitVerb, Role
+from models.audit_actions import AuditAction
+from models.enums import ActionStatus, ExecutionStatus, PermitVerb, Role
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -9,7 +9,7 @@ from core.errors import ConflictError, NotFoundError, Problem
 from engine.actions.base import Effect
 from engine.actions.registry import KINDS
 from engine.rules.document import json_number
-from engine.store import actions, campaigns, rules
+from engine.store import actions, campaigns, delayed
 from models.enums import ActionStatus, ExecutionStatus
 
 if TYPE_CHECKING:
@@ -80,20 +80,9 @@ def conflict(action_id: UUID, expected: Mapping[str, Any], found: Mapping[str, A
 
 def settle(connection: Connection, org_id: UUID, row: Row[Any], *, now: datetime) -> ExecutionStatus:
     """End the execution of a decided effect, and count it, once none of its effects is open; the rule is locked."""
-    closed = actions.close(connection, org_id, row, now=now)
-    if closed is None:
-        return ExecutionStatus.RUNNING
-    status = ExecutionStatus(closed.status)
-    failures = 0 if status is not ExecutionStatus.FAILURE else None  # a person's no is no failure of the rule
-    rules.count(connection, org_id, [_counters(row.rule_id, status, failures)], now=now)
-    return status
+    ended = delayed.settle(connection, org_id, row.execution_id, now=now)
+    return ExecutionStatus.RUNNING if ended is None else ExecutionStatus(ended)
 
 
 def _json(value: object) -> object:
     return json_number(value) if isinstance(value, Decimal) else value
-
-
-def _counters(rule_id: UUID, status: ExecutionStatus, failures: int | None) -> dict[str, Any]:
-    counts = {name: int(status == name) for name in ("success", "partial", "failure", "skipped")}
-    unchanged = {"acted_on": None, "acted_today": None, "executed": False}
-    return {"rule_id": rule_id, "failures_in_a_row": failures} | counts | unchanged

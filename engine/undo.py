@@ -14,7 +14,8 @@ from core.errors import ConflictError, PermanentError
 from core.ids import uuid7
 from engine import effects
 from engine.store import actions, audit, campaigns
-from models.enums import ActionStatus, AuditAction, PermitVerb, Role
+from models.audit_actions import AuditAction
+from models.enums import ActionStatus, PermitVerb, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -10,8 +10,8 @@ from sqlalchemy import Index, desc, text
 from sqlalchemy.dialects.postgresql import INET, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
+from models.audit_actions import AuditAction
 from models.base import Base, Xid8, one_of
-from models.enums import AuditAction
 
 
 class AuditEntry(Base):

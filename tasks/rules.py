@@ -1,4 +1,4 @@
-"""`automation.evaluate_rules`: run one chunk of rule evaluations."""
+"""`automation.evaluate_rules` and `automation.apply_actions`: what the row says is done, whichever was named."""
 
 from __future__ import annotations
 
@@ -8,20 +8,32 @@ from typing import Any
 from celery.exceptions import Ignore, Retry
 
 from engine.run_rules import service
-from engine.run_rules.work import Finished, GaveUp, NotClaimed, Retrying, TakenApart
+from engine.run_rules.work import Applied, Finished, GaveUp, NotClaimed, Retrying, TakenApart
 from tasks.base import AutomationTask, TaskFailedError, leaving_to_the_row, process_database
 from tasks.broker import app
 
 
 @app.task(name="automation.evaluate_rules", base=AutomationTask, bind=True)
 def evaluate_rules(self: AutomationTask, *message: Any, **others: Any) -> dict[str, Any]:
-    """Claim and run the task of the message's ids; a duplicate finds nothing to claim and is ignored."""
-    org_id, task_id = self.ids(message, others)
+    """Claim and run one chunk of rule evaluations; a duplicate finds nothing to claim and is ignored."""
+    return _run(self, message, others)
+
+
+@app.task(name="automation.apply_actions", base=AutomationTask, bind=True)
+def apply_actions(self: AutomationTask, *message: Any, **others: Any) -> dict[str, Any]:
+    """Claim and apply the actions of one execution that followed after a delay."""
+    return _run(self, message, others)
+
+
+def _run(task: AutomationTask, message: tuple[Any, ...], others: dict[str, Any]) -> dict[str, Any]:
+    org_id, task_id = task.ids(message, others)
     with leaving_to_the_row():
-        result = service.run(process_database(), org_id, task_id, worker=self.worker)
+        result = service.run(process_database(), org_id, task_id, worker=task.worker)
     match result:
         case Finished() as done:
             return asdict(done)
+        case Applied(counts=counts):
+            return dict(counts)
         case TakenApart(items=items):
             return {"split": items}
         case Retrying(after=after, error=error):

@@ -69,7 +69,7 @@ class Nothing:
 Found: TypeAlias = "Mapping[str, Any]"
 """Values that are there, JSON-ready, under the keys of an effect's `after`."""
 Plan: TypeAlias = Change | Impossible | Nothing
-EffectStatus: TypeAlias = Literal["succeeded", "held", "failed"]
+EffectStatus: TypeAlias = Literal["succeeded", "held", "queued", "failed", "discarded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +87,14 @@ class Effect:
     after: Mapping[str, Any]
     status: EffectStatus
     reason: str | None = None
-    """Why it is held or failed."""
+    """Why it is held, failed or discarded."""
     guardrail: str | None = None
     """Which guardrail holds it."""
+
+    @property
+    def acts(self) -> bool:
+        """Whether it uses up limit and cooldown: it is applied, or will be after a delay."""
+        return self.status in {"succeeded", "queued"}
 
 
 class Action(ABC):
@@ -99,6 +104,8 @@ class Action(ABC):
     aliases: ClassVar[tuple[str, ...]] = ()
     reversible: ClassVar[bool] = True
     """Whether `revert` can take an effect back; a message that people have read cannot be."""
+    idempotent: ClassVar[bool] = False
+    """Whether a second application finds nothing to do: to pause what is paused; 20 % more is more each time."""
 
     @abstractmethod
     def validate(self, params: Mapping[str, Any], *, spelling: str, path: str) -> Params:

@@ -1,28 +1,71 @@
-"""Every action kind by its name and aliases, and the reading of a rule's list of actions."""
+"""Every action kind by its name and aliases, ours and other packages'; the reading of a rule's list of actions."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from core.errors import InputError, Problem
+from engine.actions.base import Action
+from engine.actions.bid import AdjustBid
 from engine.actions.budget import AdjustBudget
+from engine.actions.field import SetField
 from engine.actions.notification import SendNotification
+from engine.actions.packages import Kind, brought
 from engine.actions.status import PauseCampaign, ResumeCampaign
+from engine.actions.tags import TagEntity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from engine.actions.base import Action, Params
+    from engine.actions.base import Params
     from engine.rules.conflicts import EffectKind
 
-KINDS: Final[Mapping[str, Action]] = {
-    action.name: action for action in (PauseCampaign(), ResumeCampaign(), AdjustBudget(), SendNotification())
-}
-_SPELLINGS: Final[Mapping[str, Action]] = {
-    spelling: action for action in KINDS.values() for spelling in (action.name, *action.aliases)
-}
+_PACKAGE: Final = "cmis-automation"
+_OURS: Final = (
+    PauseCampaign(),
+    ResumeCampaign(),
+    AdjustBudget(),
+    AdjustBid(),
+    TagEntity(),
+    SetField(),
+    SendNotification(),
+)
 _KEYS: Final = ("type", "params", "value")
+
+
+@lru_cache(maxsize=1)
+def kinds() -> Mapping[str, Kind]:
+    """Return every kind by its name. Other packages are looked for once, when the first kind is asked for.
+
+    Not at import: their modules import this package.
+    """
+    ours = [Kind(action, _PACKAGE) for action in _OURS]
+    taken = [spelling for kind in ours for spelling in kind.spellings]
+    return {kind.action.name: kind for kind in (*ours, *brought(taken))}
+
+
+@lru_cache(maxsize=1)
+def _spellings() -> Mapping[str, Action]:
+    return {spelling: kind.action for kind in kinds().values() for spelling in kind.spellings}
+
+
+class _Actions(Mapping[str, Action]):
+    """The actions of all kinds by name, known as soon as one is asked for."""
+
+    def __getitem__(self, name: str) -> Action:
+        return kinds()[name].action
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(kinds())
+
+    def __len__(self) -> int:
+        return len(kinds())
+
+
+KINDS: Final[Mapping[str, Action]] = _Actions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +102,9 @@ def _parse(node: object, path: str) -> ActionSpec:
     if unknown:
         raise InputError(unknown)
     written = node.get("type")
-    action = _SPELLINGS.get(written) if isinstance(written, str) else None
+    action = _spellings().get(written) if isinstance(written, str) else None
     if action is None or not isinstance(written, str):
-        raise InputError.of(f"{path}.type", f"unknown action {written!r}"[:80], f"allowed: {', '.join(_SPELLINGS)}")
+        raise InputError.of(f"{path}.type", f"unknown action {written!r}"[:80], f"allowed: {', '.join(_spellings())}")
     params = {} if node.get("params") is None else node["params"]
     if not isinstance(params, dict):
         raise InputError.of(f"{path}.params", "must be an object", "write {name: value}, or leave it out")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 class _SetStatus(CampaignChange):
+    idempotent = True
     target: ClassVar[str]
     source: ClassVar[str]
     effect: ClassVar[EffectKind]

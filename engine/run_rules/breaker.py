@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from core.ids import uuid7
 from engine.rules.guardrails import DEFAULTS
 from engine.store import executions, rules
-from models.enums import ExecutionStatus
+from models.enums import ExecutionStatus, RuleStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from engine.run_rules.compiled import Rule
     from engine.run_rules.ended import Failed
     from engine.run_rules.state import Run
 
@@ -43,6 +44,22 @@ def trip(
         rules.trip(connection, org_id, [row["rule_id"] for row in tripped])
         notices = [{"notification_id": uuid7(now), **row} for row in tripped]
         executions.insert_notifications(connection, org_id, notices, now=now)
+
+
+def trip_closed(
+    connection: Connection, org_id: UUID, rule: Rule, execution_id: UUID, last_failure: str | None, *, now: datetime
+) -> None:
+    """Pause an active rule, as `trip` does, one of whose executions was closed as failed after its evaluation.
+
+    `rule`: as it is now, that execution counted.
+    """
+    most = rule.guardrails.max_failures_in_a_row
+    if rule.status == RuleStatus.ACTIVE and most is not None and rule.failures >= most:
+        rules.trip(connection, org_id, [rule.rule_id])
+        last = f", at last: {last_failure}" if last_failure else ""
+        said = f"Its actions failed {rule.failures} times in a row{last}."
+        row = {"notification_id": uuid7(now), **_notice(rule.name, rule.rule_id, execution_id, said)}
+        executions.insert_notifications(connection, org_id, [row], now=now)
 
 
 def _tripped_by_effects(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:

@@ -95,11 +95,11 @@ def error_document(error: BaseException) -> dict[str, Any]:
 
 
 def status_of(effects: Sequence[Effect]) -> ExecutionStatus:
-    """Decide an execution's status from its effects: open while one is held, then all, some or none succeeded."""
+    """Decide an execution's status from its effects: open while one waits, else all, some or none succeeded."""
     statuses = Counter(effect.status for effect in effects)
     if not effects:
         return ExecutionStatus.SKIPPED
-    if statuses["held"]:
+    if statuses["held"] or statuses["queued"]:
         return ExecutionStatus.RUNNING
     if not statuses["failed"]:
         return ExecutionStatus.SUCCESS

@@ -1,4 +1,4 @@
-"""How a task of evaluations ends that does not simply succeed: tried again, taken apart, given up."""
+"""How a task ends that does not simply succeed: tried again, taken apart, given up."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from core.ids import uuid7
 from engine import chunk, retry
 from engine.lease import LostClaimError
 from engine.retry import out_of_time
+from engine.run_rules import following
 from engine.run_rules.ended import Carrier, error_document
 from engine.run_rules.group import Unfinished, record_failures
 from engine.run_rules.work import GaveUp, NotClaimed, Result, Retrying, TakenApart, Work, occurrence_key, owned
 from engine.store import audit, occurrences, tasks
-from models.enums import AuditAction, Queue, TaskKind
+from models.audit_actions import AuditAction
+from models.enums import Queue, TaskKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,10 +129,13 @@ def _over(claimed: tasks.Claim, error: Exception) -> OutOfTimeError:
 
 
 def _fail(connection: Connection, work: Work, error: Exception) -> GaveUp:
-    """End the task as failed, with a failure recorded for each of its items."""
+    """End the task as failed, with a failure recorded for each of its items, or each of its actions."""
     document = error_document(error)
     for group in work.groups:
         switch(connection, Context(group.org_id, ENGINE_ACTOR))
+        if work.claim.kind == TaskKind.APPLY_ACTIONS:
+            following.give_up(connection, group.org_id, work, document)
+            continue
         carrier = Carrier(group.org_id, work.claim.task_id, work.claim.attempt)
         record_failures(connection, carrier, group.items, error, now=work.now)
     switch(connection, Context(work.claim.org_id, ENGINE_ACTOR))

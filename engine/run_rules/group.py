@@ -21,18 +21,11 @@ from engine.retry import classify, out_of_time
 from engine.run_rules.compiled import IDLE, RANKS, compile_rule
 from engine.run_rules.ended import Carrier, Failed, error_document
 from engine.run_rules.facts import load
-from engine.run_rules.plan import (
-    changes_budgets,
-    close_gates,
-    conflicting_versions,
-    plan_page,
-    rounds,
-    touched,
-)
+from engine.run_rules.locking import MOVING, PLANS, facts_hold, remember
+from engine.run_rules.plan import close_gates, plan_page, rounds
 from engine.run_rules.record import begin, finish
 from engine.run_rules.state import Memory, Overlay, Run
-from engine.schedule.zones import local_day, zone
-from engine.store import campaigns, executions, orgs, rules
+from engine.store import campaigns, orgs, rules
 from models.enums import RuleStatus
 
 if TYPE_CHECKING:
@@ -46,7 +39,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PAGE: Final = 2_000
-_PLANS: Final = 3
 _LOWEST: Final = UUID(int=0)
 
 
@@ -95,7 +87,7 @@ def run_wave(connection: Connection, wave: Wave) -> list[Unfinished]:
         with connection.begin_nested():
             return _run(connection, wave, wave.items)
     except Exception as error:  # noqa: BLE001 - whatever it was, it shows again below, at the rule that it comes from
-        _raise_if_over(error)
+        raise_if_over(error)
         shown = error_document(error)["message"]
         logger.warning("%d rules failed together, trying one by one: %s", len(wave.items), shown)
     tried = [_run_alone(connection, wave, item) for item in _most_urgent_first(connection, wave)]
@@ -128,7 +120,7 @@ def _run_alone(connection: Connection, wave: Wave, item: Item) -> list[Unfinishe
         with connection.begin_nested():
             return _run(connection, wave, [item])
     except Exception as error:
-        _raise_if_over(error)
+        raise_if_over(error)
         if classify(error) == "transient":
             return [Unfinished(item, error)]
         logger.exception("rule %s failed", item.rule_id)
@@ -136,7 +128,7 @@ def _run_alone(connection: Connection, wave: Wave, item: Item) -> list[Unfinishe
         return []
 
 
-def _raise_if_over(error: Exception) -> None:
+def raise_if_over(error: Exception) -> None:
     """Raise what ends the whole transaction, and not one rule only: a lost claim, a conflict, no time left."""
     restart = isinstance(error, DBAPIError) and must_restart(error)
     if restart or isinstance(error, LostClaimError) or out_of_time(error):
@@ -153,40 +145,20 @@ def _run(connection: Connection, wave: Wave, items: Sequence[Item]) -> list[Unfi
     rows = {row.rule_id: row for row in rules.lock(connection, org_id, [item.rule_id for item in items])}
     # Only now: a lock may be waited for, and no decision may be older than the effects of whoever held it.
     org = orgs.moment(connection, org_id)
-    memory = _memory(connection, org, list(rows))
-    for attempt in range(_PLANS):
+    memory = remember(connection, org, list(rows))
+    for attempt in range(PLANS):
         batch = _prepare(items, rows, org)
         overlays = _plan(connection, wave, batch, memory)
-        ids = touched(batch.runs)
-        locked = campaigns.lock(connection, org_id, ids) if ids else {}
-        if not conflicting_versions(batch.runs, locked, overlays) and not _day_moved(connection, wave, batch, memory):
+        if facts_hold(connection, org_id, batch.runs, overlays, memory):
             break
         logger.info("facts moved on while planning (%d), planning again", attempt + 1)
     else:
-        message = "campaigns kept changing while their rules were planned"
-        raise TransientError(message)
+        raise TransientError(MOVING)
     begin(connection, wave.carrier, batch.runs, batch.failures, memory)
     for effects in rounds(batch.runs):
         KINDS[effects[0].kind].apply(connection, org_id, effects, now=memory.now)
     finish(connection, wave.carrier, batch.runs, batch.failures, memory)
     return batch.unfinished
-
-
-def _day_moved(connection: Connection, wave: Wave, batch: _Batch, memory: Memory) -> bool:
-    """Lock the org's budget day, if the plan needs it, and say whether its sum was another one while planning."""
-    if not changes_budgets(batch.runs):
-        return False
-    org_id = wave.carrier.org_id
-    campaigns.lock_budget_day(connection, org_id, memory.today)
-    planned, memory.net = memory.net, campaigns.net_changes(connection, org_id, memory.today)
-    return planned != memory.net
-
-
-def _memory(connection: Connection, org: Row[Any], rule_ids: Sequence[UUID]) -> Memory:
-    today = local_day(org.now, zone(org.timezone))
-    last_acted = rules.cooldowns(connection, org.org_id, rule_ids)
-    held = executions.held(connection, org.org_id, rule_ids, now=org.now)
-    return Memory(org.now, today, last_acted, held, frozenset(org.never_touch))
 
 
 def _prepare(items: Sequence[Item], rows: dict[UUID, Row[Any]], org: Row[Any]) -> _Batch:
@@ -206,7 +178,7 @@ def _prepare(items: Sequence[Item], rows: dict[UUID, Row[Any]], org: Row[Any]) -
             logger.warning("rule %s cannot be read: %s", item.rule_id, error)
             batch.failures.append(Failed.of(item, row, error))
         except Exception as error:
-            _raise_if_over(error)
+            raise_if_over(error)
             logger.exception("rule %s cannot be read", item.rule_id)
             batch.failures.append(Failed.of(item, row, error))
     batch.runs.sort(key=lambda run: (run.rule.rank, run.rule.rule_id))
@@ -246,7 +218,7 @@ def _plan_one(run: Run, overlay: Overlay, memory: Memory) -> None:
     try:
         plan_page(run, overlay, memory)
     except Exception as error:
-        _raise_if_over(error)
+        raise_if_over(error)
         raise _PlanError(run, error) from error
 
 

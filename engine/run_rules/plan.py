@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from engine.actions.base import EffectStatus
+    from engine.actions.registry import ActionSpec
 
 _NAMES: Final = {True: "true", False: "false", None: "unknown"}
 
@@ -85,7 +86,7 @@ def _room(run: Run, result: str, effects: Sequence[Effect]) -> bool:
 
 def _count(run: Run, result: str, effects: Sequence[Effect]) -> bool:
     """Count a campaign by its result; returns whether the rule acted on it."""
-    acted = any(effect.status == "succeeded" for effect in effects)
+    acted = any(effect.acts for effect in effects)
     run.counts[result] += 1
     run.counts["acted"] += acted
     return acted
@@ -102,8 +103,9 @@ def _entity(campaign: Campaign, result: str, *, acted: bool) -> dict[str, Any]:
 
 
 def _plan_actions(run: Run, overlay: Overlay, memory: Memory, campaign: Campaign) -> None:
-    for position in range(len(run.rule.program.actions)):
-        effect = _effect(run, overlay, memory, position, campaign)
+    actions = run.rule.program.actions
+    for position, spec in enumerate(actions[:1] if run.rule.delay else actions):
+        effect = plan_effect(run, overlay, memory, position, spec, campaign)
         if effect is None:
             run.reached.add(SkipReason.NO_CHANGE)
             continue
@@ -117,11 +119,22 @@ def _plan_actions(run: Run, overlay: Overlay, memory: Memory, campaign: Campaign
             campaign = overlay.put(campaign, effect)
         elif effect.status == "failed" and run.rule.stop_on_error:
             return
+    if run.rule.delay:
+        run.effects += [
+            _queued(run, memory, position, spec, campaign) for position, spec in enumerate(actions) if position
+        ]
 
 
-def _effect(run: Run, overlay: Overlay, memory: Memory, position: int, campaign: Campaign) -> Effect | None:
+def _queued(run: Run, memory: Memory, position: int, spec: ActionSpec, campaign: Campaign) -> Effect:
+    """Return an action that follows after a delay: what it changes is planned when it is due."""
+    ids = (uuid7(memory.now), run.item.execution_id, run.rule.rule_id)
+    return Effect(*ids, position, spec.kind, spec.params, campaign.campaign_id, {}, {}, "queued")
+
+
+def plan_effect(
+    run: Run, overlay: Overlay, memory: Memory, position: int, spec: ActionSpec, campaign: Campaign
+) -> Effect | None:
     """Plan one action on one campaign, bounded by the guardrails whatever its kind; None if there is nothing to do."""
-    spec = run.rule.program.actions[position]
     before: Mapping[str, Any] = {}
     after: Mapping[str, Any] = {}
     status: EffectStatus = "failed"

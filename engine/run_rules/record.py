@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 from core.ids import uuid7
 from engine.run_rules.breaker import in_a_row, trip
 from engine.run_rules.ended import broken, ended, status_of
+from engine.run_rules.later import followers
 from engine.run_rules.work import occurrence_key
-from engine.store import audit, executions, occurrences, rules
-from models.enums import AuditAction, ExecutionStatus
+from engine.store import audit, executions, occurrences, rules, tasks
+from models.audit_actions import AuditAction
+from models.enums import ExecutionStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,9 +35,14 @@ def begin(
     """Write the executions and what they are about to do: whatever changes a campaign names an effect that is there."""
     now, org_id = memory.now, carrier.org_id
     rows = [_execution(run, memory, carrier) for run in runs] + [_failure(failed, carrier) for failed in failures]
-    effects = [_action(effect) for run in runs for effect in run.effects]
+    effects = [action_row(effect) for run in runs for effect in run.effects]
+    later = [one for run in runs for one in followers(run, memory)]
+    if later:
+        carriers = {(one.execution_id, one.position): one.task_id for one in later}
+        effects = [row | {"task_id": carriers.get((row["execution_id"], row["position"]))} for row in effects]
     executions.insert(connection, org_id, carrier.task_id, rows, now=now)
     executions.insert_actions(connection, org_id, carrier.task_id, effects, now=now)
+    tasks.insert(connection, [one.row(org_id) for one in later], now=now)
 
 
 def finish(
@@ -46,7 +53,7 @@ def finish(
     done = [ended(run) for run in runs] + [broken(failed) for failed in failures]
     effects = [effect for run in runs for effect in run.effects]
     askers = {one.item.execution_id: one.item.requested_by for one in done}
-    audit.record(connection, org_id, [*_executed(done, now), *_taken(effects, askers, now)], now=now)
+    audit.record(connection, org_id, [*_executed(done, now), *taken(effects, askers, now)], now=now)
     rules.count(connection, org_id, [*_counters(runs, memory), *map(_failure_counter, failures)], now=now)
     rules.remember(connection, org_id, _cooldowns(runs), now=now)
     trip(connection, org_id, runs, failures, now=now)
@@ -108,7 +115,8 @@ def _summary(effect: Effect) -> dict[str, Any]:
     return summary if effect.reason is None else summary | {"reason": effect.reason}
 
 
-def _action(effect: Effect) -> dict[str, Any]:
+def action_row(effect: Effect) -> dict[str, Any]:
+    """Return an effect as its row."""
     return {
         "action_id": effect.action_id,
         "execution_id": effect.execution_id,
@@ -126,7 +134,7 @@ def _action(effect: Effect) -> dict[str, Any]:
 
 
 def _why(effect: Effect) -> dict[str, Any] | None:
-    """Return why an effect is held or failed."""
+    """Return why an effect is held, failed or discarded."""
     if effect.reason is None:
         return None
     held = {} if effect.guardrail is None else {"guardrail": effect.guardrail}
@@ -154,7 +162,8 @@ def _executed(ended: Sequence[Ended], now: datetime) -> list[dict[str, Any]]:
     ]
 
 
-def _taken(effects: Sequence[Effect], askers: Mapping[UUID, UUID | None], now: datetime) -> list[dict[str, Any]]:
+def taken(effects: Sequence[Effect], askers: Mapping[UUID, UUID | None], now: datetime) -> list[dict[str, Any]]:
+    """Return the audit entries of the effects that are applied; `askers`: who asked for the execution, if anybody."""
     return [
         {
             "audit_id": uuid7(now),
@@ -199,19 +208,16 @@ def _failure_counter(failed: Failed) -> dict[str, Any]:
 
 def _cooldowns(runs: Sequence[Run]) -> list[dict[str, Any]]:
     pairs = {
-        (effect.rule_id, effect.entity_id): effect.execution_id
-        for run in runs
-        for effect in run.effects
-        if effect.status == "succeeded"
+        (effect.rule_id, effect.entity_id): effect.execution_id for run in runs for effect in run.effects if effect.acts
     }
     return [{"rule_id": key[0], "entity_id": key[1], "execution_id": value} for key, value in pairs.items()]
 
 
 def _outcomes(ended: Sequence[Ended]) -> list[dict[str, Any]]:
-    """Pair runs of jobs with their outcomes. Effects that are held do not keep a run open (SPEC §5)."""
+    """Pair runs of jobs with their outcomes. Effects that are held do not keep a run open, queued ones do (SPEC §5)."""
     outcomes = []
     for one in ended:
-        if one.item.job_id is not None:
+        if one.item.job_id is not None and not one.results.get("queued"):
             outcome = "success" if one.status is ExecutionStatus.RUNNING else one.status.value
             outcomes.append(occurrence_key(one.item) | {"outcome": outcome})
     return outcomes

@@ -1,4 +1,4 @@
-"""Run one task of rule evaluations, from its message to its commit.
+"""Run one task of rules, evaluations or actions that follow after a delay, from its message to its commit.
 
 The first message of an untried task is claimed, worked on and finished in one transaction: a crash leaves nothing. On
 any later delivery the claim commits alone first, so that crashes use up attempts, and a heartbeat keeps the lease.
@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from core import clock, faults
 from core.db import ENGINE_ACTOR, Context, repeat_on_conflict, switch
 from engine.lease import Heartbeat, LostClaimError
-from engine.retry import out_of_time
+from engine.retry import classify, out_of_time
+from engine.run_rules import following
 from engine.run_rules.ended import Carrier
 from engine.run_rules.ending import end_single, give_back, split_off
-from engine.run_rules.group import Wave, run_wave, waves
-from engine.run_rules.work import Finished, NotClaimed, Result, Work, occurrence_key, owned
+from engine.run_rules.group import Unfinished, Wave, raise_if_over, run_wave, waves
+from engine.run_rules.work import Applied, Finished, NotClaimed, Result, Work, occurrence_key, owned
 from engine.store import occurrences, tasks
-from models.enums import Outcome
+from models.enums import Outcome, TaskKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 def run(database: Database, org_id: UUID, task_id: UUID, *, worker: str) -> Result:
-    """Claim the task, evaluate its rules, record everything, commit.
+    """Claim the task, do what its row says, record everything, commit.
 
     An error that comes out of a first delivery has left nothing behind, not even a claim: the task's next message,
     which is due in seconds, claims it alone, and from then on failures are counted and recorded.
@@ -87,7 +88,29 @@ def _work_alone(database: Database, claimed: tasks.Claim, heartbeat: Heartbeat) 
 
 
 def _work(connection: Connection, work: Work) -> Result:
-    """Evaluate all groups and finish the task; the caller commits."""
+    """Do the work of the task's kind and finish it; the caller commits."""
+    return _apply(connection, work) if work.claim.kind == TaskKind.APPLY_ACTIONS else _evaluate(connection, work)
+
+
+def _apply(connection: Connection, work: Work) -> Result:
+    """Apply what was queued, in a savepoint: what fails is retried or given up in this transaction."""
+    work.still_ours()
+    [group] = work.groups
+    try:
+        with connection.begin_nested():
+            counts = following.apply(connection, group.org_id, work)
+    except Exception as error:
+        raise_if_over(error)
+        if classify(error) != "transient":
+            logger.exception("the actions of task %s failed", work.claim.task_id)
+        work.again.append((group.org_id, Unfinished(group.items[0], error)))
+        return end_single(connection, work)
+    owned(tasks.finish(connection, work.claim, "succeeded", now=work.now, result=counts))
+    return Applied(counts)
+
+
+def _evaluate(connection: Connection, work: Work) -> Result:
+    """Evaluate all groups and finish the task."""
     for group in work.groups:
         switch(connection, Context(group.org_id, ENGINE_ACTOR))
         unwanted: list[chunk.Item] = []

@@ -59,8 +59,8 @@ class Run:
 
     @property
     def acted(self) -> bool:
-        """Whether at least one effect is applied: only then limit and cooldown are used up."""
-        return any(effect.status == "succeeded" for effect in self.effects)
+        """Whether at least one effect is applied or queued: only then limit and cooldown are used up."""
+        return any(effect.acts for effect in self.effects)
 
 
 @dataclass(slots=True)

@@ -38,6 +38,13 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
+class Applied:
+    """Actions that were queued are done: how many are in which status."""
+
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class TakenApart:
     """The chunk took too long as a whole: each of its `items` became a task of its own, with all the time to itself."""
 
@@ -59,7 +66,7 @@ class GaveUp:
     error: dict[str, Any]
 
 
-Result: TypeAlias = NotClaimed | Finished | TakenApart | Retrying | GaveUp
+Result: TypeAlias = NotClaimed | Finished | Applied | TakenApart | Retrying | GaveUp
 
 
 @dataclass(slots=True)

@@ -39,20 +39,6 @@ UPDATE cmis.automation_actions SET status = 'undone', undone_by = :user_id, undo
 """)
 _PERMIT: Final = text("SELECT cmis.permit_effect(:action_id, :verb)")
 _REQUIRE_ROLE: Final = text("SELECT cmis.require_role(:least)")
-# An execution's effects are made in one moment, its evaluation's; the rule's lock keeps others from ending it meanwhile.
-_CLOSE: Final = text("""
-UPDATE cmis.automation_executions e
-   SET status = CASE WHEN x.good = x.n THEN 'success' WHEN x.good > 0 THEN 'partial' ELSE 'failure' END,
-       results = x.results, finished_at = :now
-  FROM (SELECT sum(s.n) AS n, sum(s.n) FILTER (WHERE s.status IN ('succeeded', 'undone')) AS good,
-               jsonb_object_agg(s.status, s.n) AS results
-          FROM (SELECT a.status, count(*) AS n FROM cmis.automation_actions a
-                 WHERE a.org_id = :org_id AND a.execution_id = :execution_id AND a.action_id BETWEEN :low AND :high
-                 GROUP BY 1) s) x
- WHERE e.org_id = :org_id AND e.execution_id = :execution_id AND e.status = 'running'
-   AND NOT x.results ?| ARRAY['held', 'queued', 'running', 'unknown']
-RETURNING e.status, e.results
-""")
 
 
 def get(connection: Connection, org_id: UUID, action_id: UUID) -> Row[Any] | None:
@@ -117,13 +103,6 @@ def undo(connection: Connection, org_id: UUID, action_id: UUID, *, user_id: UUID
     """Mark an applied effect as undone; False if it is none."""
     values = {"org_id": org_id, "action_id": action_id, "user_id": user_id, "now": now}
     return connection.execute(_UNDO, values).rowcount == 1
-
-
-def close(connection: Connection, org_id: UUID, row: Row[Any], *, now: datetime) -> Row[Any] | None:
-    """End the execution of an effect (a row) unless one of its effects is open; returns its status and results."""
-    bounds = {"low": uuid7_floor(row.created_at), "high": uuid7_floor(row.created_at + _MILLISECOND)}
-    values = {"org_id": org_id, "execution_id": row.execution_id, "now": now}
-    return connection.execute(_CLOSE, values | bounds).one_or_none()
 
 
 def _of(org_id: UUID, low: UUID, high: UUID, matching: Mapping[str, Any]) -> Select[Any]:

@@ -44,9 +44,10 @@ SELECT :org_id, r.execution_id, r.rule_id, r.rule_version, :task_id, r.job_id, r
 _INSERT_ACTIONS = with_rows("""
 INSERT INTO cmis.automation_actions (org_id, action_id, execution_id, rule_id, task_id, position, type, params, entity_type,
        entity_id, before, after, idempotency_key, status, error, created_at, finished_at)
-SELECT :org_id, r.action_id, r.execution_id, r.rule_id, :task_id, r.position, r.type, r.params, 'campaign', r.entity_id,
-       r.before, r.after, r.idempotency_key, r.status, r.error, :now, CASE WHEN r.status <> 'held' THEN :now END
-  FROM jsonb_to_recordset(:rows) AS r(action_id uuid, execution_id uuid, rule_id uuid, position integer, type text,
+SELECT :org_id, r.action_id, r.execution_id, r.rule_id, coalesce(r.task_id, :task_id), r.position, r.type, r.params,
+       'campaign', r.entity_id, r.before, r.after, r.idempotency_key, r.status, r.error, :now,
+       CASE WHEN r.status NOT IN ('held', 'queued') THEN :now END
+  FROM jsonb_to_recordset(:rows) AS r(action_id uuid, execution_id uuid, rule_id uuid, task_id uuid, position integer, type text,
        params jsonb, entity_id uuid, before jsonb, after jsonb, idempotency_key text, status text, error jsonb)
 """)
 _INSERT_NOTIFICATIONS = with_rows("""
@@ -77,7 +78,7 @@ def insert(
 def insert_actions(
     connection: Connection, org_id: UUID, task_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime
 ) -> None:
-    """Insert effects; all but `held` ones are final at once (effects outside the database come with their own states)."""
+    """Insert effects; all but held and queued ones are final at once. A queued one names the task that will apply it."""
     if rows:
         connection.execute(_INSERT_ACTIONS, {"org_id": org_id, "task_id": task_id, "rows": rows, "now": now})
 

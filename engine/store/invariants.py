@@ -26,14 +26,30 @@ CHECKS: Final[Mapping[str, str]] = {
         SELECT o.org_id || ' ' || o.job_id || ' ' || o.scheduled_for AS offender FROM cmis.occurrences o
          WHERE o.decision = 'run' AND CASE
            WHEN o.outcome IS NULL THEN NOT EXISTS (
-             SELECT FROM cmis.tasks t WHERE t.task_id = o.task_id AND t.state IN ('ready', 'held', 'running'))
+             SELECT FROM cmis.tasks t WHERE t.task_id = o.task_id AND t.state IN ('ready', 'held', 'running')) AND NOT EXISTS (
+             SELECT FROM cmis.automation_actions a
+              WHERE a.org_id = o.org_id AND a.execution_id = o.execution_id AND a.status = 'queued')
            ELSE o.outcome <> 'cancelled' AND NOT EXISTS (
              SELECT FROM cmis.automation_executions e WHERE e.org_id = o.org_id AND e.execution_id = o.execution_id) END""",
     "each execution of a job has its occurrence": """
         SELECT e.org_id || ' ' || e.execution_id AS offender FROM cmis.automation_executions e
          WHERE e.job_id IS NOT NULL AND NOT EXISTS (
            SELECT FROM cmis.occurrences o WHERE o.org_id = e.org_id AND o.execution_id = e.execution_id
-              AND o.job_id = e.job_id AND o.scheduled_for = e.scheduled_for AND o.outcome IS NOT NULL)""",
+              AND o.job_id = e.job_id AND o.scheduled_for = e.scheduled_for AND (o.outcome IS NULL) = EXISTS (
+                SELECT FROM cmis.automation_actions a
+                 WHERE a.org_id = e.org_id AND a.execution_id = e.execution_id AND a.status = 'queued'))""",
+    "a queued action has a task that will apply it": """
+        SELECT a.org_id || ' ' || a.action_id AS offender FROM cmis.automation_actions a
+         WHERE a.status = 'queued' AND NOT EXISTS (
+           SELECT FROM cmis.tasks t WHERE t.org_id = a.org_id AND t.task_id = a.task_id AND t.kind = 'apply_actions'
+              AND t.state IN ('ready', 'held', 'running'))""",
+    "a held task waits for one before it": """
+        SELECT t.org_id || ' ' || t.task_id AS offender FROM cmis.tasks t
+         WHERE t.state = 'held' AND t.kind = 'apply_actions' AND NOT EXISTS (
+           SELECT FROM cmis.automation_actions a JOIN cmis.automation_actions b USING (org_id, execution_id)
+             JOIN cmis.tasks p ON p.org_id = b.org_id AND p.task_id = b.task_id AND p.state IN ('ready', 'running')
+            WHERE a.org_id = t.org_id AND a.task_id = t.task_id AND a.status = 'queued' AND b.status = 'queued'
+              AND b.position < a.position)""",
     "a job's cursor and counters equal its rows": """
         SELECT j.org_id || ' ' || j.job_id AS offender FROM cmis.scheduled_jobs j
           LEFT JOIN (SELECT org_id, job_id, max(until) AS last, count(*) FILTER (WHERE decision = 'run') AS runs,
@@ -141,17 +157,25 @@ CHECKS: Final[Mapping[str, str]] = {
          WHERE created_at - before < cooldown_minutes * interval '1 minute'""",
     "the memory of the cooldown equals the effects": """
         SELECT s.org_id || ' ' || s.rule_id || ' ' || s.entity_id AS offender FROM cmis.rule_entity_state s
-          FULL JOIN (SELECT org_id, rule_id, entity_id, max(coalesce(decided_at, created_at)) AS last FROM cmis.automation_actions
-                      WHERE status IN ('succeeded', 'undone') GROUP BY 1, 2, 3) x USING (org_id, rule_id, entity_id)
+          FULL JOIN (SELECT a.org_id, a.rule_id, a.entity_id, max(CASE
+                       WHEN a.status IN ('succeeded', 'undone') THEN coalesce(a.decided_at, a.created_at)
+                       WHEN a.task_id <> e.task_id THEN a.created_at END) AS last
+                       FROM cmis.automation_actions a JOIN cmis.automation_executions e USING (org_id, execution_id)
+                      WHERE a.status IN ('succeeded', 'undone') OR a.task_id <> e.task_id GROUP BY 1, 2, 3) x
+         USING (org_id, rule_id, entity_id)
          WHERE s.last_acted_at IS DISTINCT FROM x.last""",
     "an execution's status follows from its effects": """
         SELECT e.org_id || ' ' || e.execution_id AS offender FROM cmis.automation_executions e
-          LEFT JOIN (SELECT org_id, execution_id, count(*) AS n, count(*) FILTER (WHERE status IN ('succeeded', 'undone')) AS good,
-                            count(*) FILTER (WHERE status IN ('succeeded', 'undone') AND decided_at IS NULL) AS acted,
-                            count(*) FILTER (WHERE status IN ('held', 'queued', 'running', 'unknown')) AS open
-                       FROM cmis.automation_actions GROUP BY 1, 2) x USING (org_id, execution_id)
+          LEFT JOIN (SELECT a.org_id, a.execution_id, count(*) AS n,
+                            count(*) FILTER (WHERE a.status IN ('succeeded', 'undone')) AS good,
+                            count(*) FILTER (WHERE a.error ->> 'code' IS DISTINCT FROM 'NOTHING_TO_DO') AS counted,
+                            count(*) FILTER (WHERE a.status IN ('held', 'queued', 'running', 'unknown')) AS open,
+                            count(*) FILTER (WHERE a.status IN ('succeeded', 'undone') AND a.decided_at IS NULL
+                                                OR a.task_id <> e.task_id) AS acted
+                       FROM cmis.automation_actions a JOIN cmis.automation_executions e USING (org_id, execution_id)
+                      GROUP BY 1, 2) x USING (org_id, execution_id)
          WHERE e.status <> CASE WHEN x.n IS NULL THEN CASE WHEN e.error IS NULL THEN 'skipped' ELSE 'failure' END
-                                WHEN x.open > 0 THEN 'running' WHEN x.good = x.n THEN 'success'
+                                WHEN x.open > 0 THEN 'running' WHEN x.good = x.counted THEN 'success'
                                 WHEN x.good > 0 THEN 'partial' ELSE 'failure' END
             OR (e.acted_on IS NOT NULL) <> (coalesce(x.acted, 0) > 0)""",
     "an effect beyond the guardrails has its permit, and a permit its effect": """
@@ -200,14 +224,14 @@ CHECKS: Final[Mapping[str, str]] = {
           SELECT FROM cmis.scheduled_jobs j WHERE j.org_id = o.org_id AND j.job_id = o.job_id)
         UNION ALL
         SELECT 'task ' || t.task_id FROM cmis.tasks t CROSS JOIN jsonb_array_elements(t.payload -> 'groups') g
-         WHERE t.kind = 'evaluate_rules' AND t.org_id <> '00000000-0000-0000-0000-000000000000'
+         WHERE t.kind IN ('evaluate_rules', 'apply_actions') AND t.org_id <> '00000000-0000-0000-0000-000000000000'
            AND (g ->> 'org_id')::uuid <> t.org_id""",
 }
 
 DRAINED: Final[Mapping[str, str]] = {
     "nothing is open after a drain": """
         SELECT 'task ' || t.task_id || ' ' || t.state AS offender FROM cmis.tasks t
-         WHERE t.state IN ('ready', 'running') AND t.kind <> 'maintain'
+         WHERE t.state IN ('ready', 'held', 'running') AND t.kind <> 'maintain'
         UNION ALL
         SELECT 'occurrence ' || o.job_id || ' ' || o.scheduled_for FROM cmis.occurrences o WHERE o.outcome IS NULL
         UNION ALL

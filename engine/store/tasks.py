@@ -84,11 +84,11 @@ UPDATE cmis.task_attempts SET outcome = :outcome, finished_at = :now, error = :e
  WHERE org_id = :org_id AND attempt_id = :attempt_id AND outcome IS NULL
 """).bindparams(bindparam("error", type_=JSONB(none_as_null=True)))
 _INSERT = with_rows("""
-INSERT INTO cmis.tasks (org_id, task_id, kind, queue, payload, run_at, publish_at, attempt, timeout_seconds,
+INSERT INTO cmis.tasks (org_id, task_id, kind, queue, payload, state, run_at, publish_at, attempt, timeout_seconds,
        started_at, created_at)
-SELECT r.org_id, r.task_id, r.kind, r.queue, r.payload, r.run_at, coalesce(r.publish_at, r.run_at), r.attempt,
+SELECT r.org_id, r.task_id, r.kind, r.queue, r.payload, coalesce(r.state, 'ready'), r.run_at, coalesce(r.publish_at, r.run_at), r.attempt,
        coalesce(r.timeout_seconds, 300), r.started_at, :now
-  FROM jsonb_to_recordset(:rows) AS r(org_id uuid, task_id uuid, kind text, queue text, payload jsonb, run_at timestamptz,
+  FROM jsonb_to_recordset(:rows) AS r(org_id uuid, task_id uuid, kind text, queue text, payload jsonb, state text, run_at timestamptz,
        publish_at timestamptz, attempt integer, timeout_seconds integer, started_at timestamptz)
 """)
 
@@ -144,7 +144,8 @@ def retry(connection: Connection, claimed: Claim, *, after: timedelta, now: date
 def insert(connection: Connection, rows: Sequence[dict[str, Any]], *, now: datetime) -> None:
     """Enqueue tasks: org_id, task_id, kind, queue, payload, run_at, attempt (attempts already used).
 
-    Optional: timeout_seconds (default 300), and started_at where their time is running already.
+    Optional: timeout_seconds (default 300), started_at where their time is running already, and state (`ready`, or
+    `held` for a task that another one will release).
     `publish_at` may be later than `run_at` where the inserting process claims the task itself.
     """
     if rows:

@@ -10,8 +10,8 @@ from sqlalchemy import text
 
 from core import clock
 from core.db import Database
-from core.ids import uuid7
-from engine.store import audit, dispatch, executions, jobs, occurrences, tasks
+from core.ids import uuid7, uuid7_time
+from engine.store import audit, delayed, dispatch, executions, jobs, occurrences, tasks
 from tests.integration.isolation.visits import counting_visits
 
 if TYPE_CHECKING:
@@ -103,12 +103,28 @@ def _pause_notes(connection: Connection, tenant: Tenant, now: datetime) -> None:
     assert [row.note for row in found] == ["first"]
 
 
+def _delayed_actions(connection: Connection, tenant: Tenant, now: datetime) -> None:
+    key = {"org_id": tenant.org_id, "execution_id": tenant.execution_id, "task_id": uuid7(uuid7_time(tenant.action_id))}
+    assert delayed.queued(connection, **key) == []
+    assert [row.entity_id for row in delayed.before(connection, **key)] == [tenant.campaign_id]
+    row = {"action_id": tenant.action_id, "status": "failed", "before": {}, "after": {}, "error": {}}
+    assert delayed.finish(connection, tenant.org_id, key["task_id"], [row], now=now) == 0
+
+
+def _settle_an_execution(connection: Connection, tenant: Tenant, now: datetime) -> None:
+    reopened = "UPDATE cmis.automation_executions SET status = 'running', finished_at = NULL WHERE execution_id = :id"
+    connection.execute(text(reopened), {"id": tenant.execution_id})
+    assert delayed.settle(connection, tenant.org_id, tenant.execution_id, now=now) == "success"
+
+
 STATEMENTS: dict[str, Callable[[Connection, Tenant, datetime], object]] = {
     "insert executions": _insert_executions,
     "list executions of a day": _list_executions,
     "get an execution": lambda c, t, _: executions.get(c, t.org_id, t.execution_id),
     "effects of an execution": lambda c, t, _: executions.actions_of(c, t.org_id, t.execution_id),
     "held effects": lambda c, t, now: executions.held(c, t.org_id, [t.rule_id], now=now),
+    "actions after a delay": _delayed_actions,
+    "the end of an execution": _settle_an_execution,
     "finish occurrences": _finish_occurrences,
     "move occurrences": lambda c, t, now: occurrences.move(c, t.org_id, [occurrence(t, task_id=uuid7(now))]),
     "record runs that are new": _insert_new_runs,

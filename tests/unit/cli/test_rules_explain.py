@@ -66,6 +66,14 @@ def test_square_brackets_in_a_text_are_shown_as_they_are(explain: Explain) -> No
         ({"type": "adjust_budget", "params": {"set": 75, "ceiling": 90}}, "set the budget to 75 (ceiling 90)"),
         ({"type": "notify", "value": "\x1b[31m"}, r'send notification (channel in_app, message "\u001b[31m")'),
         ({"type": "notify"}, "send notification (channel in_app)"),
+        ({"type": "increase_bid", "value": 5}, "raise the bid by 5 %"),
+        ({"type": "tag_entity", "value": "hot"}, "add the tag hot"),
+        (
+            {"type": "tag_entity", "params": {"tags": ["hot", "too dear"], "remove": "cold"}},
+            'add the tags hot, "too dear" and remove the tag cold',
+        ),
+        ({"type": "set_field", "params": {"field": "end_date", "value": None}}, "empty the end date"),
+        ({"type": "set_field", "params": {"field": "objective", "value": "sales"}}, "set the objective to sales"),
     ],
 )
 def test_an_action_in_words(action: dict[str, Any], phrase: str) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -24,6 +26,21 @@ def _campaign(budget: Decimal | int | str | None = 100, status: str = "active") 
 def _plan(action: dict[str, Any], campaign: Campaign, scope: Scope = SCOPE) -> Any:
     [spec] = parse_actions([action], "actions")
     return KINDS[spec.kind].plan(spec.params, campaign, scope)
+
+
+def _bid(params: dict[str, Any], before: Decimal | int | None = 2, kind: str = "adjust_bid") -> Any:
+    exact = None if before is None else Decimal(before)
+    plan = _plan({"type": kind, "params": params}, replace(_campaign(), bid_amount=exact))
+    return plan.after["bid_amount"] if isinstance(plan, Change) else plan
+
+
+def _tags(params: dict[str, Any], *before: str) -> Any:
+    plan = _plan({"type": "tag_entity", "params": params}, replace(_campaign(), tags=list(before)))
+    return plan.after["tags"] if isinstance(plan, Change) else plan
+
+
+def _field(name: str, value: object, **columns: Any) -> Any:
+    return _plan({"type": "set_field", "params": {"field": name, "value": value}}, replace(_campaign(), **columns))
 
 
 def _budget(params: dict[str, Any], before: Decimal | int | str | None = 100, kind: str = "adjust_budget") -> Any:
@@ -89,6 +106,87 @@ def test_a_decrease_never_raises_a_budget_and_an_increase_never_lowers_it(
 
 
 @pytest.mark.parametrize(
+    ("kind", "params", "after"),
+    [
+        ("adjust_bid", {"percent": 25}, 2.5),
+        ("adjust_bid", {"amount": -0.5}, 1.5),
+        ("adjust_bid", {"set": 3}, 3),
+        ("increase_bid", {"value": 25, "ceiling": 2.2}, 2.2),
+        ("decrease_bid", {"percent": 25, "floor": 1.8}, 1.8),
+    ],
+)
+def test_a_bid_becomes(kind: str, params: dict[str, Any], after: float) -> None:
+    assert _bid(params, kind=kind) == after
+    assert _bid(params, None, kind) == Impossible("the campaign has no bid to adjust")
+
+
+@pytest.mark.parametrize(
+    ("params", "before", "after"),
+    [
+        ({"tags": ["b", "c", "b"]}, ["a", "b"], ["a", "b", "c"]),
+        ({"tag": " new "}, ["a"], ["a", "new"]),
+        ({"value": "new"}, [], ["new"]),
+        ({"tags": ["A"]}, ["a"], ["a", "A"]),
+        ({"remove": ["b", "x"]}, ["a", "b", "c"], ["a", "c"]),
+        ({"remove": "b"}, ["b"], []),
+        ({"tag": "b", "remove": True}, ["a", "b"], ["a"]),
+        ({"tag": "b", "remove": False}, ["a"], ["a", "b"]),
+        ({"tags": ["hot"], "remove": ["cold"]}, ["cold", "x"], ["x", "hot"]),
+    ],
+)
+def test_tags_become(params: dict[str, Any], before: list[str], after: list[str]) -> None:
+    assert _tags(params, *before) == after
+
+
+def test_tags_stay_where_all_is_there_and_a_campaign_has_no_more_than_100() -> None:
+    assert _tags({"tags": ["b"], "remove": ["x"]}, "b", "a") == Nothing()
+    full = [f"tag {number}" for number in range(100)]
+    assert isinstance(_tags({"tag": "one more"}, *full), Impossible)
+    assert _tags({"tag": "one more", "remove": ["tag 0"]}, *full) == [*full[1:], "one more"]
+    assert _tags({"remove": ["tag 0"]}, *full, "over") == [*full[1:], "over"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "before", "after"),
+    [
+        ("name", " Autumn ", {"name": "Summer"}, {"name": "Autumn"}),
+        ("objective", "sales", {"objective": None}, {"objective": "sales"}),
+        ("end_date", "20270131", {"end_date": None}, {"end_date": "2027-01-31"}),
+    ],
+)
+def test_a_field_becomes(field: str, value: object, before: dict[str, Any], after: dict[str, Any]) -> None:
+    assert _field(field, value) == Change(before, after)
+
+
+def test_a_field_is_emptied_where_it_may_be_empty_and_stays_where_it_is_so_already() -> None:
+    assert _field("objective", None, objective="sales") == Change({"objective": "sales"}, {"objective": None})
+    assert _field("end_date", None, end_date=date(2027, 1, 31)) == Change(
+        {"end_date": "2027-01-31"}, {"end_date": None}
+    )
+    assert _field("objective", None) == _field("name", "Summer") == Nothing()
+    assert _field("end_date", "2027-01-31", end_date=date(2027, 1, 31)) == Nothing()
+
+
+@pytest.mark.parametrize(
+    ("field", "remedy"),
+    [
+        ("status", "use pause_campaign or resume_campaign"),
+        ("budget", "use adjust_budget"),
+        ("bid_amount", "use adjust_bid"),
+        ("tags", "use tag_entity"),
+        ("platform", "allowed: name, objective, end_date"),
+        (None, "allowed: name, objective, end_date"),
+        (["name"], "allowed: name, objective, end_date"),
+    ],
+)
+def test_a_field_that_another_action_changes_is_refused_with_its_name(field: object, remedy: str) -> None:
+    with pytest.raises(InputError) as refused:
+        parse_actions([{"type": "set_field", "params": {"field": field, "value": 1}}], "actions")
+    [problem] = refused.value.problems
+    assert (problem.field, problem.remedy) == ("actions[0].params.field", remedy)
+
+
+@pytest.mark.parametrize(
     ("spelling", "kind"),
     [
         ("pause", "pause_campaign"),
@@ -130,6 +228,38 @@ def test_status_actions_change_nothing_where_there_is_nothing_to_change() -> Non
             "actions[0].params.floor",
             "is above the ceiling",
         ),
+        ({"type": "increase_bid", "params": {"set": 5}}, "actions[0].params.set", "unknown parameter"),
+        ({"type": "tag_entity"}, "actions[0].params", "names no tag"),
+        (
+            {"type": "tag_entity", "params": {"tag": "a", "tags": ["b"]}},
+            "actions[0].params",
+            "tags and tag say",
+        ),
+        (
+            {"type": "tag_entity", "params": {"tags": ["a"], "remove": ["a"]}},
+            "actions[0].params.remove",
+            "'a' is to be",
+        ),
+        ({"type": "tag_entity", "value": "x" * 51}, "actions[0].params.value", "1 to 50 characters"),
+        ({"type": "tag_entity", "params": {"tags": ["a", 7]}}, "actions[0].params.tags", "not 7"),
+        (
+            {"type": "tag_entity", "params": {"tags": [f"{n}" for n in range(20)], "remove": "x"}},
+            "actions[0].params",
+            "names 21 tags",
+        ),
+        ({"type": "set_field", "params": {"field": "name"}}, "actions[0].params.value", "is required"),
+        (
+            {"type": "set_field", "params": {"field": "name", "value": None}},
+            "actions[0].params.value",
+            "be None",
+        ),
+        (
+            {"type": "set_field", "params": {"field": "name", "value": "x" * 201}},
+            "actions[0].params.value",
+            "cannot be",
+        ),
+        ({"type": "set_field", "params": {"field": "end_date", "value": "soon"}}, "actions[0].params.value", "'soon'"),
+        ({"type": "set_field", "params": {"field": "objective", "value": 7}}, "actions[0].params.value", "be 7"),
         ({"type": "notify", "params": {"channel": "fax"}}, "actions[0].params.channel", "unknown channel 'fax'"),
         ({"type": "notify", "params": {"title": "x" * 201}}, "actions[0].params.title", "1 to 200 characters"),
         ({"type": "notify", "params": {"message": ""}}, "actions[0].params.message", "1 to 2000 characters"),
@@ -170,6 +300,8 @@ def test_every_problem_of_every_action_is_reported_at_once() -> None:
         ({"type": "adjust_budget", "params": {"amount": 0.5}}, "budget_up"),
         ({"type": "adjust_budget", "params": {"percent": 0}}, None),
         ({"type": "adjust_budget", "params": {"set": 50}}, None),
+        ({"type": "increase_bid", "value": 5}, "bid_up"),
+        ({"type": "adjust_bid", "params": {"percent": -5}}, "bid_down"),
         ({"type": "notify"}, None),
     ],
 )

@@ -24,6 +24,7 @@ from engine.run_rules.compiled import Program, Rule
 from engine.run_rules.ended import error_document, status_of
 from engine.run_rules.facts import Page, _Sums
 from engine.run_rules.group import waves
+from engine.run_rules.later import followers
 from engine.run_rules.plan import (
     close_gates,
     conflicting_versions,
@@ -182,6 +183,37 @@ def test_stop_on_error_leaves_out_the_following_actions_of_that_entity_only() ->
         (2, "pause_campaign", "succeeded"),
     ]
     assert [e.status for e in going_on.effects] == ["failed", "succeeded", "succeeded", "succeeded"]
+
+
+def test_with_a_delay_only_the_first_action_is_planned_and_the_others_are_queued_as_they_are() -> None:
+    actions: list[dict[str, Any]] = [{"type": "increase_budget", "value": 10}, {"type": "pause"}, {"type": "notify"}]
+    run = _run(ACTIVE, actions, delay=timedelta(seconds=60))
+    overlay = _planned(run, rows=[Row(UUID(int=1), budget=None), Row(UUID(int=2))])
+    assert [(e.entity_id.int, e.position, e.status) for e in run.effects] == [
+        (1, 0, "failed"),
+        (1, 1, "queued"),
+        (1, 2, "queued"),
+        (2, 0, "succeeded"),
+        (2, 1, "queued"),
+        (2, 2, "queued"),
+    ]
+    assert {(e.before, e.after) == ({}, {}) for e in run.effects if e.status == "queued"} == {True}
+    assert overlay.get(UUID(int=2)).status == "active"
+    assert touched([run]) == [UUID(int=2)]
+    assert status_of(run.effects) == "running"
+    assert run.counts["acted"] == 2
+    tasks = [(one.position, one.run_at - NOW) for one in followers(run, _memory())]
+    assert tasks == [(1, timedelta(seconds=60)), (2, timedelta(seconds=120))]
+
+
+def test_a_rule_acts_by_what_it_queues_and_a_single_action_needs_no_task() -> None:
+    paused = _run(ACTIVE, [{"type": "resume_campaign"}, {"type": "notify"}], delay=timedelta(seconds=1))
+    _planned(paused, rows=_rows(1))
+    assert [effect.status for effect in paused.effects] == ["queued"]
+    assert paused.acted
+    single = _run(ACTIVE, [{"type": "notify"}], delay=timedelta(seconds=1))
+    _planned(single, rows=_rows(1))
+    assert list(followers(single, _memory())) == []
 
 
 def test_what_is_held_already_is_not_asked_for_again() -> None:
