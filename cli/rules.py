@@ -11,6 +11,7 @@ from cli.arguments import STDIN, read_json
 from cli.executions import show_execution
 from cli.explain import result_text, trace_tree
 from cli.output import emit_json, err, out, rows_as_dicts
+from cli.rule_dry_run import dry_run_command
 from cli.rule_explain import explain_command
 from cli.session import json_option, open_org, org_command
 from cli.tables import show_fields, show_rows
@@ -170,7 +171,8 @@ def eval_command(conditions: str, facts: str, logic: str, as_json: bool) -> None
         out.print(trace_tree(document["trace"]))
 
 
-rules.add_command(explain_command)
+for command in (dry_run_command, explain_command):
+    rules.add_command(command)
 
 
 def evaluate_documents(conditions: object, facts: object, logic: str) -> dict[str, Any]:

@@ -62,17 +62,22 @@ def create_rule(database: Database, context: Context, document: object) -> Row[A
 
     Raises InputError with every problem; `entity_id` must name a campaign of the org.
     """
+    with database.transaction(context) as connection:
+        return insert_rule(connection, context, document)
+
+
+def insert_rule(connection: Connection, context: Context, document: object) -> Row[Any]:
+    """Store a rule as `create_rule` does, in a transaction of the caller's, who commits it or not."""
     definition = parse_rule(document, parse_actions=parse_actions)
     if not isinstance(document, dict):
         raise TypeError("a document that is no object was parsed as a rule")
-    with database.transaction(context) as connection:
-        entity_id = definition.entity_id
-        if entity_id is not None and not campaigns.some(connection, context.org_id, [entity_id]):
-            message = f"there is no campaign {entity_id} in this org"
-            raise NotFoundError.of("entity_id", message, "see `cmis campaigns list`, or leave it out for all campaigns")
-        columns = _rule_columns(definition, document, context, clock.now(connection))
-        rules.create(connection, columns)
-        return find_rule(connection, context.org_id, columns["rule_id"])
+    entity_id = definition.entity_id
+    if entity_id is not None and not campaigns.some(connection, context.org_id, [entity_id]):
+        message = f"there is no campaign {entity_id} in this org"
+        raise NotFoundError.of("entity_id", message, "see `cmis campaigns list`, or leave it out for all campaigns")
+    columns = _rule_columns(definition, document, context, clock.now(connection))
+    rules.create(connection, columns)
+    return find_rule(connection, context.org_id, columns["rule_id"])
 
 
 def set_rule_status(

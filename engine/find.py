@@ -7,7 +7,7 @@ from uuid import UUID
 
 from core.errors import InputError, NotFoundError
 from engine.rules.reading import shown
-from engine.store import jobs, rules
+from engine.store import campaigns, jobs, rules
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
@@ -36,6 +36,21 @@ def find_job(connection: Connection, org_id: UUID, reference: UUID | str, field:
     if row is None:
         raise NotFoundError.of(field, f"there is no job {shown(str(reference))}", "see `cmis jobs list`")
     return row
+
+
+def find_campaign(connection: Connection, org_id: UUID, reference: UUID | str, field: str = "campaign") -> Row[Any]:
+    """Return the campaign of this id or exact name, archived ones too.
+
+    Raises NotFoundError on `field` if there is none, InputError that lists the ids if several have the name.
+    """
+    found = campaigns.find(connection, org_id, _as_id(reference)) or campaigns.find(connection, org_id, str(reference))
+    if not found:
+        raise NotFoundError.of(field, f"there is no campaign {shown(str(reference))}", "see `cmis campaigns list`")
+    if len(found) > 1:
+        ids = ", ".join(str(row.campaign_id) for row in found[:_LISTED_IDS])
+        message = f"{len(found)} campaigns are named {shown(str(reference))}"
+        raise InputError.of(field, message, f"give the id of one: {ids}")
+    return found[0]
 
 
 def _as_id(reference: UUID | str) -> UUID | str:

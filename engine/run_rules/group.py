@@ -6,7 +6,7 @@ One bad rule never fails its chunk: the whole wave is written in one savepoint, 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -61,6 +61,10 @@ class Wave:
     items: Sequence[Item]
     now: datetime
     still_ours: Callable[[], None]
+    only: UUID | None = None
+    """The one campaign that is looked at; None = all that the rules are for."""
+    as_if_active: bool = False
+    """Whether rules that are not active are tried as if they were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +159,7 @@ def _run(connection: Connection, wave: Wave, items: Sequence[Item]) -> list[Unfi
     org = orgs.moment(connection, org_id)
     memory = _memory(connection, org, list(rows))
     for attempt in range(_PLANS):
-        batch = _prepare(items, rows, org)
+        batch = _prepare(wave, items, rows, org)
         overlays = _plan(connection, wave, batch, memory)
         ids = touched(batch.runs)
         locked = campaigns.lock(connection, org_id, ids) if ids else {}
@@ -189,14 +193,15 @@ def _memory(connection: Connection, org: Row[Any], rule_ids: Sequence[UUID]) -> 
     return Memory(org.now, today, last_acted, held, frozenset(org.never_touch))
 
 
-def _prepare(items: Sequence[Item], rows: dict[UUID, Row[Any]], org: Row[Any]) -> _Batch:
+def _prepare(wave: Wave, items: Sequence[Item], rows: dict[UUID, Row[Any]], org: Row[Any]) -> _Batch:
     """Compile the rules, most urgent first; one that cannot be is a failure of its own."""
     batch = _Batch()
     for item in items:
         row = rows[item.rule_id]
         try:
             faults.fail("rules.item")
-            batch.runs.append(Run(item, compile_rule(row, org.guardrails)))
+            rule = compile_rule(row, org.guardrails)
+            batch.runs.append(Run(item, replace(rule, status=RuleStatus.ACTIVE) if wave.as_if_active else rule))
         except TransientError as error:
             batch.unfinished.append(Unfinished(item, error))
         except InputError as error:
@@ -232,7 +237,7 @@ def _plan_pages(connection: Connection, wave: Wave, runs: Sequence[Run], memory:
     read = {operand for run in going for operand in run.rule.program.operands}
     overlays = []
     net = dict(memory.net)
-    for rows in _pages(connection, wave.carrier.org_id, going):
+    for rows in _pages(connection, wave, going):
         wave.still_ours()
         page = load(connection, wave.carrier.org_id, rows, read, now=memory.now, today=memory.today)
         overlay = Overlay(page, net)
@@ -250,11 +255,12 @@ def _plan_one(run: Run, overlay: Overlay, memory: Memory) -> None:
         raise _PlanError(run, error) from error
 
 
-def _pages(connection: Connection, org_id: UUID, runs: Sequence[Run]) -> Iterator[Sequence[Row[Any]]]:
+def _pages(connection: Connection, wave: Wave, runs: Sequence[Run]) -> Iterator[Sequence[Row[Any]]]:
     """Yield the campaigns that the rules look at, page by page: all of the org, or only those that rules name."""
     if not runs:
         return
-    named = {run.rule.entity_id for run in runs}
+    org_id = wave.carrier.org_id
+    named = {run.rule.entity_id for run in runs} if wave.only is None else {wave.only}
     if None not in named:
         yield campaigns.some(connection, org_id, sorted(one for one in named if one))
         return

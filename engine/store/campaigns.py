@@ -132,6 +132,13 @@ def listing(connection: Connection, org_id: UUID, *, status: str | None, limit: 
     return connection.execute(query.limit(limit)).all()
 
 
+def find(connection: Connection, org_id: UUID, reference: UUID | str) -> Sequence[Row[Any]]:
+    """Return the campaigns with this id, or with this exact name; archived ones too."""
+    query = select(Campaign.__table__).where(Campaign.org_id == org_id).order_by(Campaign.campaign_id)
+    column = Campaign.name if isinstance(reference, str) else Campaign.campaign_id
+    return connection.execute(query.where(column == reference)).all()
+
+
 def create(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert campaigns."""
     connection.execute(insert(Campaign), rows)
