@@ -65,7 +65,7 @@ def _print(shown: Mapping[str, Any], name: str) -> None:
     if shown["as_if_active"]:
         err.print("the rule is not active: it was tried as if it were", highlight=False)
     rows = _rows(shown["actions"], shown["conditions_evaluated"].get("entities", ()))
-    show_rows("What would change", rows, _COLUMNS, hint="Nothing.")
+    show_rows("What would change", rows, _COLUMNS)
 
 
 def _rows(actions: Sequence[Mapping[str, Any]], entities: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from cli.explain import result_text, trace_tree
 from cli.output import emit_json, err, out, rows_as_dicts
 from cli.rule_dry_run import dry_run_command
 from cli.rule_explain import explain_command
+from cli.rule_why import why_command
 from cli.session import json_option, open_org, org_command
 from cli.tables import show_fields, show_rows
 from core.errors import InputError, Problem, TransientError
@@ -171,7 +172,7 @@ def eval_command(conditions: str, facts: str, logic: str, as_json: bool) -> None
         out.print(trace_tree(document["trace"]))
 
 
-for command in (dry_run_command, explain_command):
+for command in (dry_run_command, explain_command, why_command):
     rules.add_command(command)
 
 

@@ -205,7 +205,7 @@ def _prepare(wave: Wave, items: Sequence[Item], rows: dict[UUID, Row[Any]], org:
         except TransientError as error:
             batch.unfinished.append(Unfinished(item, error))
         except InputError as error:
-            if row.status != RuleStatus.ACTIVE:
+            if row.status != RuleStatus.ACTIVE and not wave.as_if_active:
                 batch.runs.append(Run(item, compile_rule(row, org.guardrails, IDLE)))
                 continue
             logger.warning("rule %s cannot be read: %s", item.rule_id, error)
