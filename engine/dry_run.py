@@ -69,9 +69,10 @@ def evaluate_in(
     org_id = context.org_id
     switch(connection, Context(org_id, ENGINE_ACTOR, context.ip))
     now = clock.now(connection)
-    item = chunk.Item(rule.rule_id, uuid7(now), TriggerType.MANUAL.value, requested_by=context.user_id)
+    by_hand = TriggerType.MANUAL.value
+    item = chunk.Item(rule.rule_id, uuid7(now), by_hand, requested_by=context.user_id, campaign_id=only)
     carrier = Carrier(org_id, uuid7(now), 1)
-    unfinished = run_wave(connection, Wave(carrier, [item], now, _always_ours, only, as_if_active))
+    unfinished = run_wave(connection, Wave(carrier, [item], now, _always_ours, as_if_active))
     if unfinished:
         raise unfinished[0].error
     execution = executions.get(connection, org_id, item.execution_id)

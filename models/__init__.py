@@ -6,10 +6,10 @@ Importing this package maps every table, so that `Base.metadata` is complete.
 from models.audit import AuditEntry
 from models.base import Base
 from models.campaigns import BudgetLedgerEntry, Campaign, CampaignMetric
-from models.executions import AutomationAction, AutomationExecution, Notification
+from models.executions import AutomationAction, AutomationExecution, Notification, Optimization
 from models.queue import BrokerEpoch, ClockOffset, Task, TaskAttempt
 from models.rules import AutomationRule, RuleEntityState, RuleVersion
-from models.schedules import AutomationSchedule, Occurrence, ScheduledJob
+from models.schedules import AutomationSchedule, Occurrence, OptimizationSchedule, ScheduledJob
 from models.tenancy import Org, User, UserOrg
 
 __all__ = [
@@ -26,6 +26,8 @@ __all__ = [
     "ClockOffset",
     "Notification",
     "Occurrence",
+    "Optimization",
+    "OptimizationSchedule",
     "Org",
     "RuleEntityState",
     "RuleVersion",

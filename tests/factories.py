@@ -94,8 +94,8 @@ def create_rule(connection: Connection, context: Context, **values: Any) -> UUID
     return rule_id
 
 
-def create_job(connection: Connection, context: Context, rule_id: UUID, **values: Any) -> UUID:
-    """Insert an active hourly cron job for a rule, due in an hour, and return its id."""
+def create_job(connection: Connection, context: Context, rule_id: UUID | None, **values: Any) -> UUID:
+    """Insert an active hourly cron job, by default for a rule, due in an hour, and return its id."""
     now = clock.now(connection)
     defaults: dict[str, Any] = {
         "org_id": context.org_id,
@@ -133,6 +133,8 @@ def fill(database: Database, context: Context) -> Tenant:
             action_id=uuid7(now),
             scheduled_for=now.astimezone(UTC).replace(minute=0, second=0, microsecond=0),
         )
+        optimizing = {"name": "optimization", "target_type": "optimization", "campaign_id": campaign_id}
+        create_job(connection, context, None, **optimizing)
         for table, row in _rows(tenant, now):
             connection.execute(insert(table), {"org_id": tenant.org_id} | row)
     return tenant
@@ -198,6 +200,19 @@ def _rows(tenant: Tenant, now: datetime) -> list[tuple[type[models.Base], dict[s
                 "idempotency_key": str(tenant.action_id),
                 "status": "succeeded",
                 "created_at": now,
+                "finished_at": now,
+            },
+        ),
+        (
+            models.Optimization,
+            {
+                "optimization_id": uuid7(now),
+                "job_id": tenant.job_id,
+                "campaign_id": tenant.campaign_id,
+                "trigger": "manual",
+                "task_id": tenant.task_id,
+                "status": "success",
+                "started_at": now,
                 "finished_at": now,
             },
         ),

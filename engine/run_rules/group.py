@@ -52,7 +52,9 @@ _LOWEST: Final = UUID(int=0)
 
 @dataclass(frozen=True, slots=True)
 class Wave:
-    """Evaluations of different rules of one org. `still_ours` raises LostClaimError once the task was taken over.
+    """Evaluations of different rules of one org, all of them restricted to one campaign or none.
+
+    `still_ours` raises LostClaimError once the task was taken over.
 
     `now` dates what fails; what is evaluated has the time at which its rules were locked.
     """
@@ -61,10 +63,13 @@ class Wave:
     items: Sequence[Item]
     now: datetime
     still_ours: Callable[[], None]
-    only: UUID | None = None
-    """The one campaign that is looked at; None = all that the rules are for."""
     as_if_active: bool = False
     """Whether rules that are not active are tried as if they were."""
+
+    @property
+    def only(self) -> UUID | None:
+        """The one campaign that is looked at; None = all that the rules are for."""
+        return self.items[0].campaign_id if self.items else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +112,16 @@ def run_wave(connection: Connection, wave: Wave) -> list[Unfinished]:
 
 
 def waves(items: Sequence[Item]) -> Iterator[list[Item]]:
-    """Split items so that no rule occurs twice in a wave: a second run must see the effects of the first."""
+    """Split items so that no rule occurs twice in a wave: a second run must see the effects of the first.
+
+    Items that are restricted to a campaign share a wave only with those of the same.
+    """
     rest = list(items)
     while rest:
-        first = {item.rule_id: item for item in reversed(rest)}
+        only = rest[0].campaign_id
+        first = {item.rule_id: item for item in reversed(rest) if item.campaign_id == only}
         yield list(first.values())
-        rest = [item for item in rest if first[item.rule_id] is not item]
+        rest = [item for item in rest if first.get(item.rule_id) is not item]
 
 
 def record_failures(

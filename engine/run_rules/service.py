@@ -16,6 +16,7 @@ from engine.retry import out_of_time
 from engine.run_rules.ended import Carrier
 from engine.run_rules.ending import end_single, give_back, split_off
 from engine.run_rules.group import Wave, run_wave, waves
+from engine.run_rules.optimize import optimize
 from engine.run_rules.work import Finished, NotClaimed, Result, Work, occurrence_key, owned
 from engine.store import occurrences, tasks
 from models.enums import Outcome
@@ -88,6 +89,8 @@ def _work_alone(database: Database, claimed: tasks.Claim, heartbeat: Heartbeat) 
 
 def _work(connection: Connection, work: Work) -> Result:
     """Evaluate all groups and finish the task; the caller commits."""
+    if (optimizing := work.optimization) is not None:
+        return optimize(connection, work, optimizing)
     for group in work.groups:
         switch(connection, Context(group.org_id, ENGINE_ACTOR))
         unwanted: list[chunk.Item] = []
