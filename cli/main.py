@@ -25,6 +25,7 @@ from cli.invariants import invariants
 from cli.jobs import jobs
 from cli.metrics import metrics
 from cli.migrate import migrate
+from cli.optimizations import optimizations, optimize_command
 from cli.orgs import orgs
 from cli.output import err
 from cli.rules import rules
@@ -50,7 +51,22 @@ def cli() -> None:
     """CMIS Automation: rules, schedules and their executions, from the command line."""
 
 
-for command in (audit, campaigns, demo, dev, executions, invariants, jobs, metrics, migrate, orgs, rules, schedules):
+for command in (
+    audit,
+    campaigns,
+    demo,
+    dev,
+    executions,
+    invariants,
+    jobs,
+    metrics,
+    migrate,
+    optimizations,
+    optimize_command,
+    orgs,
+    rules,
+    schedules,
+):
     cli.add_command(command)
 schedules.add_command(load_command)
 

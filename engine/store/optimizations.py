@@ -63,10 +63,11 @@ def listing(connection: Connection, org_id: UUID, *, since: datetime, limit: int
 
 
 def executions_of(connection: Connection, optimization: Row[Any]) -> Sequence[Row[Any]]:
-    """Return the executions of an optimisation in the order of their rules; one that is retried comes later."""
+    """Return what came of each rule of an optimisation, without traces; one that is retried comes later."""
     table = AutomationExecution
     # Their ids are made when it starts, whenever they end.
     low, high = (uuid7_floor(at) for at in (optimization.started_at - _MARGIN, optimization.finished_at + _MARGIN))
-    query = select(table.__table__).where(table.org_id == optimization.org_id, table.execution_id.between(low, high))
+    shown = (table.execution_id, table.rule_id, table.status, table.skip_reason, table.results, table.attempt)
+    query = select(*shown).where(table.org_id == optimization.org_id, table.execution_id.between(low, high))
     named = table.context["optimization_id"].astext == str(optimization.optimization_id)
     return connection.execute(query.where(named).order_by(table.rule_id)).all()
