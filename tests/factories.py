@@ -133,8 +133,6 @@ def fill(database: Database, context: Context) -> Tenant:
             action_id=uuid7(now),
             scheduled_for=now.astimezone(UTC).replace(minute=0, second=0, microsecond=0),
         )
-        optimizing = {"name": "optimization", "target_type": "optimization", "campaign_id": campaign_id}
-        create_job(connection, context, None, **optimizing)
         for table, row in _rows(tenant, now):
             connection.execute(insert(table), {"org_id": tenant.org_id} | row)
     return tenant

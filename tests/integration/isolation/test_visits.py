@@ -11,7 +11,7 @@ from sqlalchemy import text
 from core import clock
 from core.db import Database
 from core.ids import uuid7
-from engine.store import audit, dispatch, executions, jobs, occurrences, tasks
+from engine.store import acted, audit, dispatch, executions, jobs, occurrences, optimizations, tasks
 from tests.integration.isolation.visits import counting_visits
 
 if TYPE_CHECKING:
@@ -103,12 +103,20 @@ def _pause_notes(connection: Connection, tenant: Tenant, now: datetime) -> None:
     assert [row.note for row in found] == ["first"]
 
 
+def _optimizations(connection: Connection, tenant: Tenant, now: datetime) -> None:
+    assert optimizations.tally(connection, tenant.org_id, [tenant.execution_id])
+    [row] = optimizations.listing(connection, tenant.org_id, since=now - timedelta(days=30), limit=2)
+    assert optimizations.executions_of(connection, row) == []
+
+
 STATEMENTS: dict[str, Callable[[Connection, Tenant, datetime], object]] = {
     "insert executions": _insert_executions,
     "list executions of a day": _list_executions,
     "get an execution": lambda c, t, _: executions.get(c, t.org_id, t.execution_id),
     "effects of an execution": lambda c, t, _: executions.actions_of(c, t.org_id, t.execution_id),
     "held effects": lambda c, t, now: executions.held(c, t.org_id, [t.rule_id], now=now),
+    "effects that wait": lambda c, t, now: acted.waiting(c, t.org_id, t.rule_id, t.campaign_id, now=now),
+    "optimisations": _optimizations,
     "finish occurrences": _finish_occurrences,
     "move occurrences": lambda c, t, now: occurrences.move(c, t.org_id, [occurrence(t, task_id=uuid7(now))]),
     "record runs that are new": _insert_new_runs,
