@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from core import clock
 from core.db import ENGINE_ACTOR, Context, repeat_on_conflict, switch
+from core.errors import TransientError
 from core.ids import uuid7
 from engine import chunk
 from engine.define import insert_rule
 from engine.find import find_campaign, find_rule
-from engine.run_rules.ended import Carrier
+from engine.run_rules.ended import Carrier, error_document
 from engine.run_rules.group import Wave, run_wave
 from engine.store import executions
 from models.enums import RuleStatus, TriggerType
@@ -43,7 +44,7 @@ def try_rule(database: Database, context: Context, reference: UUID | str, *, ent
     """Evaluate a stored rule as a worker would now, and keep nothing of it.
 
     A rule that is not active is tried as if it were. With `entity`, a campaign's id or exact name, it looks at that
-    one alone. Raises NotFoundError, and what a worker would try again later.
+    one alone. Raises NotFoundError, and TransientError where a worker would try again later.
     """
 
     def body(connection: Connection) -> DryRun:
@@ -73,8 +74,9 @@ def evaluate_in(
     item = chunk.Item(rule.rule_id, uuid7(now), by_hand, requested_by=context.user_id, campaign_id=only)
     carrier = Carrier(org_id, uuid7(now), 1)
     unfinished = run_wave(connection, Wave(carrier, [item], now, _always_ours, as_if_active))
-    if unfinished:
-        raise unfinished[0].error
+    for passing in unfinished:
+        said = error_document(passing.error)["message"]
+        raise TransientError(f"the rule cannot be tried at the moment: {said}") from passing.error
     execution = executions.get(connection, org_id, item.execution_id)
     if execution is None:
         raise LookupError("an evaluation that finished left no execution")

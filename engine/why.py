@@ -65,8 +65,8 @@ class Why:
 def why(database: Database, context: Context, rule: UUID | str, entity: UUID | str) -> Why:
     """Say what stops a rule for a campaign now, or what it would do; nothing is written.
 
-    Both are named by id or exact name. Raises NotFoundError on `rule` or `entity`, and what a worker would try again
-    later.
+    Both are named by id or exact name. Raises NotFoundError on `rule` or `entity`, and TransientError where a worker
+    would try again later.
     """
 
     def answer() -> Why:

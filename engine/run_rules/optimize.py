@@ -57,7 +57,8 @@ def _is_cancelled(connection: Connection, org_id: UUID, one: chunk.Optimization)
 
 def _items(work: Work, one: chunk.Optimization, urgency: Mapping[UUID, str]) -> list[chunk.Item]:
     """Return an evaluation of each rule, the most urgent first; each names what it is a part of."""
-    part_of = {"optimization_id": str(one.execution_id)} | ({} if one.job_id is None else {"job_id": str(one.job_id)})
+    named = {"optimization_id": one.execution_id, "job_id": one.job_id, "campaign_id": one.campaign_id}
+    part_of = {name: str(value) for name, value in named.items() if value is not None}
     return [
         chunk.Item(
             rule_id,

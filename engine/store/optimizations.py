@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
 _MARGIN = timedelta(seconds=1)
+_SHOWN = ("execution_id", "rule_id", "status", "skip_reason", "results", "attempt")
 _TALLY = text("""
 SELECT status, acted_on IS NOT NULL AS acted, count(*) AS executions FROM cmis.automation_executions
  WHERE org_id = :org_id AND execution_id = ANY (:ids) AND execution_id BETWEEN :low AND :high
@@ -67,7 +68,8 @@ def executions_of(connection: Connection, optimization: Row[Any]) -> Sequence[Ro
     table = AutomationExecution
     # Their ids are made when it starts, whenever they end.
     low, high = (uuid7_floor(at) for at in (optimization.started_at - _MARGIN, optimization.finished_at + _MARGIN))
-    shown = (table.execution_id, table.rule_id, table.status, table.skip_reason, table.results, table.attempt)
-    query = select(*shown).where(table.org_id == optimization.org_id, table.execution_id.between(low, high))
+    query = select(*(table.__table__.c[name] for name in _SHOWN)).where(
+        table.org_id == optimization.org_id, table.execution_id.between(low, high)
+    )
     named = table.context["optimization_id"].astext == str(optimization.optimization_id)
     return connection.execute(query.where(named).order_by(table.rule_id)).all()

@@ -187,8 +187,8 @@ def test_a_job_optimises_in_a_task_of_its_own_and_its_outcome_is_the_result(worl
     query = "SELECT * FROM cmis.automation_executions WHERE task_id = :task"
     [execution] = world.rows(query, task=row.task_id)
     assert (execution.trigger, execution.job_id) == ("schedule", None)
-    named = {"season": "spring", "optimization_id": str(row.optimization_id), "job_id": str(job)}
-    assert execution.context == named
+    ids = {"optimization_id": str(row.optimization_id), "job_id": str(job), "campaign_id": str(campaign)}
+    assert execution.context == {"season": "spring"} | ids
     assert org.campaign_row(other).status == "active"
     drained = {one.name: one.offenders for one in invariants.check(world.reader, drained=True) if one.offenders}
     assert drained == {}

@@ -140,8 +140,8 @@ def test_a_partition_addressed_directly_gives_nothing_even_if_it_were_granted(
 
 
 OPTIMIZING_JOBS = """
-INSERT INTO cmis.scheduled_jobs (org_id, job_id, name, target_type, campaign_id, schedule_type, cron_expression, anchor_at,
-                                 next_run_at, owner_id, created_at, updated_at)
+INSERT INTO cmis.scheduled_jobs (org_id, job_id, name, target_type, campaign_id, schedule_type, cron_expression,
+                                 anchor_at, next_run_at, owner_id, created_at, updated_at)
 SELECT j.org_id, gen_random_uuid(), 'optimizing', 'optimization', c.campaign_id, 'cron', '* * * * *', now(), now(),
        j.owner_id, now(), now()
   FROM cmis.scheduled_jobs j JOIN cmis.campaigns c USING (org_id)
