@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.tree import Tree
 
 from cli.output import out
-from cli.tables import cell, plain, text
+from cli.tables import cell, plain, words
 from engine.rules.gates import SkipReason
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _add_entity(tree: Tree, entity: Mapping[str, Any], effects: Sequence[Mapping
 
 def change_text(effect: Mapping[str, Any]) -> str:
     """Return what an effect changes: `budget 100 → 120`."""
-    return ", ".join(f"{key} {text(effect['before'].get(key))} → {text(to)}" for key, to in effect["after"].items())
+    return ", ".join(f"{key} {words(effect['before'].get(key))} → {words(to)}" for key, to in effect["after"].items())
 
 
 def _effect(effect: Mapping[str, Any]) -> str:

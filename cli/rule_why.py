@@ -9,7 +9,7 @@ import click
 from cli.explain import change_text, trace_tree
 from cli.output import emit_json, out, rows_as_dicts
 from cli.session import open_org, org_command
-from cli.tables import plain, text
+from cli.tables import plain, words
 from engine.why import why
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _print(document: Mapping[str, Any]) -> None:
     if document["reason"]:
         _say(f"  {plain(document['reason'])}")
     for gate in document["gates"]:
-        told = ", ".join(f"{name} {text(value)}" for name, value in gate.items() if name not in _OWN)
+        told = ", ".join(f"{name} {words(value)}" for name, value in gate.items() if name not in _OWN)
         _say(f"  {gate['gate']:<12} {_MARKS[gate['result']]} {plain(told)}".rstrip())
         if gate.get("trace"):
             out.print(trace_tree(gate["trace"]))
@@ -99,7 +99,7 @@ def _recorded(record: Mapping[str, Any] | None) -> str:
     if record is None:
         return "never"
     reason = f" ({record['skip_reason']})" if record["skip_reason"] else ""
-    return f"{text(record['started_at'])} {record['status']}{reason}, execution {record['execution_id']}"
+    return f"{words(record['started_at'])} {record['status']}{reason}, execution {record['execution_id']}"
 
 
 def _say(line: str) -> None:

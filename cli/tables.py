@@ -58,10 +58,10 @@ def cut(rows: Sequence[dict[str, Any]], limit: int) -> Sequence[dict[str, Any]]:
 
 def cell(value: object) -> str:
     """Return a value as text for a cell."""
-    return plain(text(value))
+    return plain(words(value))
 
 
-def text(value: object) -> str:
+def words(value: object) -> str:
     """Return a value as text, as it is: nothing of it may be printed before it went through `plain`."""
     match value:
         case None:
