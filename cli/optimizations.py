@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -15,16 +15,18 @@ from core import clock
 from core.errors import NotFoundError, TransientError
 from engine import run_now
 from engine.find import find_campaign
+from engine.run_rules.optimized import COUNTED
+from engine.store import campaigns, rules
 from engine.store import optimizations as store
-from engine.store import rules
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from uuid import UUID
 
     from cli.session import OrgSession
     from engine.enqueue import Queued
 
-_COLUMNS: Final = ["optimization_id", "status", "trigger", "campaign_id", "counts", "started_at"]
+_COLUMNS: Final = ["optimization_id", "status", "trigger", "campaign", "rules", "started_at"]
 _EXECUTIONS: Final = ["execution_id", "rule", "status", "skip_reason", "results"]
 
 
@@ -75,11 +77,14 @@ def list_command(org_ref: str, user_id: str | None, as_json: bool, since: str, l
     with open_org(org_ref, user_id) as session, session.database.transaction(session.context) as connection:
         start = moment_at(parse_moment("--since", since, session.org.timezone), clock.now(connection))
         rows = rows_as_dicts(store.listing(connection, session.org.org_id, since=start, limit=limit + 1))
+        of_one = [] if as_json else [row["campaign_id"] for row in rows if row["campaign_id"] is not None]
+        names = campaigns.names(connection, session.org.org_id, of_one) if of_one else {}
     shown = cut(rows, limit)
     if as_json:
         emit_json(shown)
     else:
-        show_rows("Optimisations", shown, _COLUMNS, hint="`cmis optimize` makes one.")
+        told = [{**row, "campaign": names.get(row["campaign_id"], "all"), "rules": _counted(row)} for row in shown]
+        show_rows("Optimisations", told, _COLUMNS, hint="`cmis optimize` makes one.")
 
 
 @optimizations.command("show")
@@ -108,8 +113,13 @@ def show_optimization(session: OrgSession, optimization_id: UUID | None, *, as_j
     if as_json:
         emit_json({**document, "executions": executions})
     else:
-        show_fields(f"Optimisation {row.optimization_id}", document)
+        show_fields(f"Optimisation {row.optimization_id}", {**document, "counts": _counted(document)})
         show_rows("Executions", executions, _EXECUTIONS, hint="No rule of the org is active.")
+
+
+def _counted(optimization: Mapping[str, Any]) -> str:
+    counts = optimization["counts"]
+    return ", ".join(f"{counts[name]} {name}" for name in COUNTED if counts.get(name))
 
 
 def _campaign(session: OrgSession, reference: str | None) -> UUID | None:

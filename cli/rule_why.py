@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from rich.tree import Tree
 
 from cli.explain import change_text, trace_tree
 from cli.output import emit_json, out, rows_as_dicts
@@ -30,6 +31,7 @@ _MARKS: Final = {
     "stopped": "[red]stopped[/red]",
     "not_reached": "[dim]not reached[/dim]",
 }
+_RECORDS: Final = {"last_acted": "last acted on it:", "last_evaluation": "last evaluated:"}
 _OWN: Final = frozenset({"gate", "result", "reason", "trace"})
 
 
@@ -81,18 +83,25 @@ def _record(execution: Row[Any] | None) -> dict[str, Any] | None:
 
 
 def _print(document: Mapping[str, Any]) -> None:
-    _say(f"{plain(document['rule'])} [bold]{_VERDICTS[document['verdict']]}[/bold] for {plain(document['campaign'])}")
+    verdict = _VERDICTS[document["verdict"]]
+    lines = [f"{plain(document['rule'])} [bold]{verdict}[/bold] for {plain(document['campaign'])}"]
     if document["reason"]:
-        _say(f"  {plain(document['reason'])}")
-    for gate in document["gates"]:
-        told = ", ".join(f"{name} {words(value)}" for name, value in gate.items() if name not in _OWN)
-        _say(f"  {gate['gate']:<12} {_MARKS[gate['result']]} {plain(told)}".rstrip())
-        if gate.get("trace"):
-            out.print(trace_tree(gate["trace"]))
-    for action in document["actions"]:
-        _say(f"  {action['type']} {action['status']} {plain(change_text(action))}".rstrip())
-    for name in ("last_acted", "last_evaluation"):
-        _say(f"  {name:<16} {plain(_recorded(document[name]))}")
+        lines.append(plain(document["reason"]))
+    lines += [f"{action['type']} {action['status']} {plain(change_text(action))}" for action in document["actions"]]
+    lines += [f"{_RECORDS[name]} {plain(_recorded(document[name]))}" for name in _RECORDS]
+    out.print("\n  ".join(lines), highlight=False, soft_wrap=True)
+    if document["gates"]:
+        tree = Tree("gates")
+        for gate in document["gates"]:
+            _add_gate(tree, gate)
+        out.print(tree)
+
+
+def _add_gate(tree: Tree, gate: Mapping[str, Any]) -> None:
+    told = ", ".join(f"{name} {words(value)}" for name, value in gate.items() if name not in _OWN)
+    branch = tree.add(f"{gate['gate']} {_MARKS[gate['result']]} {plain(told)}".rstrip(), highlight=False)
+    if gate.get("trace"):
+        branch.add(trace_tree(gate["trace"]))
 
 
 def _recorded(record: Mapping[str, Any] | None) -> str:
@@ -100,7 +109,3 @@ def _recorded(record: Mapping[str, Any] | None) -> str:
         return "never"
     reason = f" ({record['skip_reason']})" if record["skip_reason"] else ""
     return f"{words(record['started_at'])} {record['status']}{reason}, execution {record['execution_id']}"
-
-
-def _say(line: str) -> None:
-    out.print(line, highlight=False, soft_wrap=True)

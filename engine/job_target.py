@@ -99,7 +99,7 @@ def _optimization(
     connection: Connection, org_id: UUID, document: Mapping[Any, object], problems: Problems, kept: UUID | None
 ) -> Target | None:
     if document.get("campaign") is None and document.get("campaign_id") is None:
-        return Target("Optimize all campaigns", _OPTIMIZES)
+        return Target("Optimise all campaigns", _OPTIMIZES)
     reference = _reference(document, "campaign", problems)
     if reference is None:
         return None
@@ -111,7 +111,7 @@ def _optimization(
         return None
     if campaign.status == "archived" and campaign.campaign_id != kept:
         problems.add(field, f"the campaign {campaign.name!r} is archived", "give one that rules still look at")
-    return Target(f"Optimize {campaign.name}"[:MAX_NAME], _OPTIMIZES, campaign_id=campaign.campaign_id)
+    return Target(f"Optimise {campaign.name}"[:MAX_NAME], _OPTIMIZES, campaign_id=campaign.campaign_id)
 
 
 def _reference(document: Mapping[Any, object], noun: str, problems: Problems) -> tuple[str, str | UUID] | None:

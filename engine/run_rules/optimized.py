@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from engine.run_rules.work import occurrence_key
 from engine.store import occurrences, optimizations
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from engine.run_rules.ended import Carrier
     from engine.store.optimizations import Tally
 
-_FAILED = frozenset({ExecutionStatus.FAILURE, ExecutionStatus.PARTIAL})
+COUNTED: Final = ("evaluated", "acted", "held", "failed", "skipped", "retried")
+"""What an optimisation counts of its rules, in the order in which it is told."""
+_FAILED: Final = frozenset({ExecutionStatus.FAILURE, ExecutionStatus.PARTIAL})
 
 
 def record_done(
@@ -53,12 +55,13 @@ def record_failed(
 
 def counts_of(tally: Sequence[Tally], retried: int) -> dict[str, int]:
     """Count rules: evaluated, and of these acted, with an effect held, failed (wholly or in part), skipped."""
+    of = {status: sum(one.executions for one in tally if one.status == status) for status in ExecutionStatus}
     return {
-        "evaluated": sum(one.executions for one in tally),
+        "evaluated": sum(of.values()),
         "acted": sum(one.executions for one in tally if one.acted),
-        "held": sum(one.executions for one in tally if one.status == ExecutionStatus.RUNNING),
-        "failed": sum(one.executions for one in tally if one.status in _FAILED),
-        "skipped": sum(one.executions for one in tally if one.status == ExecutionStatus.SKIPPED),
+        "held": of[ExecutionStatus.RUNNING],
+        "failed": of[ExecutionStatus.FAILURE] + of[ExecutionStatus.PARTIAL],
+        "skipped": of[ExecutionStatus.SKIPPED],
         "retried": retried,
     }
 

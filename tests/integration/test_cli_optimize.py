@@ -77,7 +77,7 @@ def test_async_leaves_it_to_the_workers(cmis: Cmis, world: World) -> None:
 
 def test_a_job_that_optimises_is_added_listed_run_previewed_and_changed(cmis: Cmis, world: World) -> None:
     job = cmis("jobs", "add", "--optimize", "--campaign", "Spring sale", "--cron", "@hourly", "--json").json
-    assert (job["name"], job["target_type"], job["rule_id"]) == ("Optimize Spring sale", "optimization", None)
+    assert (job["name"], job["target_type"], job["rule_id"]) == ("Optimise Spring sale", "optimization", None)
     assert "optimise Spring sale" in cmis("jobs", "list").out
     assert len(cmis("jobs", "preview", job["name"], "--count", "3", "--json").json) == 3
     run = cmis("jobs", "run", job["name"], "--json").json

@@ -103,9 +103,9 @@ def test_people_read_why_line_by_line(cmis: Cmis, file: str) -> None:
     assert "Pause dear ones would not fire for Cheap" in shown
     assert "they do not hold; would fire if cpa (lifetime) rises more than 4 % (above 52)" in shown
     assert "cpa@lifetime = 50 > 52 → false" in shown
-    assert "daily_limit  passed acted_today 0, limit -" in shown
-    assert "guardrails   not reached" in shown
-    assert "last_acted       never" in shown
+    assert "daily_limit passed acted_today 0, limit -" in shown
+    assert "guardrails not reached" in shown
+    assert "last acted on it: never" in shown
     cmis("rules", "run", "Pause dear ones")
     shown = cmis("rules", "why", "Pause dear ones", "--entity", "Dear [x]").out
     assert "it acted on the campaign and leaves it alone for 60 minutes, until" in shown

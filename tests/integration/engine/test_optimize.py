@@ -315,7 +315,7 @@ def test_an_optimising_job_is_made_changed_run_by_hand_and_backfilled(world: Wor
     document = {"target_type": "optimization", "campaign": "Spring sale", "cron_expression": "0 * * * *"}
     job = define_jobs.create_job(world.app, org.context, document)
     assert (job.name, job.target_type, job.rule_id, job.campaign_id) == (
-        "Optimize Spring sale",
+        "Optimise Spring sale",
         "optimization",
         None,
         campaign,
