@@ -8,11 +8,13 @@ import click
 
 from cli.arguments import limit_option, moment_at, parse_id, parse_moment
 from cli.explain import print_execution
-from cli.output import emit_json, rows_as_dicts
+from cli.output import emit_json, out, rows_as_dicts
+from cli.rule_versions import changes_text
 from cli.session import open_org, org_command
-from cli.tables import cut, show_rows
+from cli.tables import cut, plain, show_rows
 from core import clock
 from core.errors import NotFoundError
+from engine import rule_history
 from engine.find import find_rule
 from engine.store import executions as store
 from engine.store import rules
@@ -86,9 +88,14 @@ def show_execution(session: OrgSession, execution_id: UUID | None, *, as_json: b
             message = f"there is no execution {execution_id} in this org"
             raise NotFoundError.of("EXECUTION", message, "see `cmis executions list`")
         actions = store.actions_of(connection, session.org.org_id, row.execution_id)
-        name = rules.names(connection, session.org.org_id).get(row.rule_id, str(row.rule_id))
-    document: dict[str, Any] = {**rows_as_dicts([row])[0], "actions": rows_as_dicts(actions)}
+        rule = find_rule(connection, session.org.org_id, row.rule_id)
+        since = rule_history.changes_since(connection, session.org.org_id, rule, row.rule_version)
+    current = {"rule_version_is_current": rule.version == row.rule_version}
+    document: dict[str, Any] = {**rows_as_dicts([row])[0], **current, "actions": rows_as_dicts(actions)}
     if as_json:
         emit_json(document)
-    else:
-        print_execution(document, name)
+        return
+    print_execution(document, rule.name)
+    if rule.version != row.rule_version:
+        told = "what it was then is not kept" if since is None else changes_text(since) or "defined as it was then"
+        out.print(f"the rule is at version {rule.version} now: {plain(told)}", highlight=False, soft_wrap=True)

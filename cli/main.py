@@ -17,6 +17,7 @@ from rich.markup import escape
 from sqlalchemy.exc import DBAPIError
 
 from cli.audit import audit
+from cli.bundles import bundles
 from cli.campaigns import campaigns
 from cli.demo import demo
 from cli.dev import dev
@@ -53,6 +54,7 @@ def cli() -> None:
 
 for command in (
     audit,
+    bundles,
     campaigns,
     demo,
     dev,

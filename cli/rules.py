@@ -1,4 +1,4 @@
-"""`cmis rules`: define rules, switch them, run one now, and try conditions without a database."""
+"""`cmis rules`: look at rules, run one now, try conditions. The other verbs stand in modules of their kinds."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from cli.arguments import STDIN, read_json
 from cli.executions import show_execution
 from cli.explain import result_text, trace_tree
 from cli.output import emit_json, err, out, rows_as_dicts
+from cli.rule_conflicts import conflicts_command
+from cli.rule_define import create_command, duplicate_command, print_rule, restore_command, update_command
 from cli.rule_dry_run import dry_run_command
 from cli.rule_explain import explain_command
+from cli.rule_switch import activate_command, archive_command, pause_command
+from cli.rule_versions import versions_command
 from cli.rule_why import why_command
 from cli.running import WAIT_SECONDS, evaluate_here
 from cli.session import json_option, open_org, org_command
-from cli.tables import show_fields, show_rows
+from cli.tables import show_rows
 from core.errors import InputError, Problem, TransientError
-from engine import define, run_now
+from engine import run_now
 from engine.find import find_rule
 from engine.rules.conditions import parse
 from engine.rules.definition import MAX_JSON_DEPTH
@@ -29,8 +33,6 @@ from models.enums import RuleStatus
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from sqlalchemy import Row
-
     from engine.enqueue import Queued
 
 _COLUMNS: Final = ["rule_id", "name", "status", "priority", "last_executed_at"]
@@ -39,26 +41,6 @@ _COLUMNS: Final = ["rule_id", "name", "status", "priority", "last_executed_at"]
 @click.group()
 def rules() -> None:
     """Rules: conditions, actions and throttles. RULE is an id or an exact name."""
-
-
-@rules.command("create")
-@org_command
-@click.option("--file", "path", required=True, metavar="FILE", help="A JSON object, up to 256 KiB; - is stdin.")
-def create_command(org_ref: str, user_id: str | None, as_json: bool, path: str) -> None:
-    """Create a rule from a JSON file.
-
-    Needs name, conditions and actions; everything else has a default: status (draft), priority (medium),
-    condition_logic (and), cooldown_minutes (60), max_executions_per_day, entity_id (every campaign), guardrails ...
-
-    \b
-    Example: cmis rules create --org acme --file rule.json, where rule.json holds
-      {"name": "Pause dear campaigns", "status": "active",
-       "conditions": [{"field": "cpa", "window": "lifetime", "operator": ">", "value": 50}],
-       "actions": [{"type": "pause_campaign"}]}
-    """  # noqa: D301 - \b is click's mark for lines that stay as they are
-    document = read_json("--file", path)
-    with open_org(org_ref, user_id) as session:
-        _print_rule(define.create_rule(session.database, session.context, document), as_json=as_json)
 
 
 @rules.command("list")
@@ -87,31 +69,7 @@ def show_command(rule: str, org_ref: str, user_id: str | None, as_json: bool) ->
     """
     with open_org(org_ref, user_id) as session, session.database.transaction(session.context) as connection:
         row = find_rule(connection, session.org.org_id, rule, "RULE")
-    _print_rule(row, as_json=as_json)
-
-
-@rules.command("activate")
-@click.argument("rule")
-@org_command
-def activate_command(rule: str, org_ref: str, user_id: str | None, as_json: bool) -> None:
-    """Let a RULE act.
-
-    Example: cmis rules activate "Pause dear campaigns" --org acme
-    """
-    with open_org(org_ref, user_id) as session:
-        _print_rule(define.set_rule_status(session.database, session.context, rule, "active"), as_json=as_json)
-
-
-@rules.command("pause")
-@click.argument("rule")
-@org_command
-def pause_command(rule: str, org_ref: str, user_id: str | None, as_json: bool) -> None:
-    """Keep a RULE from acting until it is activated again.
-
-    Example: cmis rules pause "Pause dear campaigns" --org acme
-    """
-    with open_org(org_ref, user_id) as session:
-        _print_rule(define.set_rule_status(session.database, session.context, rule, "paused"), as_json=as_json)
+    print_rule(row, as_json=as_json)
 
 
 @rules.command("run")
@@ -168,7 +126,20 @@ def eval_command(conditions: str, facts: str, logic: str, as_json: bool) -> None
         out.print(trace_tree(document["trace"]))
 
 
-for command in (dry_run_command, explain_command, why_command):
+for command in (
+    activate_command,
+    archive_command,
+    conflicts_command,
+    create_command,
+    dry_run_command,
+    duplicate_command,
+    explain_command,
+    pause_command,
+    restore_command,
+    update_command,
+    versions_command,
+    why_command,
+):
     rules.add_command(command)
 
 
@@ -197,11 +168,3 @@ def print_queued(queued: Queued, rule_id: UUID, *, as_json: bool) -> None:
         return
     out.print(f"queued as task {queued.task_id}", highlight=False)
     err.print(f"once a worker ran it: cmis executions show {queued.execution_id}", highlight=False, soft_wrap=True)
-
-
-def _print_rule(row: Row[Any], *, as_json: bool) -> None:
-    [rule] = rows_as_dicts([row])
-    if as_json:
-        emit_json(rule)
-    else:
-        show_fields(f"Rule {rule['name']}", rule)

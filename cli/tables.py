@@ -23,7 +23,7 @@ def show_rows(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[s
     if not rows:
         out.print(f"{title}: none. {hint}".strip(), markup=False, highlight=False)
         return
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=escape(title), title_justify="left", header_style="bold")
     for column in columns:
         table.add_column(column, no_wrap=column == columns[0], overflow="fold")
     for row in rows:

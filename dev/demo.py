@@ -114,7 +114,7 @@ def _load_campaigns(database: Database, context: Context, org: DemoOrg, now: dat
 
 def _load_rule(database: Database, context: Context, rule: DemoRule, ids: Mapping[object, UUID], now: datetime) -> None:
     entity = {"entity_id": str(ids[rule.campaign])} if rule.campaign else {}
-    row = define.create_rule(database, context, rule.document | entity)
+    row = define.create_rule(database, context, rule.document | entity).row
     with database.transaction(context) as connection:
         for job in rule.jobs:
             jobs.create(connection, _job(context, row.rule_id, job, now))

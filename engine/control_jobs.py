@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 from core import clock
 from core.db import repeat_on_conflict
 from core.errors import ConflictError
-from engine.find import find_job
+from engine.find import find_job, find_rule
 from engine.rules.reading import Problems, refuse_unstorable
 from engine.schedule.occurrences import next_occurrence
 from engine.schedule.past import cursor
 from engine.schedule.stored import of_row
 from engine.settle import Settled, settle_past
 from engine.store import jobs, maintenance, occurrences
-from models.enums import JobStatus
+from models.enums import JobStatus, RuleStatus
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -72,6 +72,7 @@ def _resume(database: Database, context: Context, seen: Row[Any], *, catch_up: b
             return job
         if job.status != JobStatus.PAUSED:
             raise _has_ended(job, "resumed")
+        _refuse_for_archived(connection, job)
         if job.updated_at != seen.updated_at:
             raise ConflictError.of(
                 "job", f"the job {job.name!r} was changed while it was being resumed", "look at it, and try again"
@@ -83,6 +84,14 @@ def _resume(database: Database, context: Context, seen: Row[Any], *, catch_up: b
         _activate(connection, job, settled, now)
         maintenance.wake_schedulers(connection)
         return find_job(connection, context.org_id, job.job_id)
+
+
+def _refuse_for_archived(connection: Connection, job: Row[Any]) -> None:
+    """Refuse where the job would find its rule inactive at each of its times, for ever."""
+    rule = None if job.rule_id is None else find_rule(connection, job.org_id, job.rule_id)
+    if rule is not None and rule.status == RuleStatus.ARCHIVED:
+        message = f"its rule {rule.name!r} is archived"
+        raise ConflictError.of("job", message, "give it another one: `cmis jobs update --rule`")
 
 
 def _as_it_is(job: Row[Any]) -> Settled:

@@ -7,32 +7,31 @@ finds their own words in it.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy.exc import DBAPIError
 
 from core import clock
 from core.db import Context, refusing, sqlstate, switch
-from core.errors import ConflictError, InputError, NotFoundError
+from core.errors import ConflictError, InputError
 from core.ids import uuid7
-from engine.actions.registry import parse_actions
+from engine import rule_conflicts, rule_document
 from engine.find import find_rule
-from engine.rules.definition import MAX_NAME, parse_rule
+from engine.rule_conflicts import Saved
+from engine.rules.definition import MAX_NAME
 from engine.rules.reading import Problems, shown
 from engine.rules.templates import TEMPLATES
 from engine.schedule.zones import zone
-from engine.store import campaigns, orgs, rules
+from engine.store import orgs, rules
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
     from uuid import UUID
 
     from sqlalchemy import Connection, Row
 
     from core.db import Database
-    from engine.actions.registry import ActionSpec
-    from engine.rules.definition import RuleDefinition
+    from engine.rule_document import WantedRule
 
 _MAX_EMAIL: Final = 254  # RFC 5321
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+")
@@ -57,43 +56,36 @@ def create_org(database: Database, name: str, timezone: str, admin_email: str | 
         return orgs.get(connection, org.org_id)
 
 
-def create_rule(database: Database, context: Context, document: object) -> Row[Any]:
-    """Store the rule of a JSON document (SPEC §2's column names) and return its row.
+def create_rule(database: Database, context: Context, document: object, *, strict: bool = False) -> Saved:
+    """Store the rule of a JSON document (SPEC §2's column names); returns it, with what works against it.
 
-    Raises InputError with every problem; `entity_id` must name a campaign of the org.
+    Raises InputError with every problem; `entity_id` must name a campaign of the org. With `strict`, ConflictError if
+    an active rule works against it.
     """
+    wanted = rule_document.read(document)
     with database.transaction(context) as connection:
-        return insert_rule(connection, context, document)
+        row = rule_document.new_row(wanted, context, clock.now(connection))
+        others = rule_conflicts.active(connection, context.org_id)
+    found = rule_conflicts.clashes([rule_conflicts.of_wanted(row["rule_id"], wanted)], others)
+    if strict:
+        rule_conflicts.refuse(found)
+    with database.transaction(context) as connection:
+        return Saved(_insert_rule(connection, context, wanted, row), found)
 
 
 def insert_rule(connection: Connection, context: Context, document: object) -> Row[Any]:
-    """Store a rule as `create_rule` does, in a transaction of the caller's, who commits it or not."""
-    definition = parse_rule(document, parse_actions=parse_actions)
-    if not isinstance(document, dict):
-        raise TypeError("a document that is no object was parsed as a rule")
-    entity_id = definition.entity_id
-    if entity_id is not None and not campaigns.some(connection, context.org_id, [entity_id]):
-        message = f"there is no campaign {entity_id} in this org"
-        raise NotFoundError.of("entity_id", message, "see `cmis campaigns list`, or leave it out for all campaigns")
-    columns = _rule_columns(definition, document, context, clock.now(connection))
-    rules.create(connection, columns)
-    return find_rule(connection, context.org_id, columns["rule_id"])
+    """Store a rule in a transaction of the caller's, who commits it or not; what works against it is not looked for.
 
-
-def set_rule_status(
-    database: Database, context: Context, reference: UUID | str, status: Literal["active", "paused"]
-) -> Row[Any]:
-    """Activate or pause the rule of this id or name and return its row; nothing happens if it is so already.
-
-    Raises NotFoundError, and ConflictError for an archived rule.
+    Raises InputError as `create_rule` does.
     """
-    with database.transaction(context) as connection:
-        rule = find_rule(connection, context.org_id, reference)
-        rules.set_status(connection, context.org_id, rule.rule_id, status)
-        rule = find_rule(connection, context.org_id, rule.rule_id)
-        if rule.status != status:
-            raise ConflictError.of("status", f"the rule {rule.name!r} is {rule.status}", "create a new rule instead")
-        return rule
+    wanted = rule_document.read(document)
+    return _insert_rule(connection, context, wanted, rule_document.new_row(wanted, context, clock.now(connection)))
+
+
+def _insert_rule(connection: Connection, context: Context, wanted: WantedRule, row: dict[str, Any]) -> Row[Any]:
+    rule_document.check_entity(connection, context.org_id, wanted.definition.entity_id)
+    rules.create(connection, row)
+    return find_rule(connection, context.org_id, row["rule_id"])
 
 
 def _check_org(name: str, timezone: str, admin_email: str | None) -> None:
@@ -128,36 +120,5 @@ def _insert_org(connection: Connection, org: orgs.OrgRef, actor: UUID, admin_ema
 
 
 def _template_columns(template_id: str, context: Context, now: datetime) -> dict[str, Any]:
-    document = TEMPLATES[template_id].document()
-    definition = parse_rule(document, parse_actions=parse_actions)
-    return _rule_columns(definition, document, context, now) | {"template_id": template_id}
-
-
-def _rule_columns(
-    definition: RuleDefinition[ActionSpec], document: Mapping[Any, Any], context: Context, now: datetime
-) -> dict[str, Any]:
-    return {
-        "org_id": context.org_id,
-        "rule_id": uuid7(now),
-        "name": definition.name,
-        "description": definition.description or "",
-        "rule_type": definition.rule_type,
-        "entity_type": definition.entity_type.value,
-        "entity_id": definition.entity_id,
-        "trigger_type": definition.trigger_type.value,
-        "conditions": document["conditions"],
-        "condition_logic": definition.condition_logic.value,
-        "actions": document["actions"],
-        "stop_on_error": definition.stop_on_error,
-        "priority": definition.priority.value,
-        "status": definition.status.value,
-        "max_executions_per_day": definition.max_executions_per_day,
-        "cooldown_minutes": definition.cooldown_minutes,
-        "guardrails": definition.guardrails.document(),
-        "min_sample": None if definition.min_sample is None else document["min_sample"],
-        "max_data_age": None if definition.max_data_age is None else round(definition.max_data_age.total_seconds()),
-        "delay_between_actions_seconds": definition.delay_between_actions_seconds,
-        "owner_id": context.user_id,
-        "created_at": now,
-        "updated_at": now,
-    }
+    wanted = rule_document.read(TEMPLATES[template_id].document())
+    return rule_document.new_row(wanted, context, now) | {"template_id": template_id}

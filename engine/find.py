@@ -7,7 +7,7 @@ from uuid import UUID
 
 from core.errors import InputError, NotFoundError
 from engine.rules.reading import shown
-from engine.store import campaigns, jobs, rules
+from engine.store import bundles, campaigns, jobs, rules
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
@@ -51,6 +51,22 @@ def find_campaign(connection: Connection, org_id: UUID, reference: UUID | str, f
         message = f"{len(found)} campaigns are named {shown(str(reference))}"
         raise InputError.of(field, message, f"give the id of one: {ids}")
     return found[0]
+
+
+def find_bundle(connection: Connection, org_id: UUID, reference: UUID | str, field: str = "bundle") -> Row[Any]:
+    """Return the bundle of this id or exact name: the org's own if it has one, else one that is shown to all.
+
+    Raises NotFoundError on `field` if there is none, InputError that lists the ids if several have the name.
+    """
+    found = bundles.find(connection, _as_id(reference)) or bundles.find(connection, str(reference))
+    own = [row for row in found if row.org_id == org_id]
+    if not found:
+        raise NotFoundError.of(field, f"there is no bundle {shown(str(reference))}", "see `cmis bundles list`")
+    if len(own or found) > 1:
+        ids = ", ".join(str(row.workflow_id) for row in found[:_LISTED_IDS])
+        message = f"{len(found)} bundles are named {shown(str(reference))}"
+        raise InputError.of(field, message, f"give the id of one: {ids}")
+    return (own or found)[0]
 
 
 def _as_id(reference: UUID | str) -> UUID | str:

@@ -11,6 +11,7 @@ from models.queue import BrokerEpoch, ClockOffset, Task, TaskAttempt
 from models.rules import AutomationRule, RuleEntityState, RuleVersion
 from models.schedules import AutomationSchedule, Occurrence, OptimizationSchedule, ScheduledJob
 from models.tenancy import Org, User, UserOrg
+from models.workflows import AutomationWorkflow
 
 __all__ = [
     "AuditEntry",
@@ -18,6 +19,7 @@ __all__ = [
     "AutomationExecution",
     "AutomationRule",
     "AutomationSchedule",
+    "AutomationWorkflow",
     "Base",
     "BrokerEpoch",
     "BudgetLedgerEntry",

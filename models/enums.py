@@ -54,6 +54,22 @@ class TriggerType(StrEnum):
     MANUAL = "manual"
 
 
+class BundleCategory(StrEnum):
+    """What a bundle of rules is for."""
+
+    PERFORMANCE = "performance"
+    BUDGET = "budget"
+    CREATIVE = "creative"
+    SCHEDULING = "scheduling"
+
+
+class BundleStatus(StrEnum):
+    """Rules are made of active bundles only."""
+
+    ACTIVE = "active"
+    ARCHIVED = "archived"
+
+
 class ConditionLogic(StrEnum):
     """How a plain list of conditions is joined."""
 

@@ -43,6 +43,8 @@ class AutomationRule(Base):
     description: Mapped[str] = mapped_column(server_default=text("''"))
     rule_type: Mapped[str] = mapped_column(server_default=text("'performance'"))
     template_id: Mapped[str | None]
+    workflow_id: Mapped[UUID | None]
+    """The bundle that it was made of, which may be another org's; no part of its definition."""
     entity_type: Mapped[str] = mapped_column(server_default=text("'campaign'"))
     entity_id: Mapped[UUID | None]
     trigger_type: Mapped[str] = mapped_column(server_default=text("'schedule'"))

@@ -219,6 +219,18 @@ def _rows(tenant: Tenant, now: datetime) -> list[tuple[type[models.Base], dict[s
             {"notification_id": uuid7(now), "channel": "in_app", "title": "title", "body": "body", "created_at": now},
         ),
         (
+            models.AutomationWorkflow,
+            {
+                "workflow_id": uuid7(now),
+                "name": "bundle",
+                "category": "performance",
+                "rules": [{"name": "rule", "conditions": [], "actions": []}],
+                "owner_id": tenant.admin_id,
+                "created_at": now,
+                "updated_at": now,
+            },
+        ),
+        (
             models.AuditEntry,
             {
                 "created_at": now,

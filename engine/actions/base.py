@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from engine.rules.conflicts import EffectKind
+
 Params: TypeAlias = "Mapping[str, Any]"
 """Validated parameters of one action, JSON-ready, in canonical spelling."""
 
@@ -108,6 +110,13 @@ class Action(ABC):
     @abstractmethod
     def plan(self, params: Params, campaign: Campaign, scope: Scope) -> Plan:
         """Say what the action would do to the campaign; nothing is written. Guardrails are not its business."""
+
+    def direction(self, params: Params) -> EffectKind | None:  # noqa: ARG002 - for the kinds that have one
+        """Say which way the action moves whatever it is applied to, so that rules that undo each other can be told.
+
+        None where it has no opposite, or where it depends on the entity.
+        """
+        return None
 
     @abstractmethod
     def apply(self, connection: Connection, org_id: UUID, effects: Sequence[Effect], *, now: datetime) -> None:

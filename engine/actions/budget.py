@@ -9,6 +9,7 @@ from core.errors import InputError, Problem
 from engine.actions.base import Change, Impossible, Nothing
 from engine.actions.campaign_change import CampaignChange
 from engine.actions.params import amount, unknown_keys
+from engine.rules.conflicts import EffectKind
 from engine.rules.document import json_number
 
 if TYPE_CHECKING:
@@ -62,6 +63,13 @@ class AdjustBudget(CampaignChange):
         if after > _LARGEST:
             return Impossible(f"the budget would exceed {_LARGEST}")
         return Change({"budget": json_number(before)}, {"budget": json_number(after)})
+
+    def direction(self, params: Params) -> EffectKind | None:
+        """Up or down by the sign of the step; `set` may be either."""
+        step = params.get("percent", params.get("amount"))
+        if not step:
+            return None
+        return EffectKind.BUDGET_UP if step > 0 else EffectKind.BUDGET_DOWN
 
 
 def _spell_value(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from engine.actions.base import Action, Params
+    from engine.rules.conflicts import EffectKind
 
 KINDS: Final[Mapping[str, Action]] = {
     action.name: action for action in (PauseCampaign(), ResumeCampaign(), AdjustBudget(), SendNotification())
@@ -30,6 +31,11 @@ class ActionSpec:
 
     kind: str
     params: Params
+
+    @property
+    def direction(self) -> EffectKind | None:
+        """Which way it moves what it is applied to, as far as another action can do the opposite."""
+        return KINDS[self.kind].direction(self.params)
 
 
 def parse_actions(document: object, path: str) -> Sequence[ActionSpec]:

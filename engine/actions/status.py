@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from engine.actions.base import Change, Impossible, Nothing
 from engine.actions.campaign_change import CampaignChange
 from engine.actions.params import refuse_unknown
+from engine.rules.conflicts import EffectKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 class _SetStatus(CampaignChange):
     target: ClassVar[str]
     source: ClassVar[str]
+    effect: ClassVar[EffectKind]
 
     def validate(self, params: Mapping[str, Any], *, spelling: str, path: str) -> Params:
         """Accept no parameter but a free-text `reason`."""
@@ -32,6 +34,11 @@ class _SetStatus(CampaignChange):
             return Impossible(f"a campaign that is {campaign.status} cannot become {self.target}")
         return Change({"status": campaign.status}, {"status": self.target})
 
+    def direction(self, params: Params) -> EffectKind:
+        """Pause, or resume."""
+        del params
+        return self.effect
+
 
 class PauseCampaign(_SetStatus):
     """Stop an active campaign from spending."""
@@ -40,6 +47,7 @@ class PauseCampaign(_SetStatus):
     aliases = ("pause_underperforming", "pause")
     source = "active"
     target = "paused"
+    effect = EffectKind.PAUSE
 
 
 class ResumeCampaign(_SetStatus):
@@ -48,3 +56,4 @@ class ResumeCampaign(_SetStatus):
     name = "resume_campaign"
     source = "paused"
     target = "active"
+    effect = EffectKind.RESUME

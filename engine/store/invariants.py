@@ -120,6 +120,27 @@ CHECKS: Final[Mapping[str, str]] = {
                (coalesce(e.success, 0), coalesce(e.partial, 0), coalesce(e.failure, 0), coalesce(e.skipped, 0))
             OR r.acted_today <> (SELECT count(*) FROM cmis.automation_executions e
                                   WHERE e.org_id = r.org_id AND e.rule_id = r.rule_id AND e.acted_on = r.acted_on)""",
+    "a rule's versions have no hole, and the newest is the rule as it is": """
+        SELECT r.org_id || ' ' || r.rule_id AS offender FROM cmis.automation_rules r
+          LEFT JOIN (SELECT org_id, rule_id, count(*) AS n, min(version) AS first, max(version) AS last
+                       FROM cmis.rule_versions GROUP BY 1, 2) k USING (org_id, rule_id)
+          LEFT JOIN cmis.rule_versions v ON v.org_id = r.org_id AND v.rule_id = r.rule_id AND v.version = r.version
+         WHERE k.last IS DISTINCT FROM r.version OR k.n <> k.last - k.first + 1
+            OR v.definition - 'template_id' IS DISTINCT FROM jsonb_build_object('name', r.name,
+                 'description', r.description, 'rule_type', r.rule_type, 'entity_type', r.entity_type,
+                 'entity_id', r.entity_id, 'trigger_type', r.trigger_type, 'conditions', r.conditions,
+                 'condition_logic', r.condition_logic, 'actions', r.actions, 'stop_on_error', r.stop_on_error,
+                 'delay_between_actions_seconds', r.delay_between_actions_seconds, 'priority', r.priority,
+                 'status', r.status, 'max_executions_per_day', r.max_executions_per_day,
+                 'cooldown_minutes', r.cooldown_minutes, 'min_sample', r.min_sample, 'max_data_age', r.max_data_age,
+                 'guardrails', r.guardrails, 'owner_id', r.owner_id)""",
+    "an execution's rule version is kept, or older than the first that is": """
+        SELECT e.org_id || ' ' || e.execution_id AS offender FROM cmis.automation_executions e
+          LEFT JOIN (SELECT org_id, rule_id, min(version) AS first FROM cmis.rule_versions GROUP BY 1, 2) k
+            ON k.org_id = e.org_id AND k.rule_id = e.rule_id
+         WHERE (k.first IS NULL OR e.rule_version >= k.first) AND NOT EXISTS (
+           SELECT FROM cmis.rule_versions v
+            WHERE v.org_id = e.org_id AND v.rule_id = e.rule_id AND v.version = e.rule_version)""",
     "no rule acts more often a day than its limit": """
         SELECT e.org_id || ' ' || e.rule_id || ' ' || e.acted_on AS offender FROM cmis.automation_executions e
           JOIN cmis.automation_rules r ON r.org_id = e.org_id AND r.rule_id = e.rule_id AND r.version = e.rule_version

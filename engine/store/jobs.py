@@ -51,6 +51,18 @@ def pause(connection: Connection, org_id: UUID, job_id: UUID, *, note: str | Non
     return _update(connection, org_id, job_id, values, ScheduledJob.status == "active")
 
 
+def pause_of_rules(
+    connection: Connection, org_id: UUID, rule_ids: Sequence[UUID], *, note: str, now: datetime
+) -> Sequence[Row[Any]]:
+    """Pause the active jobs of some rules; returns the rule and the name of each."""
+    table = ScheduledJob.__table__
+    mine = (table.c.org_id == org_id, table.c.rule_id.in_(rule_ids), table.c.status == "active")
+    locked = select(table.c.job_id).where(*mine).order_by(table.c.job_id).with_for_update(key_share=True)
+    change = update(ScheduledJob).where(ScheduledJob.org_id == org_id, ScheduledJob.job_id.in_(locked))
+    values = {"status": "paused", "pause_note": note, "updated_at": now}
+    return connection.execute(change.values(**values).returning(table.c.rule_id, table.c.name)).all()
+
+
 def renote(connection: Connection, org_id: UUID, job_id: UUID, *, note: str, now: datetime) -> bool:
     """Replace the note of a paused job; says whether it is paused."""
     values = {"pause_note": note, "updated_at": now}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection, Row, Select
 
 _UUIDS = ARRAY(Uuid())
 
@@ -119,11 +119,35 @@ def listing(connection: Connection, org_id: UUID, *, status: str | None = None) 
     return connection.execute(query.where(wanted)).all()
 
 
+def effects_of_active(connection: Connection, org_id: UUID) -> Sequence[Row[Any]]:
+    """Return what the org's active rules do and to what, oldest first."""
+    table = AutomationRule
+    columns = (table.rule_id, table.name, table.entity_id, table.conditions, table.condition_logic, table.actions)
+    query = select(*columns).where(table.org_id == org_id, table.status == "active")
+    return connection.execute(query.order_by(table.rule_id)).all()
+
+
 def find(connection: Connection, org_id: UUID, reference: UUID | str) -> Sequence[Row[Any]]:
     """Return the rules with this id, or with this exact name."""
     query = select(AutomationRule.__table__).where(AutomationRule.org_id == org_id)
     column = AutomationRule.name if isinstance(reference, str) else AutomationRule.rule_id
     return connection.execute(query.where(column == reference)).all()
+
+
+def some(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -> dict[UUID, Row[Any]]:
+    """Return rules by their ids."""
+    query = select(AutomationRule.__table__).where(
+        AutomationRule.org_id == org_id, AutomationRule.rule_id.in_(rule_ids)
+    )
+    return {row.rule_id: row for row in connection.execute(query)}
+
+
+def made_of(connection: Connection, org_id: UUID, workflow_id: UUID) -> Sequence[Row[Any]]:
+    """Return the org's rules that were made of a bundle, oldest first."""
+    table = AutomationRule.__table__
+    query: Select[Any] = select(table.c.rule_id, table.c.name, table.c.status, table.c.created_at)
+    query = query.where(table.c.org_id == org_id, table.c.workflow_id == workflow_id)
+    return connection.execute(query.order_by(table.c.rule_id)).all()
 
 
 def names(connection: Connection, org_id: UUID) -> dict[UUID, str]:
@@ -134,12 +158,39 @@ def names(connection: Connection, org_id: UUID) -> dict[UUID, str]:
     return {row.rule_id: row.name for row in rows}
 
 
-def set_status(connection: Connection, org_id: UUID, rule_id: UUID, status: str) -> bool:
-    """Change a rule's status unless it is archived; False if there was nothing to change."""
-    change = (
-        update(AutomationRule)
-        .where(AutomationRule.org_id == org_id, AutomationRule.rule_id == rule_id)
-        .where(AutomationRule.status.not_in([status, "archived"]))
-        .values(status=status)
-    )
-    return connection.execute(change).rowcount == 1
+def matching(
+    connection: Connection,
+    org_id: UUID,
+    *,
+    status: str | None = None,
+    rule_type: str | None = None,
+    priority: str | None = None,
+) -> Sequence[Row[Any]]:
+    """Return the org's rules that are all of what is given, oldest first; archived ones only by their status."""
+    table = AutomationRule
+    wanted = {table.status: status, table.rule_type: rule_type, table.priority: priority}
+    query = select(table.__table__).where(table.org_id == org_id).order_by(table.rule_id)
+    for column, value in wanted.items():
+        if value is not None:
+            query = query.where(column == value)
+    return connection.execute(query if status else query.where(table.status != "archived")).all()
+
+
+def lock_whole(connection: Connection, org_id: UUID, rule_id: UUID) -> Row[Any]:
+    """Lock a rule until the transaction ends, and return all of it, as it is then."""
+    table = AutomationRule
+    query = select(table.__table__).where(table.org_id == org_id, table.rule_id == rule_id)
+    return connection.execute(query.with_for_update(key_share=True)).one()
+
+
+def change(connection: Connection, org_id: UUID, rule_id: UUID, values: Mapping[str, Any]) -> None:
+    """Write columns of a locked rule's definition; the triggers audit it and make a version of it."""
+    table = AutomationRule
+    connection.execute(update(table).where(table.org_id == org_id, table.rule_id == rule_id).values(**values))
+
+
+def set_status(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID], status: str) -> None:
+    """Change the status of locked rules; each makes a version."""
+    table = AutomationRule
+    change = update(table).where(table.org_id == org_id, table.rule_id.in_(rule_ids))
+    connection.execute(change.values(status=status))

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.rules import definition
+from engine.rules import bundle, definition
 from models import enums
 from tests.architecture.literal_sql import built
 from tests.architecture.sources import ROOT, Module, called, module, modules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from enum import StrEnum
 
 CONNECTING = {
     "create_engine",
@@ -194,10 +195,19 @@ def test_dependencies_run_one_way() -> None:
     assert done.returncode == 0, done.stdout[-3000:]
 
 
-@pytest.mark.parametrize("name", ["EntityType", "ConditionLogic", "Priority"])
-def test_the_rules_own_enums_are_the_databases(name: str) -> None:
+@pytest.mark.parametrize(
+    "ours",
+    [
+        definition.EntityType,
+        definition.ConditionLogic,
+        definition.Priority,
+        bundle.BundleCategory,
+        bundle.BundleStatus,
+    ],
+)
+def test_the_rules_own_enums_are_the_databases(ours: type[StrEnum]) -> None:
     """The pure modules know no models, and so write them again."""
-    ours, theirs = getattr(definition, name), getattr(enums, name)
+    theirs = getattr(enums, ours.__name__)
     assert [(member.name, member.value) for member in ours] == [(member.name, member.value) for member in theirs]
 
 

@@ -45,7 +45,8 @@ PARTS: Final[dict[str, LiteralString]] = {
     "WHERE typtype NOT IN ('c', 'b') AND typnamespace = 'cmis'::regnamespace",
     "seeds": "SELECT 'org', org_id::text FROM cmis.orgs UNION ALL SELECT 'user', user_id::text FROM cmis.users "
     "UNION ALL SELECT 'epoch', epoch FROM cmis.broker_epoch "
-    "UNION ALL SELECT 'clock', shift::text FROM cmis.clock_offset",
+    "UNION ALL SELECT 'clock', shift::text FROM cmis.clock_offset "
+    "UNION ALL SELECT 'bundle', w::text FROM cmis.automation_workflows w",
 }
 
 

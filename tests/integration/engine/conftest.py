@@ -12,6 +12,7 @@ import pytest
 from psycopg import sql
 
 from core.config import Settings
+from core.db import RESERVED_ORG
 from dev.brokers import forget
 from engine import invariants
 from tasks.broker import app, settings_for
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from dev.provider import Servers
     from dev.site import Site
     from tests.world import Org
+
+SEEDED = "automation_workflows"
+"""The product's own bundles, of the reserved org, come with the schema."""
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +61,8 @@ def _empty(site: Site) -> None:
     with psycopg.connect(site.urls.migration) as connection:
         connection.execute("SET LOCAL session_replication_role = replica")
         for (table,) in connection.execute(tables).fetchall():
-            connection.execute(sql.SQL("DELETE FROM cmis.{}").format(sql.Identifier(table)))
+            ours = sql.SQL(" WHERE org_id <> {}").format(sql.Literal(RESERVED_ORG)) if table == SEEDED else sql.SQL("")
+            connection.execute(sql.SQL("DELETE FROM cmis.{}").format(sql.Identifier(table)) + ours)
         connection.execute("DELETE FROM cmis.orgs WHERE name <> '(reserved)'")
         connection.execute("DELETE FROM cmis.users WHERE NOT is_system")
         connection.execute("UPDATE cmis.clock_offset SET shift = '0'")

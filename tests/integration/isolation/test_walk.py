@@ -48,11 +48,25 @@ MUTANTS: list[tuple[str, LiteralString, str]] = [
         _PLAIN + _PROTECTED + "CREATE POLICY p ON cmis.forgotten USING (org_id = " + _ORG + ")",
         "forgotten",
     ),
-    ("only the engine and the readers have a policy besides", _PLAIN + _PROTECTED + _OPEN, "forgotten.open"),
     (
-        "only the engine and the readers have a policy besides",
+        "only the engine, the readers and what is shared have a policy besides",
+        _PLAIN + _PROTECTED + _OPEN,
+        "forgotten.open",
+    ),
+    (
+        "only the engine, the readers and what is shared have a policy besides",
         "CREATE POLICY open ON cmis.tasks TO cmis_readonly USING (true) WITH CHECK (true)",
         "tasks.open",
+    ),
+    (
+        "only the engine, the readers and what is shared have a policy besides",
+        "ALTER POLICY public_bundles ON cmis.automation_workflows USING (is_public)",
+        "automation_workflows.public_bundles",
+    ),
+    (
+        "only the engine, the readers and what is shared have a policy besides",
+        "CREATE POLICY public_bundles ON cmis.tasks FOR SELECT TO cmis_app USING (true)",
+        "tasks.public_bundles",
     ),
     ("users are written by the engine alone", "CREATE POLICY open ON cmis.users TO cmis_app USING (true)", "open"),
     (

@@ -18,10 +18,15 @@ NOT_TENANTS: Final = {
     "broker_epoch": "one row for the database",
 }
 GLOBAL_KEYS: Final = {"orgs_name_key": "names of orgs are unique among all, since --org takes one"}
-ORG: Final = (
-    """(org_id = ( SELECT (NULLIF(current_setting('app.current_org_id'::text, true), ''::text))::uuid AS "nullif"))"""
+_CONTEXT: Final = (
+    """( SELECT (NULLIF(current_setting('app.current_org_id'::text, true), ''::text))::uuid AS "nullif")"""
 )
+ORG: Final = f"(org_id = {_CONTEXT})"
 """The one expression that policies may consist of, as the catalogue prints it."""
+SHARED: Final = {
+    "automation_workflows.public_bundles": f"(is_public AND (status = 'active'::text) AND ({_CONTEXT} IS NOT NULL))"
+}
+"""Policies by which the app reads rows that other orgs show to all: their whole expressions."""
 SCHEDULERS: Final = [
     "broker_epoch",
     "claim_due_jobs",
@@ -56,10 +61,13 @@ RULES: Final[dict[str, LiteralString]] = {
         SELECT relname FROM tenants t WHERE NOT EXISTS (
           SELECT FROM pg_policy p WHERE p.polrelid = t.oid AND p.polcmd = '*' AND p.polroles = '{0}'
              AND pg_get_expr(p.polqual, t.oid) = %(org)s AND pg_get_expr(p.polwithcheck, t.oid) = %(org)s)""",
-    "only the engine and the readers have a policy besides": """
+    "only the engine, the readers and what is shared have a policy besides": """
         SELECT t.relname || '.' || p.polname FROM tenants t JOIN pg_policy p ON p.polrelid = t.oid
          WHERE NOT (pg_get_expr(p.polqual, t.oid) = %(org)s AND pg_get_expr(p.polwithcheck, t.oid) = %(org)s)
            AND NOT (p.polroles = ARRAY['cmis_engine'::regrole::oid] AND NOT t.relispartition)
+           AND NOT (p.polroles = ARRAY['cmis_app'::regrole::oid] AND p.polcmd = 'r'
+                    AND (t.relname || '.' || p.polname, pg_get_expr(p.polqual, t.oid))
+                        IN (SELECT * FROM unnest(%(shared)s::text[], %(shared_expressions)s::text[])))
            AND NOT (p.polroles = ARRAY['cmis_readonly'::regrole::oid] AND p.polcmd = 'r' AND NOT t.relispartition)""",
     "users are written by the engine alone": """
         SELECT p.polname FROM tables t JOIN pg_policy p ON p.polrelid = t.oid WHERE t.relname = 'users'
@@ -165,6 +173,8 @@ def violations(connection: psycopg.Connection[Any], rule: str) -> list[str]:
         "not_tenants": list(NOT_TENANTS),
         "global_keys": list(GLOBAL_KEYS),
         "org": ORG,
+        "shared": list(SHARED),
+        "shared_expressions": list(SHARED.values()),
         "schedulers": SCHEDULERS,
     }
     query: LiteralString = "WITH " + _TABLES + RULES[rule]

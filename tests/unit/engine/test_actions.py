@@ -157,3 +157,22 @@ def test_every_problem_of_every_action_is_reported_at_once() -> None:
         "actions[1].params.set",
         "actions[1].params.floor",
     ]
+
+
+@pytest.mark.parametrize(
+    ("action", "direction"),
+    [
+        ({"type": "pause"}, "pause"),
+        ({"type": "resume_campaign"}, "resume"),
+        ({"type": "increase_budget", "value": 5}, "budget_up"),
+        ({"type": "decrease_budget", "value": 5}, "budget_down"),
+        ({"type": "adjust_budget", "params": {"amount": -0.5}}, "budget_down"),
+        ({"type": "adjust_budget", "params": {"amount": 0.5}}, "budget_up"),
+        ({"type": "adjust_budget", "params": {"percent": 0}}, None),
+        ({"type": "adjust_budget", "params": {"set": 50}}, None),
+        ({"type": "notify"}, None),
+    ],
+)
+def test_an_action_says_which_way_it_moves_what_it_is_applied_to(action: dict[str, Any], direction: str | None) -> None:
+    [spec] = parse_actions([action], "actions")
+    assert spec.direction == direction
