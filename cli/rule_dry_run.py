@@ -56,8 +56,9 @@ def dry_run_command(
 def document_of(done: dry_run.DryRun) -> dict[str, Any]:
     """Return a dry run in the shape of `executions show`, marked as one; a rule that is not stored has no id."""
     [execution] = rows_as_dicts([done.execution])
+    current = {"rule_version_is_current": done.rule.version == done.execution.rule_version}
     marks = {"dry_run": True, "as_if_active": done.as_if_active}
-    return {**execution, "actions": rows_as_dicts(done.actions), **marks}
+    return {**execution, **current, "actions": rows_as_dicts(done.actions), **marks}
 
 
 def _print(shown: Mapping[str, Any], name: str) -> None:

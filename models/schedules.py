@@ -20,20 +20,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, Counter, JsonObject, one_of
-from models.enums import (
-    Decision,
-    DstFold,
-    DstGap,
-    Frequency,
-    JobStatus,
-    Misfire,
-    MonthEnd,
-    Origin,
-    Outcome,
-    Overlap,
-    ScheduleType,
-    TargetType,
-)
+from models.enums import Decision, JobStatus, Origin, Outcome, TargetType
+from models.schedule_enums import DstFold, DstGap, Frequency, Misfire, MonthEnd, Overlap, ScheduleType
 
 
 class ScheduledJob(Base):

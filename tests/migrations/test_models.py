@@ -14,7 +14,7 @@ import psycopg
 from sqlalchemy import CheckConstraint, create_engine, text
 
 import models
-from models import enums
+from models import enums, schedule_enums
 from tests.migrations.catalogue import PARTS
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ _VALUES = re.compile(r"'([a-z_]+)'::text")
 ENUMS = sorted(
     (
         value
-        for _, value in inspect.getmembers(enums, inspect.isclass)
+        for module in (enums, schedule_enums)
+        for _, value in inspect.getmembers(module, inspect.isclass)
         if issubclass(value, StrEnum) and value != StrEnum
     ),
     key=lambda value: value.__name__,
