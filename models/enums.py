@@ -1,4 +1,4 @@
-"""Every closed set of values, once: the CHECK constraints are made from these. `schedule_enums` has a schedule's own."""
+"""Every closed set of values, once: the CHECKs are made from these. A schedule's own stand in `schedule_enums`."""
 
 from __future__ import annotations
 
