@@ -15,6 +15,7 @@ from engine.rules.gates import SkipReason
 from engine.rules.nearest import nearest_miss
 from engine.rules.traced import facts_shown
 from engine.schedule.zones import local_day, zone
+from models.enums import ActionStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,6 +38,8 @@ _STOPPED_AT: Final = {
     SkipReason.NO_CHANGE: "change",
     SkipReason.GUARDRAIL: "guardrails",
 }
+_ACTS: Final = frozenset({ActionStatus.SUCCEEDED, ActionStatus.QUEUED})
+"""What an effect is that is applied, or will be in its turn: what uses up limit and cooldown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +84,10 @@ def stopped_at(evaluated: Evaluated) -> str | None:
     """Return the gate that stops the rule, or None if it would act."""
     if evaluated.skip_reason is not None:
         return _STOPPED_AT[evaluated.skip_reason]
-    statuses = {action.status for action in evaluated.actions}
-    if "succeeded" in statuses:
+    statuses = {ActionStatus(action.status) for action in evaluated.actions}
+    if statuses & _ACTS:
         return None
-    return "guardrails" if "held" in statuses else "change"
+    return "guardrails" if ActionStatus.HELD in statuses else "change"
 
 
 def report(evaluated: Evaluated) -> list[Gate]:

@@ -59,7 +59,7 @@ def counts_of(tally: Sequence[Tally], retried: int) -> dict[str, int]:
     return {
         "evaluated": sum(of.values()),
         "acted": sum(one.executions for one in tally if one.acted),
-        "held": of[ExecutionStatus.RUNNING],
+        "held": sum(one.executions for one in tally if one.held),
         "failed": of[ExecutionStatus.FAILURE] + of[ExecutionStatus.PARTIAL],
         "skipped": of[ExecutionStatus.SKIPPED],
         "retried": retried,

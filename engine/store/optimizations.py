@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 _MARGIN = timedelta(seconds=1)
 _SHOWN = ("execution_id", "rule_id", "status", "skip_reason", "results", "attempt")
 _TALLY = text("""
-SELECT status, acted_on IS NOT NULL AS acted, count(*) AS executions FROM cmis.automation_executions
+SELECT status, acted_on IS NOT NULL AS acted, results ? 'held' AS held, count(*) AS executions
+  FROM cmis.automation_executions
  WHERE org_id = :org_id AND execution_id = ANY (:ids) AND execution_id BETWEEN :low AND :high
- GROUP BY 1, 2
+ GROUP BY 1, 2, 3
 """).bindparams(bindparam("ids", type_=ARRAY(Uuid())))
 
 
@@ -33,6 +34,8 @@ class Tally(NamedTuple):
 
     status: str
     acted: bool
+    held: bool
+    """Whether they have an effect that waits for approval."""
     executions: int
 
 
@@ -42,7 +45,7 @@ def create(connection: Connection, values: Mapping[str, Any]) -> None:
 
 
 def tally(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> list[Tally]:
-    """Count executions by their status, and by whether they acted."""
+    """Count executions by their status, by whether they acted and whether they hold an effect."""
     if not ids:
         return []
     values = {"org_id": org_id, "ids": list(ids), "low": min(ids), "high": max(ids)}
