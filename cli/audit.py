@@ -15,7 +15,7 @@ from core.db import CLI_ACTOR, ENGINE_ACTOR
 from core.errors import InputError
 from engine.find import find_rule
 from engine.store import audit as store
-from models.enums import AuditAction
+from models.audit_actions import AuditAction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ import click
 
 from cli.arguments import DAYS, parse_days, parse_json, read_json
 from core.errors import InputError
-from models.schedule_enums import DstFold, DstGap, Frequency, Misfire, MonthEnd, Overlap
+from models.enums import DstFold, DstGap, Frequency, Misfire, MonthEnd, Overlap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

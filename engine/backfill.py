@@ -15,7 +15,8 @@ from engine.find import find_job
 from engine.schedule.occurrences import occurrences as planned_times
 from engine.schedule.stored import of_row
 from engine.store import audit, jobs, maintenance, occurrences, tasks
-from models.enums import AuditAction, Origin
+from models.audit_actions import AuditAction
+from models.enums import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,7 +15,8 @@ from engine.rule_conflicts import Saved
 from engine.rules.bundle import KEYS, parse_bundle, under
 from engine.rules.reading import Problems, shown
 from engine.store import audit, bundles, rules
-from models.enums import AuditAction, BundleStatus
+from models.audit_actions import AuditAction
+from models.enums import BundleStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

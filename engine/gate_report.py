@@ -38,6 +38,7 @@ _STOPPED_AT: Final = {
     SkipReason.NO_CHANGE: "change",
     SkipReason.GUARDRAIL: "guardrails",
 }
+_ASKED: Final = {ActionStatus.HELD: "waits for approval", ActionStatus.REJECTED: "was rejected"}
 _ACTS: Final = frozenset({ActionStatus.SUCCEEDED, ActionStatus.QUEUED})
 """What an effect is that is applied, or will be in its turn: what uses up limit and cooldown."""
 
@@ -72,7 +73,7 @@ class Evaluated:
     actions: Sequence[Row[Any]]
     last_acted_at: datetime | None
     waiting: Sequence[Row[Any]]
-    """Effects that wait for approval already."""
+    """Effects for which it does not ask again: they wait for approval, or a person rejected them."""
 
     @property
     def trace(self) -> Mapping[str, Any] | None:
@@ -163,8 +164,8 @@ def _held(evaluated: Evaluated) -> str:
     held = [action.error for action in evaluated.actions if action.status == "held"]
     if held:
         return "; ".join(f"{error['guardrail']}: {error['message']}" for error in held) + "; it would wait for approval"
-    waiting = ", ".join(str(action.action_id) for action in evaluated.waiting)
-    return f"what the actions would do already waits for approval: action {waiting}"
+    asked = [f"action {one.action_id} {_ASKED[ActionStatus(one.status)]}" for one in evaluated.waiting]
+    return f"it asked for that already: {', '.join(asked)}"
 
 
 _REASONS: Final = {

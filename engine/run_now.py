@@ -17,7 +17,8 @@ from core.ids import uuid7
 from engine import chunk
 from engine.enqueue import job_item, one_task
 from engine.store import audit, executions, maintenance, occurrences, optimizations, tasks
-from models.enums import AuditAction, Decision, Origin, TriggerType
+from models.audit_actions import AuditAction
+from models.enums import Decision, Origin, TriggerType
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import UserDefinedType
 
 from models.base import Base, one_of
-from models.enums import AuditAction
+from models.audit_actions import AuditAction
 
 
 class Xid8(UserDefinedType[str]):

@@ -1,4 +1,4 @@
-"""Every closed set of values, once: the CHECKs are made from these. A schedule's own stand in `schedule_enums`."""
+"""Every closed set of values, once: the CHECK constraints are made from these."""
 
 from __future__ import annotations
 
@@ -126,6 +126,61 @@ class TargetType(StrEnum):
     OPTIMIZATION = "optimization"
 
 
+class ScheduleType(StrEnum):
+    """How a scheduled job's times are given."""
+
+    ONCE = "once"
+    RECURRING = "recurring"
+    CRON = "cron"
+
+
+class Frequency(StrEnum):
+    """Unit of a recurring schedule."""
+
+    HOURLY = "hourly"
+    DAILY = "daily"
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
+
+
+class DstGap(StrEnum):
+    """What becomes of a fixed time that a change of clocks leaves out."""
+
+    NEXT_VALID = "next_valid"
+    SKIP = "skip"
+
+
+class DstFold(StrEnum):
+    """What becomes of a fixed time that a change of clocks shows twice."""
+
+    FIRST = "first"
+    BOTH = "both"
+
+
+class MonthEnd(StrEnum):
+    """What a monthly recurrence does in a month that lacks its day."""
+
+    LAST_DAY = "last_day"
+    SKIP = "skip"
+
+
+class Misfire(StrEnum):
+    """Which of the planned times that were missed are made up for."""
+
+    SKIP = "skip"
+    ONCE = "once"
+    ALL = "all"
+
+
+class Overlap(StrEnum):
+    """What becomes of a planned time while a run of the job is open."""
+
+    SKIP = "skip"
+    BUFFER_ONE = "buffer_one"
+    ALLOW = "allow"
+    CANCEL_OTHER = "cancel_other"
+
+
 class JobStatus(StrEnum):
     """Life of a scheduled job; `failed` = its next time cannot be computed."""
 
@@ -205,45 +260,3 @@ class AttemptOutcome(StrEnum):
     FAILED = "failed"
     LOST = "lost"
     CANCELLED = "cancelled"
-
-
-class AuditAction(StrEnum):
-    """What an audit row tells; each value is written by one trigger or one place of the engine."""
-
-    ORG_CREATED = "org_created"
-    ORG_UPDATED = "org_updated"
-    USER_CREATED = "user_created"
-    USER_UPDATED = "user_updated"
-    MEMBER_CREATED = "member_created"
-    MEMBER_UPDATED = "member_updated"
-    MEMBER_DELETED = "member_deleted"
-    CAMPAIGN_CREATED = "campaign_created"
-    CAMPAIGN_UPDATED = "campaign_updated"
-    RULE_CREATED = "rule_created"
-    RULE_UPDATED = "rule_updated"
-    RULE_DELETED = "rule_deleted"
-    RULE_ACTIVATED = "rule_activated"
-    RULE_PAUSED = "rule_paused"
-    RULE_ARCHIVED = "rule_archived"
-    RULE_EXECUTED = "rule_executed"
-    ACTION_TAKEN = "action_taken"
-    ACTION_APPROVED = "action_approved"
-    ACTION_REJECTED = "action_rejected"
-    ACTION_UNDONE = "action_undone"
-    ACTION_DISCARDED = "action_discarded"
-    WORKFLOW_CREATED = "workflow_created"
-    WORKFLOW_UPDATED = "workflow_updated"
-    WORKFLOW_ARCHIVED = "workflow_archived"
-    WORKFLOW_INSTANTIATED = "workflow_instantiated"
-    JOB_CREATED = "job_created"
-    JOB_UPDATED = "job_updated"
-    JOB_ACTIVATED = "job_activated"
-    JOB_PAUSED = "job_paused"
-    JOB_COMPLETED = "job_completed"
-    JOB_FAILED = "job_failed"
-    JOB_TRIGGERED = "job_triggered"
-    JOB_BACKFILLED = "job_backfilled"
-    TASK_LOST = "task_lost"
-    TASK_DIED = "task_died"
-    TASK_CANCELLED = "task_cancelled"
-    TASK_FAILED = "task_failed"

@@ -20,8 +20,20 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, Counter, JsonObject, one_of
-from models.enums import Decision, JobStatus, Origin, Outcome, TargetType
-from models.schedule_enums import DstFold, DstGap, Frequency, Misfire, MonthEnd, Overlap, ScheduleType
+from models.enums import (
+    Decision,
+    DstFold,
+    DstGap,
+    Frequency,
+    JobStatus,
+    Misfire,
+    MonthEnd,
+    Origin,
+    Outcome,
+    Overlap,
+    ScheduleType,
+    TargetType,
+)
 
 
 class ScheduledJob(Base):

@@ -17,7 +17,8 @@ from engine.run_rules.group import Unfinished, record_failures
 from engine.run_rules.optimized import record_failed
 from engine.run_rules.work import GaveUp, NotClaimed, Result, Retrying, TakenApart, Work, occurrence_key, owned
 from engine.store import audit, occurrences, tasks
-from models.enums import AuditAction, Queue, TaskKind
+from models.audit_actions import AuditAction
+from models.enums import Queue, TaskKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

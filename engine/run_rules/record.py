@@ -9,7 +9,8 @@ from engine.run_rules.breaker import in_a_row, trip
 from engine.run_rules.ended import broken, ended, status_of
 from engine.run_rules.work import occurrence_key
 from engine.store import audit, executions, occurrences, rules
-from models.enums import AuditAction, ExecutionStatus
+from models.audit_actions import AuditAction
+from models.enums import ExecutionStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

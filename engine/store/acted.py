@@ -29,9 +29,9 @@ def memory(connection: Connection, org_id: UUID, rule_id: UUID, entity_id: UUID)
 def waiting(
     connection: Connection, org_id: UUID, rule_id: UUID, entity_id: UUID, *, now: datetime
 ) -> Sequence[Row[Any]]:
-    """Return the effects of a rule on an entity that wait for approval, of the time in which they keep it from asking."""
+    """Return the effects of a rule on an entity that keep it from asking again: they wait for approval, or were rejected."""
     table = AutomationAction
     query = select(table.__table__).where(table.org_id == org_id, table.entity_id == entity_id)
-    query = query.where(table.rule_id == rule_id, table.status == "held")
+    query = query.where(table.rule_id == rule_id, table.status.in_(["held", "rejected"]))
     query = query.where(table.action_id.between(uuid7_floor(now - HELD_SEARCH), uuid7_floor(now + MARGIN)))
     return connection.execute(query.order_by(table.action_id)).all()

@@ -157,7 +157,7 @@ def test_a_guardrail_is_named_and_then_what_waits_for_approval(org: Org) -> None
     org.evaluate(rule)
     [action] = org.world.rows("SELECT action_id FROM cmis.automation_actions")
     found = ask(org, rule, campaign)
-    said = f"what the actions would do already waits for approval: action {action.action_id}"
+    said = f"it asked for that already: action {action.action_id} waits for approval"
     assert (found.verdict, stop(found)) == ("stopped", ("guardrails", said, {}))
 
 

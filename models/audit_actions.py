@@ -1,0 +1,47 @@
+"""What an audit row can tell: the CHECK constraint is made from it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class AuditAction(StrEnum):
+    """What an audit row tells; each value is written by one trigger or one place of the engine."""
+
+    ORG_CREATED = "org_created"
+    ORG_UPDATED = "org_updated"
+    USER_CREATED = "user_created"
+    USER_UPDATED = "user_updated"
+    MEMBER_CREATED = "member_created"
+    MEMBER_UPDATED = "member_updated"
+    MEMBER_DELETED = "member_deleted"
+    CAMPAIGN_CREATED = "campaign_created"
+    CAMPAIGN_UPDATED = "campaign_updated"
+    RULE_CREATED = "rule_created"
+    RULE_UPDATED = "rule_updated"
+    RULE_DELETED = "rule_deleted"
+    RULE_ACTIVATED = "rule_activated"
+    RULE_PAUSED = "rule_paused"
+    RULE_ARCHIVED = "rule_archived"
+    RULE_EXECUTED = "rule_executed"
+    ACTION_TAKEN = "action_taken"
+    ACTION_APPROVED = "action_approved"
+    ACTION_REJECTED = "action_rejected"
+    ACTION_UNDONE = "action_undone"
+    ACTION_DISCARDED = "action_discarded"
+    WORKFLOW_CREATED = "workflow_created"
+    WORKFLOW_UPDATED = "workflow_updated"
+    WORKFLOW_ARCHIVED = "workflow_archived"
+    WORKFLOW_INSTANTIATED = "workflow_instantiated"
+    JOB_CREATED = "job_created"
+    JOB_UPDATED = "job_updated"
+    JOB_ACTIVATED = "job_activated"
+    JOB_PAUSED = "job_paused"
+    JOB_COMPLETED = "job_completed"
+    JOB_FAILED = "job_failed"
+    JOB_TRIGGERED = "job_triggered"
+    JOB_BACKFILLED = "job_backfilled"
+    TASK_LOST = "task_lost"
+    TASK_DIED = "task_died"
+    TASK_CANCELLED = "task_cancelled"
+    TASK_FAILED = "task_failed"
