@@ -11,8 +11,8 @@ from sqlalchemy.dialects.postgresql import INET, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import UserDefinedType
 
-from models.base import Base, one_of
 from models.audit_actions import AuditAction
+from models.base import Base, one_of
 
 
 class Xid8(UserDefinedType[str]):
