@@ -6,7 +6,8 @@ Importing this package maps every table, so that `Base.metadata` is complete.
 from models.audit import AuditEntry
 from models.base import Base
 from models.campaigns import BudgetLedgerEntry, Campaign, CampaignMetric
-from models.executions import AutomationAction, AutomationExecution, Notification, Optimization
+from models.executions import AutomationAction, AutomationExecution, Notification
+from models.optimizations import Optimization
 from models.queue import BrokerEpoch, ClockOffset, Task, TaskAttempt
 from models.rules import AutomationRule, RuleEntityState, RuleVersion
 from models.schedules import AutomationSchedule, Occurrence, OptimizationSchedule, ScheduledJob

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
 from core.ids import uuid7_floor
-from engine.store.executions import HELD_SEARCH, MARGIN
+from engine.store.executions import HELD_SEARCH
 from models import AutomationAction, RuleEntityState
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from sqlalchemy import Connection, Row
+
+_AHEAD = timedelta(minutes=1)
 
 
 def memory(connection: Connection, org_id: UUID, rule_id: UUID, entity_id: UUID) -> Row[Any] | None:
@@ -33,5 +36,5 @@ def waiting(
     table = AutomationAction
     query = select(table.__table__).where(table.org_id == org_id, table.entity_id == entity_id)
     query = query.where(table.rule_id == rule_id, table.status.in_(["held", "rejected"]))
-    query = query.where(table.action_id.between(uuid7_floor(now - HELD_SEARCH), uuid7_floor(now + MARGIN)))
+    query = query.where(table.action_id.between(uuid7_floor(now - HELD_SEARCH), uuid7_floor(now + _AHEAD)))
     return connection.execute(query.order_by(table.action_id)).all()

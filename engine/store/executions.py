@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 HELD_SEARCH = timedelta(days=28)
 """How far back an effect that is still held keeps the same rule from asking again."""
-MARGIN = timedelta(minutes=5)
-"""How far ahead of the present an id may lie that is looked for."""
+_MARGIN = timedelta(minutes=5)
 _LONGEST_WAIT = timedelta(days=28)
 # No id is newer; without an upper bound the months that are made ahead would be read, too.
 _NEWEST = func.cmis.uuid_v7_floor(func.cmis.clock() + timedelta(minutes=1), type_=Uuid())
@@ -99,7 +98,7 @@ def held(
     connection: Connection, org_id: UUID, rule_ids: Sequence[UUID], *, now: datetime
 ) -> set[tuple[UUID, int, UUID]]:
     """Return (rule, position, entity) of the effects that wait for approval, of the last 28 days."""
-    bounds = {"low": uuid7_floor(now - HELD_SEARCH), "high": uuid7_floor(now + MARGIN)}
+    bounds = {"low": uuid7_floor(now - HELD_SEARCH), "high": uuid7_floor(now + _MARGIN)}
     rows = connection.execute(_HELD, {"org_id": org_id, "rule_ids": list(rule_ids)} | bounds)
     return {(rule_id, position, entity_id) for rule_id, position, entity_id in rows}
 
