@@ -133,7 +133,7 @@ def _inactive(evaluated: Evaluated) -> str:
 
 def _limited(evaluated: Evaluated) -> str:
     acted, most = _acted_today(evaluated), evaluated.rule.max_executions_per_day
-    return f"it acted {acted} times today ({evaluated.org.timezone}), and may {most} times"
+    return f"it acted {acted} of at most {most} times today ({evaluated.org.timezone})"
 
 
 def _not_for_it(evaluated: Evaluated) -> str:

@@ -66,7 +66,7 @@ def test_a_daily_limit_that_is_used_up(org: Org) -> None:
     rule = org.rule(SPENT, NOTIFY, max_executions_per_day=1)
     [ran] = org.evaluate(rule)
     found = ask(org, rule, campaign)
-    reason = "it acted 1 times today (UTC), and may 1 times"
+    reason = "it acted 1 of at most 1 times today (UTC)"
     assert stop(found) == ("daily_limit", reason, {"acted_today": 1, "limit": 1})
     assert found.last_acted is not None
     assert found.last_evaluation is not None
