@@ -68,7 +68,7 @@ def evaluate_in(
 ) -> DryRun:
     """Evaluate a rule in the caller's rehearsal, which now acts as the engine; the caller rolls it back."""
     org_id = context.org_id
-    switch(connection, Context(org_id, ENGINE_ACTOR, context.ip))
+    switch(connection, Context(org_id, ENGINE_ACTOR))
     now = clock.now(connection)
     by_hand = TriggerType.MANUAL.value
     item = chunk.Item(rule.rule_id, uuid7(now), by_hand, requested_by=context.user_id, campaign_id=only)

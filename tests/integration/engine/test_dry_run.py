@@ -76,6 +76,37 @@ def test_a_run_right_after_does_exactly_what_the_dry_run_said(world: World, org:
     assert told(said.actions) == told(did)
 
 
+CPA = [{"field": "cpa", "operator": ">", "value": 90}]
+HALVE = [{"type": "decrease_budget", "value": 50}]
+TRIED: list[dict[str, Any]] = [
+    {"conditions": CPA},
+    {"conditions": CPA, "min_sample": {"conversions": 2}},
+    {"conditions": [{"none": CPA}], "actions": NOTIFY},
+    {"actions": HALVE, "guardrails": {"max_daily_net_change": 60}},
+    {"actions": [*RAISE, *RAISE], "guardrails": {"budget_ceiling": 130}},
+    {"actions": [{"type": "resume_campaign"}, *NOTIFY], "stop_on_error": True},
+    {"actions": [{"type": "resume_campaign"}, *NOTIFY], "max_executions_per_day": 1},
+    {"actions": [*HALVE, *HALVE, {"type": "pause"}], "cooldown_minutes": 10},
+]
+
+
+@pytest.mark.parametrize("values", TRIED, ids=" ".join)
+def test_whatever_a_rule_says_its_dry_runs_and_its_runs_agree(world: World, org: Org, values: dict[str, Any]) -> None:
+    for status, budget in (("active", 100), ("paused", 30), ("completed", None), ("archived", 50)):
+        org.campaign(status=status, budget=budget)
+    org.campaign({"spend": 900, "conversions": 0})
+    rule = org.rule(**{"conditions": SPENT, **values})
+    seen: set[UUID] = set()
+    for _ in range(3):  # each run leaves another state to the next
+        said = tried(org, rule)
+        [ran] = org.evaluate(rule)
+        assert (said.execution.status, said.execution.skip_reason) == (ran.status, ran.skip_reason)
+        assert said.execution.conditions_evaluated["counts"] == ran.conditions_evaluated["counts"]
+        did = [one for one in world.rows("SELECT * FROM cmis.automation_actions") if one.action_id not in seen]
+        assert told(said.actions) == told(did)
+        seen |= {one.action_id for one in did}
+
+
 def test_a_second_dry_run_says_the_same_and_neither_uses_up_limit_or_cooldown(org: Org) -> None:
     org.campaign()
     rule = org.rule(SPENT, NOTIFY, cooldown_minutes=60, max_executions_per_day=1)
