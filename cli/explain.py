@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.tree import Tree
 
 from cli.output import out
-from cli.tables import cell, plain
+from cli.tables import cell, plain, words
 from engine.rules.gates import SkipReason
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ _GATES: Final = {
 }
 
 
-def print_execution(execution: Mapping[str, Any], rule_name: str) -> None:
-    """Print an execution with its `actions`: what happened, why, and to whom."""
-    title = f"[bold]Execution {execution['execution_id']}[/bold] of rule {plain(rule_name)}"
-    out.print("\n  ".join([title, *_summary(execution)]), highlight=False, soft_wrap=True)
+def print_execution(execution: Mapping[str, Any], rule_name: str, *, title: str | None = None) -> None:
+    """Print an execution with its `actions`: what happened, why, and to whom. `title`: what it is, if no record."""
+    heading = f"[bold]{title or 'Execution ' + str(execution['execution_id'])}[/bold] of rule {plain(rule_name)}"
+    out.print("\n  ".join([heading, *_summary(execution)]), highlight=False, soft_wrap=True)
     seen = sorted(execution["conditions_evaluated"].get("entities", []), key=lambda entity: not entity["acted"])
     effects = _by_entity(execution["actions"])
     if not seen:
@@ -94,12 +94,14 @@ def _add_entity(tree: Tree, entity: Mapping[str, Any], effects: Sequence[Mapping
         branch.add(_effect(effect), highlight=False)
 
 
+def change_text(effect: Mapping[str, Any]) -> str:
+    """Return what an effect changes: `budget 100 → 120`."""
+    return ", ".join(f"{key} {words(effect['before'].get(key))} → {words(to)}" for key, to in effect["after"].items())
+
+
 def _effect(effect: Mapping[str, Any]) -> str:
-    changes = [
-        f"{plain(key)} {cell(effect['before'].get(key))} → {cell(value)}" for key, value in effect["after"].items()
-    ]
     reason = (effect["error"] or {}).get("message")
-    told = [", ".join(changes), "" if reason is None else plain(reason)]
+    told = [plain(change_text(effect)), "" if reason is None else plain(reason)]
     return f"{effect['type']} [bold]{effect['status']}[/bold] {'; '.join(filter(None, told))}".rstrip()
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from cli.arguments import moment_at, parse_moment
 from cli.executions import show_execution
 from cli.job_define import print_job
+from cli.optimizations import show_optimization
 from cli.output import emit_json, err, out
 from cli.session import open_org, org_command
 from cli.tables import show_fields
@@ -17,9 +18,12 @@ from core import clock
 from core.errors import InputError, TransientError
 from engine import backfill, control_jobs, run_now
 from engine.find import find_job
+from models.enums import TargetType
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from sqlalchemy import Row
 
     from cli.session import OrgSession
 
@@ -56,7 +60,7 @@ def resume_command(job: str, org_ref: str, user_id: str | None, as_json: bool, c
 @click.command("run")
 @click.argument("job")
 @org_command
-@click.option("--wait", is_flag=True, help="Wait for a worker and show the execution.")
+@click.option("--wait", is_flag=True, help="Wait for a worker and show what came of it.")
 @click.option("--timeout", type=click.IntRange(1, 3600), default=60, show_default=True, help="Seconds to --wait.")
 def run_command(job: str, org_ref: str, user_id: str | None, as_json: bool, wait: bool, timeout: int) -> None:
     """Run a JOB now, outside its schedule: an occurrence of origin `manual`, left to the workers.
@@ -70,12 +74,14 @@ def run_command(job: str, org_ref: str, user_id: str | None, as_json: bool, wait
             row = find_job(connection, session.org.org_id, job, "JOB")
         run = run_now.run_job(session.database, session.context, row)
         if not wait:
-            _print_run(run, row.name, as_json=as_json)
+            _print_run(run, row, as_json=as_json)
             return
-        found = run_now.wait_for_execution(session.database, session.context, run.execution_id, seconds=timeout)
-        if found is None:
+        optimizes = row.target_type == TargetType.OPTIMIZATION
+        wait_for = run_now.wait_for_optimization if optimizes else run_now.wait_for_execution
+        if wait_for(session.database, session.context, run.execution_id, seconds=timeout) is None:
             raise TransientError(f"no worker ran task {run.task_id} within {timeout} s: is one running?")
-        show_execution(session, run.execution_id, as_json=as_json)
+        show = show_optimization if optimizes else show_execution
+        show(session, run.execution_id, as_json=as_json)
 
 
 @click.command("backfill")
@@ -123,9 +129,10 @@ def _range(session: OrgSession, job: str, start: str, end: str) -> tuple[datetim
     return low, high
 
 
-def _print_run(run: run_now.Triggered, name: str, *, as_json: bool) -> None:
+def _print_run(run: run_now.Triggered, job: Row[Any], *, as_json: bool) -> None:
     if as_json:
         emit_json(asdict(run))
     else:
-        show_fields(f"Run of {name}", asdict(run))
-        out.print(f"once a worker ran it: cmis executions show {run.execution_id}", highlight=False, soft_wrap=True)
+        show_fields(f"Run of {job.name}", asdict(run))
+        group = "optimizations" if job.target_type == TargetType.OPTIMIZATION else "executions"
+        out.print(f"once a worker ran it: cmis {group} show {run.execution_id}", highlight=False, soft_wrap=True)

@@ -21,6 +21,7 @@ CLEARABLE: Final = {
     "max-executions": "max_executions",
     "pause-on-failures": "pause_on_failure_count",
     "context": "execution_context",
+    "campaign": "campaign",
 }
 """What may be taken away again: the option without its dashes, and its column."""
 
@@ -31,6 +32,8 @@ def _words(enum: type[StrEnum]) -> click.Choice[str]:
 
 _OPTIONS: Final = (
     click.option("--rule", metavar="RULE", help="What it runs (id or exact name)."),
+    click.option("--optimize", "target_type", flag_value="optimization", help="Run all active rules instead of one."),
+    click.option("--campaign", metavar="CAMPAIGN", help="Optimise this one (id or exact name) [default: all]."),
     click.option("--name", help="Unique in the org [default: the rule's name]."),
     click.option("--cron", "cron_expression", metavar="EXPRESSION", help="Five fields ('30 9 * * 1-5'), or @daily."),
     click.option("--once", metavar="TIME", help="A date and time, as in 2026-03-01T09:00."),

@@ -17,13 +17,17 @@ from engine.find import find_job
 from engine.schedule import preview, stored
 from engine.schedule.failures import failures_in_a_row
 from engine.schedule.past import cursor
+from engine.store import campaigns, occurrences, rules
 from engine.store import jobs as store
-from engine.store import occurrences, rules
+from models.enums import TargetType
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from uuid import UUID
+
     from sqlalchemy import Connection, Row
 
-_COLUMNS: Final = ["job_id", "name", "rule", "when", "timezone", "status", "next_run_at"]
+_COLUMNS: Final = ["job_id", "name", "target", "when", "timezone", "status", "next_run_at"]
 _NEXT: Final = 5
 
 
@@ -36,11 +40,11 @@ def list_command(org_ref: str, user_id: str | None, as_json: bool) -> None:
     """
     with open_org(org_ref, user_id) as session, session.database.transaction(session.context) as connection:
         rows = rows_as_dicts(store.listing(connection, session.org.org_id))
-        names = {} if as_json else rules.names(connection, session.org.org_id)
+        names = {} if as_json else _names(connection, session.org.org_id, rows)
     if as_json:
         emit_json(rows)
     else:
-        shown = [{**row, "rule": names.get(row["rule_id"]), "when": when(row)} for row in rows]
+        shown = [{**row, "target": _target(row, names), "when": when(row)} for row in rows]
         show_rows("Jobs", shown, _COLUMNS, hint="`cmis jobs add` makes one.")
 
 
@@ -83,6 +87,19 @@ def preview_command(job: str, org_ref: str, user_id: str | None, as_json: bool, 
         emit_json(rows)
     else:
         show_times(f"Next times of {row.name} in {row.timezone}", rows)
+
+
+def _names(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]]) -> dict[UUID, str]:
+    """Return the names of what jobs run and of what they optimise."""
+    optimised = [row["campaign_id"] for row in rows if row["campaign_id"] is not None]
+    return rules.names(connection, org_id) | campaigns.names(connection, org_id, optimised)
+
+
+def _target(job: Mapping[str, Any], names: Mapping[UUID, str]) -> str | None:
+    """Say what a job starts: its rule's name, or what it optimises."""
+    if job["target_type"] == TargetType.OPTIMIZATION:
+        return f"optimise {names.get(job['campaign_id'], 'all campaigns')}"
+    return names.get(job["rule_id"])
 
 
 def _document(connection: Connection, row: Row[Any]) -> dict[str, Any]:

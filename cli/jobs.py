@@ -12,7 +12,7 @@ from cli.job_show import list_command, preview_command, show_command
 
 @click.group()
 def jobs() -> None:
-    """Jobs: which rule runs when. JOB is an id or an exact name."""
+    """Jobs: which rule runs when, or when all of them do. JOB is an id or an exact name."""
 
 
 for command in (

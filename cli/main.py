@@ -27,6 +27,7 @@ from cli.invariants import invariants
 from cli.jobs import jobs
 from cli.metrics import metrics
 from cli.migrate import migrate
+from cli.optimizations import optimizations, optimize_command
 from cli.orgs import orgs
 from cli.output import err
 from cli.rules import rules
@@ -67,6 +68,8 @@ for command in (
     jobs,
     metrics,
     migrate,
+    optimizations,
+    optimize_command,
     orgs,
     rules,
     schedules,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -13,9 +12,12 @@ from cli.explain import result_text, trace_tree
 from cli.output import emit_json, err, out, rows_as_dicts
 from cli.rule_conflicts import conflicts_command
 from cli.rule_define import create_command, duplicate_command, print_rule, restore_command, update_command
+from cli.rule_dry_run import dry_run_command
 from cli.rule_explain import explain_command
 from cli.rule_switch import activate_command, archive_command, pause_command
 from cli.rule_versions import versions_command
+from cli.rule_why import why_command
+from cli.running import WAIT_SECONDS, evaluate_here
 from cli.session import json_option, open_org, org_command
 from cli.tables import show_rows
 from core.errors import InputError, Problem, TransientError
@@ -25,19 +27,15 @@ from engine.rules.conditions import parse
 from engine.rules.definition import MAX_JSON_DEPTH
 from engine.rules.evaluate import trace
 from engine.rules.reading import refuse_unstorable
-from engine.run_rules import service
-from engine.run_rules.work import Retrying
 from engine.store import rules as store
 from models.enums import RuleStatus
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from core.db import Database
     from engine.enqueue import Queued
 
 _COLUMNS: Final = ["rule_id", "name", "status", "priority", "last_executed_at"]
-_WAIT_SECONDS: Final = 30.0
 
 
 @click.group()
@@ -92,7 +90,7 @@ def run_command(rule: str, org_ref: str, user_id: str | None, as_json: bool, que
         if queue_only:
             print_queued(run_now.queue_rule(database, context, rule_id), rule_id, as_json=as_json)
             return
-        queued, row = run_now.run_rule(database, context, rule_id, _evaluate, seconds=_WAIT_SECONDS)
+        queued, row = run_now.run_rule(database, context, rule_id, evaluate_here, seconds=WAIT_SECONDS)
         if row is None:
             raise TransientError(f"task {queued.task_id} is with another worker and has not ended yet")
         show_execution(session, row.execution_id, as_json=as_json)
@@ -133,12 +131,14 @@ for command in (
     archive_command,
     conflicts_command,
     create_command,
+    dry_run_command,
     duplicate_command,
     explain_command,
     pause_command,
     restore_command,
     update_command,
     versions_command,
+    why_command,
 ):
     rules.add_command(command)
 
@@ -168,12 +168,3 @@ def print_queued(queued: Queued, rule_id: UUID, *, as_json: bool) -> None:
         return
     out.print(f"queued as task {queued.task_id}", highlight=False)
     err.print(f"once a worker ran it: cmis executions show {queued.execution_id}", highlight=False, soft_wrap=True)
-
-
-def _evaluate(database: Database, org_id: UUID, task_id: UUID) -> None:
-    match service.run(database, org_id, task_id, worker=f"cli:{os.getpid()}"):
-        case Retrying(after=after, error=error):
-            when = f"a worker will try again in {after.total_seconds():.0f} s"
-            raise TransientError(f"the run failed: {error['message']}; {when} (task {task_id})")
-        case _:
-            pass  # ended, or taken by somebody else: either way there will be an execution

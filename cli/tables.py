@@ -58,17 +58,22 @@ def cut(rows: Sequence[dict[str, Any]], limit: int) -> Sequence[dict[str, Any]]:
 
 def cell(value: object) -> str:
     """Return a value as text for a cell."""
+    return plain(words(value))
+
+
+def words(value: object) -> str:
+    """Return a value as text, as it is: nothing of it may be printed before it went through `plain`."""
     match value:
         case None:
             return "-"
         case dt.datetime():
             return f"{value.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S}Z"
         case dict() | list():
-            return plain(json.dumps(value, default=str, ensure_ascii=False))
+            return json.dumps(value, default=str, ensure_ascii=False)
         case _:
-            return plain(str(value))
+            return str(value)
 
 
-def plain(text: str) -> str:
+def plain(said: str) -> str:
     """Return text that the terminal shows as it is: no markup, no control characters but line breaks."""
-    return escape("".join(mark if mark.isprintable() or mark == "\n" else "\N{REPLACEMENT CHARACTER}" for mark in text))
+    return escape("".join(mark if mark.isprintable() or mark == "\n" else "\N{REPLACEMENT CHARACTER}" for mark in said))

@@ -103,6 +103,13 @@ class Database:
             yield connection
 
     @contextmanager
+    def rehearsal(self, context: Context) -> Iterator[Connection]:
+        """Open a transaction of `context` that is rolled back at its end, however it ends: for trying things."""
+        with self._engine.connect() as connection:  # whoever closes it without a commit rolls it back
+            switch(connection, context)
+            yield connection
+
+    @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """Open one REPEATABLE READ, READ ONLY transaction: every statement sees the same instant."""
         with (

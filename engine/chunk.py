@@ -1,5 +1,7 @@
 """What a task of kind `evaluate_rules` carries: evaluations, grouped by org, packed so that commits are shared.
 
+An optimisation, which evaluates all active rules of its org, is alone in its task.
+
 A chunk is bounded by 100 evaluations, 10 of one rule, 20,000 rule-entity pairs, and 10 orgs (ARCHITECTURE §3): what is
 left over of each org shares chunks of the reserved org; all others hold one org's evaluations only.
 """
@@ -37,33 +39,52 @@ class Item:
     """Who asked for it by hand; None = a schedule did."""
     context: dict[str, Any] | None = None
     """What the job gives to its runs (`execution_context`)."""
+    campaign_id: UUID | None = None
+    """The one campaign that it looks at; None = all that the rule is for."""
 
     def document(self) -> dict[str, Any]:
         """Return the JSON of the task's payload."""
-        document: dict[str, Any] = {
-            "rule_id": str(self.rule_id),
-            "execution_id": str(self.execution_id),
-            "trigger": self.trigger,
-        }
-        if self.job_id is not None and self.scheduled_for is not None:
-            document |= {
-                "job_id": str(self.job_id),
-                "origin": self.origin,
-                "scheduled_for": self.scheduled_for.isoformat(),
-            }
-        if self.requested_by is not None:
-            document["requested_by"] = str(self.requested_by)
-        if self.context:
-            document["context"] = self.context
-        return document
+        document = {"rule_id": str(self.rule_id)} | _document(self)
+        return document if self.campaign_id is None else document | {"campaign_id": str(self.campaign_id)}
+
+
+@dataclass(frozen=True, slots=True)
+class Optimization:
+    """An evaluation of all active rules of an org; its execution id is that of its result."""
+
+    execution_id: UUID
+    trigger: str
+    job_id: UUID | None = None
+    origin: str | None = None
+    scheduled_for: datetime | None = None
+    requested_by: UUID | None = None
+    context: dict[str, Any] | None = None
+    campaign_id: UUID | None = None
+    """The one campaign that they look at; None = all of the org."""
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON of the task's payload."""
+        campaign_id = None if self.campaign_id is None else str(self.campaign_id)
+        return {"optimize": {"campaign_id": campaign_id}} | _document(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The evaluations of one org."""
+    """The evaluations of one org, or its optimisation."""
 
     org_id: UUID
     items: tuple[Item, ...]
+    optimization: Optimization | None = None
+
+    @property
+    def size(self) -> int:
+        """How many items there are in the payload."""
+        return len(self.items) + (self.optimization is not None)
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON of the task's payload."""
+        alone = [] if self.optimization is None else [self.optimization.document()]
+        return {"org_id": str(self.org_id), "items": alone + [item.document() for item in self.items]}
 
 
 class Due(NamedTuple):
@@ -72,6 +93,15 @@ class Due(NamedTuple):
     org_id: UUID
     item: Item
     entities: int
+    timeout_seconds: int
+    run_at: datetime
+
+
+class Alone(NamedTuple):
+    """An optimisation that is to be enqueued, in a task of its own: how long it may take, when it starts."""
+
+    org_id: UUID
+    optimization: Optimization
     timeout_seconds: int
     run_at: datetime
 
@@ -96,17 +126,12 @@ class _Chunk:
 
 def payload(groups: Iterable[Group]) -> dict[str, Any]:
     """Return the payload of a chunk's task."""
-    return {
-        "groups": [
-            {"org_id": str(group.org_id), "items": [item.document() for item in group.items]} for group in groups
-        ]
-    }
+    return {"groups": [group.document() for group in groups]}
 
 
 def groups(document: Mapping[str, Any]) -> tuple[Group, ...]:
     """Read a payload back, its groups ascending by org id: the lock order."""
-    read = (Group(UUID(group["org_id"]), tuple(_item(item) for item in group["items"])) for group in document["groups"])
-    return tuple(sorted(read, key=lambda group: group.org_id))
+    return tuple(sorted(map(_group, document["groups"]), key=lambda group: group.org_id))
 
 
 def pack(due: Sequence[Due], size: int = MAX_ITEMS) -> Iterator[tuple[Group, ...]]:
@@ -151,15 +176,48 @@ def _grouped(due: Iterable[Due]) -> tuple[Group, ...]:
     return tuple(Group(of_org[0].org_id, tuple(one.item for one in of_org)) for of_org in orgs)
 
 
+def _document(one: Item | Optimization) -> dict[str, Any]:
+    """Return what an evaluation and an optimisation have in common."""
+    document: dict[str, Any] = {"execution_id": str(one.execution_id), "trigger": one.trigger}
+    if one.job_id is not None and one.scheduled_for is not None:
+        document |= {
+            "job_id": str(one.job_id),
+            "origin": one.origin,
+            "scheduled_for": one.scheduled_for.isoformat(),
+        }
+    if one.requested_by is not None:
+        document["requested_by"] = str(one.requested_by)
+    if one.context:
+        document["context"] = one.context
+    return document
+
+
+def _group(document: Mapping[str, Any]) -> Group:
+    org_id, items = UUID(document["org_id"]), document["items"]
+    if len(items) == 1 and "optimize" in items[0]:
+        [alone] = items
+        campaign_id = _id(alone["optimize"].get("campaign_id"))
+        return Group(org_id, (), Optimization(**_common(alone), campaign_id=campaign_id))
+    return Group(org_id, tuple(_item(item) for item in items))
+
+
 def _item(document: Mapping[str, Any]) -> Item:
-    job_id, scheduled_for, asker = (document.get(key) for key in ("job_id", "scheduled_for", "requested_by"))
-    return Item(
-        rule_id=UUID(document["rule_id"]),
-        execution_id=UUID(document["execution_id"]),
-        trigger=document["trigger"],
-        job_id=UUID(job_id) if job_id else None,
-        origin=document.get("origin"),
-        scheduled_for=datetime.fromisoformat(scheduled_for) if scheduled_for else None,
-        requested_by=UUID(asker) if asker else None,
-        context=document.get("context"),
-    )
+    rule_id, campaign_id = UUID(document["rule_id"]), _id(document.get("campaign_id"))
+    return Item(rule_id, **_common(document), campaign_id=campaign_id)
+
+
+def _common(document: Mapping[str, Any]) -> dict[str, Any]:
+    scheduled_for = document.get("scheduled_for")
+    return {
+        "execution_id": UUID(document["execution_id"]),
+        "trigger": document["trigger"],
+        "job_id": _id(document.get("job_id")),
+        "origin": document.get("origin"),
+        "scheduled_for": datetime.fromisoformat(scheduled_for) if scheduled_for else None,
+        "requested_by": _id(document.get("requested_by")),
+        "context": document.get("context"),
+    }
+
+
+def _id(text: str | None) -> UUID | None:
+    return UUID(text) if text else None

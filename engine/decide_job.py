@@ -49,6 +49,8 @@ class Decided(NamedTuple):
     """Between which planned times its open runs are to be cancelled."""
     due: tuple[chunk.Due, ...] = ()
     """The evaluations to enqueue."""
+    alone: tuple[chunk.Alone, ...] = ()
+    """The optimisations to enqueue."""
     computed: int = 1
     """Planned times computed; what counts against the batch's budget."""
 
@@ -159,6 +161,7 @@ def _decided(
     if released is not None and released.runs:
         times.insert(0, released.time)
     items = {time: _item(row, time, now) for time in times}
+    enqueued = [_due(row, policies, item, now) for item in items.values()]
     buffered = plan.buffered.scheduled_for if plan.buffered else row.buffered_for if released is None else None
     next_run_at = row.next_run_at if row.status == JobStatus.PAUSED.value else plan.next_run_at
     job = _key(row) | {
@@ -179,7 +182,8 @@ def _decided(
         tuple(_occurrence(row, stretch, items.get(stretch.scheduled_for)) for stretch in plan.stretches),
         _released(row, items.get(released.time)) if released else None,
         _cancelled(row, settled) if plan.cancels else None,
-        tuple(_due(row, policies, item, now) for item in items.values()),
+        tuple(one for one in enqueued if isinstance(one, chunk.Due)),
+        tuple(one for one in enqueued if isinstance(one, chunk.Alone)),
         max(1, plan.computed),
     )
 
@@ -203,19 +207,25 @@ def _key(row: ClaimedJob) -> dict[str, Any]:
     }
 
 
-def _item(row: ClaimedJob, scheduled_for: datetime, now: datetime) -> chunk.Item:
-    key = (row.job_id, _SCHEDULE, scheduled_for)
-    return chunk.Item(row.rule_id, uuid7(now), _TRIGGER, *key, context=row.execution_context)
+def _item(row: ClaimedJob, scheduled_for: datetime, now: datetime) -> chunk.Item | chunk.Optimization:
+    run = (uuid7(now), _TRIGGER, row.job_id, _SCHEDULE, scheduled_for)
+    if row.rule_id is not None:
+        return chunk.Item(row.rule_id, *run, context=row.execution_context)
+    return chunk.Optimization(*run, context=row.execution_context, campaign_id=row.campaign_id)
 
 
-def _due(row: ClaimedJob, policies: Policies, item: chunk.Item, now: datetime) -> chunk.Due:
+def _due(
+    row: ClaimedJob, policies: Policies, item: chunk.Item | chunk.Optimization, now: datetime
+) -> chunk.Due | chunk.Alone:
     run_at = now
     if policies.jitter_seconds and item.scheduled_for is not None:
         run_at = max(now, item.scheduled_for + jitter(row.job_id, item.scheduled_for, policies.jitter_seconds))
+    if isinstance(item, chunk.Optimization):
+        return chunk.Alone(row.org_id, item, policies.timeout_seconds, run_at)
     return chunk.Due(row.org_id, item, row.entities, policies.timeout_seconds, run_at)
 
 
-def _occurrence(row: ClaimedJob, stretch: Stretch, item: chunk.Item | None) -> dict[str, Any]:
+def _occurrence(row: ClaimedJob, stretch: Stretch, item: chunk.Item | chunk.Optimization | None) -> dict[str, Any]:
     return {
         "org_id": row.org_id,
         "job_id": row.job_id,
@@ -229,7 +239,7 @@ def _occurrence(row: ClaimedJob, stretch: Stretch, item: chunk.Item | None) -> d
     }
 
 
-def _released(row: ClaimedJob, item: chunk.Item | None) -> dict[str, Any]:
+def _released(row: ClaimedJob, item: chunk.Item | chunk.Optimization | None) -> dict[str, Any]:
     return {
         "org_id": row.org_id,
         "job_id": row.job_id,

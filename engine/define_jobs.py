@@ -36,11 +36,11 @@ _LIVE: Final = frozenset({JobStatus.ACTIVE, JobStatus.PAUSED})
 
 
 def create_job(database: Database, context: Context, document: Document) -> Row[Any]:
-    """Store a job that runs a rule by a schedule, wake the schedulers, and return its row.
+    """Store a job that runs a rule or optimises by a schedule, wake the schedulers, and return its row.
 
-    `document`: `rule` (id or name), optional `name` (default: the rule's), `execution_context`, and the columns of
-    SPEC §5; the time zone is the org's unless one is given. Raises InputError with every problem, ConflictError for a
-    taken name.
+    `document`: `rule` (id or name), or `target_type` `optimization` and optional `campaign`; optional `name` (default:
+    the rule's, or one that says what it optimises), `execution_context`, and the columns of SPEC §5; the time zone is
+    the org's unless one is given. Raises InputError with every problem, ConflictError for a taken name.
     """
     with refusing(_NAME, _TAKEN), database.transaction(context) as connection:
         now = clock.now(connection)
@@ -117,13 +117,14 @@ class _Change:
 
 def _change(connection: Connection, job: Row[Any], changes: Document, now: datetime) -> _Change:
     document = job_document.changed(job, changes)
+    kept = job.rule_id or job.campaign_id
     if changes.keys() & job_document.SCHEDULE:
-        wanted = job_document.read(connection, job.org_id, document, now=now, kept=job.rule_id)
+        wanted = job_document.read(connection, job.org_id, document, now=now, kept=kept)
         schedule = job_document.keeping_phase(job, wanted.schedule)
         columns = wanted.columns | {"anchor_at": schedule.anchor}
     else:
         schedule = stored.of_row(job)
-        columns = job_document.read_beside_schedule(connection, job.org_id, document, job.rule_id)
+        columns = job_document.read_beside_schedule(connection, job.org_id, document, kept)
     differing = {name: value for name, value in columns.items() if value != job._mapping[name]}  # noqa: SLF001
     replans = bool(differing.keys() & job_document.SCHEDULE)
     if not replans:

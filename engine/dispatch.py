@@ -17,7 +17,7 @@ from core.clock import monotonic
 from core.db import first_line, must_restart, repeat_on_conflict, sqlstate
 from engine import chunk
 from engine.decide_job import Decided, decide_job, failed_job
-from engine.pack import pack
+from engine.pack import pack, pack_alone
 from engine.retry import classify
 from engine.store import dispatch as store
 
@@ -99,7 +99,7 @@ class Dispatcher:
         due = sum(row.next_run_at is not None and row.next_run_at <= now for row in rows)
         self.crowded = self.crowded or due >= limit
         left = len(decided) < len(rows) or any(time and time <= now for time in (o.job["next_run_at"] for o in decided))
-        runs = sum(len(one.due) for one in decided)
+        runs = sum(len(one.due) + len(one.alone) for one in decided)
         return Dispatched(len(decided), runs, tasks, more=self.crowded or left, held_back=fair)
 
     def _claim_in_turn(self, connection: Connection, limit: int) -> Sequence[ClaimedJob]:
@@ -150,6 +150,8 @@ class Dispatcher:
 
     def _record_together(self, connection: Connection, decided: Sequence[Decided], now: datetime) -> int:
         tasks, carriers = pack([due for one in decided for due in one.due], now, self.chunk_size)
+        others, their_carriers = pack_alone([alone for one in decided for alone in one.alone], now)
+        tasks, carriers = tasks + others, carriers | their_carriers
         with connection.begin_nested():
             store.record(
                 connection,
@@ -176,16 +178,17 @@ def _carried(rows: Sequence[dict[str, Any]], carriers: Mapping[UUID, UUID]) -> l
 def _decide(rows: Sequence[ClaimedJob], now: datetime, *, sparing: bool) -> list[Decided]:
     """Decide the jobs, as many as the budget allows; the others stay due.
 
-    `sparing`: in a crowd no rule is given more evaluations at once than one task holds. They run one after another
-    however many workers there are, and would only stand before those of others.
+    `sparing`: in a crowd no rule, and no org of its optimisations, is given more evaluations at once than one task
+    holds. They run one after another however many workers there are, and would only stand before those of others.
     """
     repeats = Counter[int]()
     deadline = monotonic() + SECONDS
     decided: list[Decided] = []
     computed = 0
     for row in rows:
-        repeats[row.rule_id.int] += 1
-        if sparing and repeats[row.rule_id.int] > chunk.MAX_REPEATS:
+        target = (row.rule_id or row.org_id).int
+        repeats[target] += 1
+        if sparing and repeats[target] > chunk.MAX_REPEATS:
             continue
         one = decide_job(row, now, COMPUTED - computed)
         decided.append(one)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
-from uuid import UUID
 
 from core.errors import InputError
-from engine.find import find_rule
+from engine import job_target
 from engine.rules.definition import MAX_JSON_DEPTH, MAX_NAME
 from engine.rules.objects import ObjectReader
 from engine.rules.reading import Problems, refuse_unstorable, shown
@@ -18,6 +17,7 @@ from engine.schedule.fields import Fields
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+    from uuid import UUID
 
     from sqlalchemy import Connection, Row
 
@@ -32,7 +32,7 @@ SCHEDULE: Final = frozenset(
     {"schedule_type", "timezone", "start_date", "end_date", "dst_gap", "dst_fold", "month_end", *SHAPE}
 )
 """What determines the planned times."""
-_OWN: Final = frozenset({"name", "rule", "rule_id", "execution_context"})
+_OWN: Final = frozenset({"name", "execution_context", *job_target.NAMES})
 _TIMED: Final = frozenset({"daily", "weekly", "monthly"})
 
 
@@ -49,9 +49,9 @@ def read(
 ) -> JobDefinition:
     """Read a whole job whose schedule must have a time to come.
 
-    `rule` or `rule_id` names its rule, whose name is the job's unless it has its own; `kept` is the rule that it has
-    already, which may be archived. Raises InputError with every
-    problem.
+    `rule` or `rule_id` names its rule, whose name is the job's unless it has its own; or `target_type` says that it
+    optimises, and `campaign` or `campaign_id` what. `kept` is the rule or campaign that it has already, which may be
+    archived. Raises InputError with every problem.
     """
     problems = Problems()
     own = _own_columns(connection, org_id, document, problems, kept)
@@ -65,7 +65,7 @@ def read(
     return JobDefinition(own | stored.to_columns(schedule) | policies.to_columns(found), schedule)
 
 
-def read_beside_schedule(connection: Connection, org_id: UUID, document: Document, kept: UUID) -> dict[str, Any]:
+def read_beside_schedule(connection: Connection, org_id: UUID, document: Document, kept: UUID | None) -> dict[str, Any]:
     """Read all of a job but its schedule, and return the columns; raises InputError with every problem."""
     problems = Problems()
     own = _own_columns(connection, org_id, document, problems, kept)
@@ -84,7 +84,8 @@ def changed(job: Row[Any], changes: Document) -> dict[str, object]:
     Another kind of schedule takes the old kind's fields away; the time of day stays where both have one.
     """
     columns = job._asdict()
-    document: dict[str, object] = {name: columns[name] for name in {*SCHEDULE, *policies.NAMES, *_OWN} - {"rule"}}
+    given = {*SCHEDULE, *policies.NAMES, *_OWN} - job_target.NAMES
+    document: dict[str, object] = {name: columns[name] for name in given} | job_target.changed(job, changes)
     kind, old = _kind(changes, job), (job.schedule_type, job.frequency)
     if kind != old:
         kept = {"time_of_day"} if {*kind, *old} - {"recurring"} <= _TIMED else set()
@@ -93,8 +94,6 @@ def changed(job: Row[Any], changes: Document) -> dict[str, object]:
             document |= {"start_date": None, "end_date": None}
     if kind[0] != "recurring":
         document["interval"] = None  # the column has a value for every kind
-    if "rule" in changes:
-        document["rule_id"] = None
     return document | dict(changes)
 
 
@@ -127,30 +126,8 @@ def _own_columns(
     refuse_unstorable(document, "", MAX_JSON_DEPTH + 1)
     name = ObjectReader(document, problems).optional_text("name", MAX_NAME)
     context = _context(document.get("execution_context"), problems)
-    rule = _rule(connection, org_id, document, problems, kept)
-    return {} if rule is None else {"name": name or rule.name, "rule_id": rule.rule_id, "execution_context": context}
-
-
-def _rule(
-    connection: Connection, org_id: UUID, document: Document, problems: Problems, kept: UUID | None
-) -> Row[Any] | None:
-    field = "rule_id" if document.get("rule") is None and document.get("rule_id") is not None else "rule"
-    reference = document.get(field)
-    if field == "rule" and document.get("rule_id") is not None:
-        problems.add("rule_id", "means nothing beside rule", "give one of them")
-    if not isinstance(reference, str | UUID):
-        problems.add(
-            "rule", "is required" if reference is None else f"cannot be {shown(reference)}", "give its id or name"
-        )
-        return None
-    try:
-        rule = find_rule(connection, org_id, reference, field)
-    except InputError as error:
-        problems.extend(error)
-        return None
-    if rule.status == "archived" and rule.rule_id != kept:
-        problems.add(field, f"the rule {rule.name!r} is archived", "give a rule that can still run")
-    return rule
+    target = job_target.read(connection, org_id, document, problems, kept)
+    return {} if target is None else {"name": name or target.name, "execution_context": context} | target.columns()
 
 
 def _context(value: object, problems: Problems) -> dict[str, Any]:

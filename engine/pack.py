@@ -33,11 +33,22 @@ def pack(due: Sequence[chunk.Due], now: datetime, size: int) -> tuple[list[dict[
     return tasks, carriers
 
 
+def pack_alone(optimizations: Sequence[chunk.Alone], now: datetime) -> tuple[list[dict[str, Any]], dict[UUID, UUID]]:
+    """Give each optimisation a task of its own; returns as `pack` does."""
+    tasks: list[dict[str, Any]] = []
+    carriers: dict[UUID, UUID] = {}
+    for one in optimizations:
+        task_id = uuid7(now)
+        carriers[one.optimization.execution_id] = task_id
+        tasks.append(_task(task_id, (chunk.Group(one.org_id, (), one.optimization),), one))
+    return tasks, carriers
+
+
 def _kind(due: chunk.Due) -> tuple[int, datetime]:
     return due.timeout_seconds, due.run_at
 
 
-def _task(task_id: UUID, groups: tuple[chunk.Group, ...], like: chunk.Due) -> dict[str, Any]:
+def _task(task_id: UUID, groups: tuple[chunk.Group, ...], like: chunk.Due | chunk.Alone) -> dict[str, Any]:
     return {
         "org_id": groups[0].org_id if len(groups) == 1 else RESERVED_ORG,
         "task_id": task_id,

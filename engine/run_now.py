@@ -1,10 +1,11 @@
-"""Run a rule or a job because somebody asked for it: the same queue, the same worker's function, the same records."""
+"""Run a rule, a job or an optimisation because somebody asked for it: the same queue, worker's function and records."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from sqlalchemy.exc import IntegrityError
@@ -15,7 +16,7 @@ from core.errors import ConflictError
 from core.ids import uuid7
 from engine import chunk
 from engine.enqueue import job_item, one_task
-from engine.store import audit, executions, maintenance, occurrences, tasks
+from engine.store import audit, executions, maintenance, occurrences, optimizations, tasks
 from models.audit_actions import AuditAction
 from models.enums import Decision, Origin, TriggerType
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     # The worker's function, `engine.run_rules.service.run`: services of the engine know nothing of each other.
     Evaluate: TypeAlias = Callable[[Database, UUID, UUID], object]
+    Get: TypeAlias = Callable[[Connection, UUID, UUID], Row[Any] | None]
+    Make: TypeAlias = Callable[[datetime], chunk.Item | chunk.Optimization]
 
 OURS_FOR: Final = timedelta(seconds=15)
 """No message is sent for a task that this process is about to claim; if it dies first, the scheduler sends one then."""
@@ -57,10 +60,12 @@ class Triggered:
 
 def queue_rule(database: Database, context: Context, rule_id: UUID) -> Queued:
     """Leave one evaluation of a rule to the workers."""
-    with database.transaction(context) as connection:
-        queued = _enqueue_rule(connection, context, rule_id, _AT_ONCE)
-        maintenance.wake_schedulers(connection)
-        return queued
+    return _queue(database, context, partial(_rule_item, context, rule_id))
+
+
+def queue_optimization(database: Database, context: Context, campaign_id: UUID | None) -> Queued:
+    """Leave an optimisation of the org, or of one campaign, to the workers."""
+    return _queue(database, context, partial(_optimization, context, campaign_id))
 
 
 def run_rule(
@@ -70,10 +75,16 @@ def run_rule(
 
     Should somebody else have claimed the task, it is waited for; None if it is not there after `seconds`.
     """
-    with database.transaction(context) as connection:
-        queued = _enqueue_rule(connection, context, rule_id, OURS_FOR)
-    evaluate(database, context.org_id, queued.task_id)
+    queued = _run(database, context, partial(_rule_item, context, rule_id), evaluate)
     return queued, wait_for_execution(database, context, queued.execution_id, seconds=seconds)
+
+
+def run_optimization(
+    database: Database, context: Context, campaign_id: UUID | None, evaluate: Evaluate, *, seconds: float
+) -> tuple[Queued, Row[Any] | None]:
+    """Optimise the org, or one campaign, in this process, as a worker does; returns as `run_rule` does its result."""
+    queued = _run(database, context, partial(_optimization, context, campaign_id), evaluate)
+    return queued, wait_for_optimization(database, context, queued.execution_id, seconds=seconds)
 
 
 def run_job(database: Database, context: Context, job: Row[Any]) -> Triggered:
@@ -94,10 +105,21 @@ def run_job(database: Database, context: Context, job: Row[Any]) -> Triggered:
 
 def wait_for_execution(database: Database, context: Context, execution_id: UUID, *, seconds: float) -> Row[Any] | None:
     """Return an execution once it is there; None if it is not after `seconds`."""
+    return _wait_for(database, context, executions.get, execution_id, seconds)
+
+
+def wait_for_optimization(
+    database: Database, context: Context, optimization_id: UUID, *, seconds: float
+) -> Row[Any] | None:
+    """Return the result of an optimisation once it is there; None if it is not after `seconds`."""
+    return _wait_for(database, context, optimizations.get, optimization_id, seconds)
+
+
+def _wait_for(database: Database, context: Context, get: Get, result_id: UUID, seconds: float) -> Row[Any] | None:
     deadline, pause = clock.monotonic() + seconds, _FIRST_PAUSE
     while True:
         with database.transaction(context) as connection:
-            row = executions.get(connection, context.org_id, execution_id)
+            row = get(connection, context.org_id, result_id)
         left = deadline - clock.monotonic()
         if row is not None or left <= 0:
             return row
@@ -105,10 +127,32 @@ def wait_for_execution(database: Database, context: Context, execution_id: UUID,
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-def _enqueue_rule(connection: Connection, context: Context, rule_id: UUID, quiet: timedelta) -> Queued:
+def _rule_item(context: Context, rule_id: UUID, now: datetime) -> chunk.Item:
+    return chunk.Item(rule_id, uuid7(now), TriggerType.MANUAL.value, requested_by=context.user_id)
+
+
+def _optimization(context: Context, campaign_id: UUID | None, now: datetime) -> chunk.Optimization:
+    by_hand = TriggerType.MANUAL.value
+    return chunk.Optimization(uuid7(now), by_hand, requested_by=context.user_id, campaign_id=campaign_id)
+
+
+def _queue(database: Database, context: Context, make: Make) -> Queued:
+    with database.transaction(context) as connection:
+        queued = _enqueue(connection, context, make, _AT_ONCE)
+        maintenance.wake_schedulers(connection)
+        return queued
+
+
+def _run(database: Database, context: Context, make: Make, evaluate: Evaluate) -> Queued:
+    with database.transaction(context) as connection:
+        queued = _enqueue(connection, context, make, OURS_FOR)
+    evaluate(database, context.org_id, queued.task_id)
+    return queued
+
+
+def _enqueue(connection: Connection, context: Context, make: Make, quiet: timedelta) -> Queued:
     now = clock.now(connection)
-    item = chunk.Item(rule_id, uuid7(now), TriggerType.MANUAL.value, requested_by=context.user_id)
-    queued, row = one_task(context.org_id, item, now=now, run_at=now, publish_at=now + quiet)
+    queued, row = one_task(context.org_id, make(now), now=now, run_at=now, publish_at=now + quiet)
     tasks.insert(connection, [row], now=now)
     return queued
 

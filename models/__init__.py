@@ -7,9 +7,10 @@ from models.audit import AuditEntry
 from models.base import Base
 from models.campaigns import BudgetLedgerEntry, Campaign, CampaignMetric, RunChange
 from models.executions import AutomationAction, AutomationExecution, Notification, Permit
+from models.optimizations import Optimization
 from models.queue import BrokerEpoch, ClockOffset, Task, TaskAttempt
 from models.rules import AutomationRule, RuleEntityState, RuleVersion
-from models.schedules import AutomationSchedule, Occurrence, ScheduledJob
+from models.schedules import AutomationSchedule, Occurrence, OptimizationSchedule, ScheduledJob
 from models.tenancy import Org, User, UserOrg
 from models.workflows import AutomationWorkflow
 
@@ -28,6 +29,8 @@ __all__ = [
     "ClockOffset",
     "Notification",
     "Occurrence",
+    "Optimization",
+    "OptimizationSchedule",
     "Org",
     "Permit",
     "RuleEntityState",

@@ -96,6 +96,15 @@ class ExecutionStatus(StrEnum):
     SKIPPED = "skipped"
 
 
+class OptimizationStatus(StrEnum):
+    """Result of one optimisation, from those of its rules; `skipped` = no rule had anything to do."""
+
+    SUCCESS = "success"
+    PARTIAL = "partial"
+    FAILURE = "failure"
+    SKIPPED = "skipped"
+
+
 class ActionStatus(StrEnum):
     """State of one effect."""
 
@@ -121,6 +130,7 @@ class TargetType(StrEnum):
     """What a scheduled job starts."""
 
     RULE = "rule"
+    OPTIMIZATION = "optimization"
 
 
 class ScheduleType(StrEnum):

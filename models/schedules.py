@@ -42,12 +42,14 @@ class ScheduledJob(Base):
     __tablename__ = "scheduled_jobs"
     __table_args__ = (
         ForeignKeyConstraint(["org_id", "rule_id"], ["cmis.automation_rules.org_id", "cmis.automation_rules.rule_id"]),
+        ForeignKeyConstraint(["org_id", "campaign_id"], ["cmis.campaigns.org_id", "cmis.campaigns.campaign_id"]),
         UniqueConstraint("org_id", "name"),
         one_of("target_type", TargetType),
         one_of("schedule_type", ScheduleType),
         one_of("frequency", Frequency),
         one_of("status", JobStatus),
         CheckConstraint("(target_type = 'rule') = (rule_id IS NOT NULL)", name="target"),
+        CheckConstraint("campaign_id IS NULL OR target_type = 'optimization'", name="campaign_id"),
         one_of("dst_gap", DstGap),
         one_of("dst_fold", DstFold),
         one_of("month_end", MonthEnd),
@@ -72,6 +74,7 @@ class ScheduledJob(Base):
         Index("scheduled_jobs_due_by_org", "org_id", "next_run_at", postgresql_where=text("status = 'active'")),
         Index("scheduled_jobs_review", "review_at", postgresql_where=text("review_at IS NOT NULL")),
         Index(None, "org_id", "rule_id"),
+        Index(None, "org_id", "campaign_id"),
     )
 
     org_id: Mapped[UUID] = mapped_column(ForeignKey("cmis.orgs.org_id"), primary_key=True)
@@ -79,6 +82,8 @@ class ScheduledJob(Base):
     name: Mapped[str]
     target_type: Mapped[str] = mapped_column(server_default=text("'rule'"))
     rule_id: Mapped[UUID | None]
+    campaign_id: Mapped[UUID | None]
+    """The one campaign that an optimisation is for; NULL = all of the org."""
     schedule_type: Mapped[str]
     frequency: Mapped[str | None]
     interval: Mapped[int] = mapped_column(server_default=text("1"))
@@ -135,6 +140,12 @@ class AutomationSchedule(ScheduledJob):
     """A scheduled job whose target is a rule."""
 
     __mapper_args__ = {"polymorphic_identity": TargetType.RULE.value}  # noqa: RUF012 - SQLAlchemy's interface
+
+
+class OptimizationSchedule(ScheduledJob):
+    """A scheduled job whose target is an optimisation: every active rule of the org, on all campaigns or on one."""
+
+    __mapper_args__ = {"polymorphic_identity": TargetType.OPTIMIZATION.value}  # noqa: RUF012 - SQLAlchemy's interface
 
 
 class Occurrence(Base):

@@ -95,8 +95,8 @@ def create_rule(connection: Connection, context: Context, **values: Any) -> UUID
     return rule_id
 
 
-def create_job(connection: Connection, context: Context, rule_id: UUID, **values: Any) -> UUID:
-    """Insert an active hourly cron job for a rule, due in an hour, and return its id."""
+def create_job(connection: Connection, context: Context, rule_id: UUID | None, **values: Any) -> UUID:
+    """Insert an active hourly cron job, by default for a rule, due in an hour, and return its id."""
     now = clock.now(connection)
     defaults: dict[str, Any] = {
         "org_id": context.org_id,
@@ -208,6 +208,19 @@ def _rows(tenant: Tenant, now: datetime) -> list[tuple[type[models.Base], dict[s
                 "idempotency_key": str(tenant.action_id),
                 "status": "succeeded",
                 "created_at": now,
+                "finished_at": now,
+            },
+        ),
+        (
+            models.Optimization,
+            {
+                "optimization_id": uuid7(now),
+                "job_id": tenant.job_id,
+                "campaign_id": tenant.campaign_id,
+                "trigger": "manual",
+                "task_id": tenant.task_id,
+                "status": "success",
+                "started_at": now,
                 "finished_at": now,
             },
         ),

@@ -157,7 +157,7 @@ class Org:
         with self.world.app.transaction(self.context) as connection:
             return create_rule(connection, self.context, **given)
 
-    def job(self, rule_id: UUID, *, due_for: timedelta = timedelta(minutes=1), **values: Any) -> UUID:
+    def job(self, rule_id: UUID | None, *, due_for: timedelta = timedelta(minutes=1), **values: Any) -> UUID:
         """Make a job, by default one that fires once and has been due for a minute."""
         due = self.world.now().replace(microsecond=0) - due_for
         once = {
@@ -170,7 +170,7 @@ class Org:
         with self.world.app.transaction(self.context) as connection:
             return create_job(connection, self.context, rule_id, **({"name": f"job {uuid7(due)}"} | once | values))
 
-    def hourly(self, rule_id: UUID, *, hours_due: int, **values: Any) -> UUID:
+    def hourly(self, rule_id: UUID | None, *, hours_due: int, **values: Any) -> UUID:
         """Make a job that fires each hour on the hour and has `hours_due` such times behind it."""
         this_hour = self.world.now().replace(minute=0, second=0, microsecond=0)
         first = this_hour - timedelta(hours=hours_due - 1)

@@ -15,6 +15,7 @@ from engine.retry import out_of_time
 from engine.run_rules import following
 from engine.run_rules.ended import Carrier, error_document
 from engine.run_rules.group import Unfinished, record_failures
+from engine.run_rules.optimized import record_failed
 from engine.run_rules.work import GaveUp, NotClaimed, Result, Retrying, TakenApart, Work, occurrence_key, owned
 from engine.store import audit, occurrences, tasks
 from models.audit_actions import AuditAction
@@ -138,6 +139,8 @@ def _fail(connection: Connection, work: Work, error: Exception) -> GaveUp:
             continue
         carrier = Carrier(group.org_id, work.claim.task_id, work.claim.attempt)
         record_failures(connection, carrier, group.items, error, now=work.now)
+        if group.optimization is not None:
+            record_failed(connection, carrier, group.optimization, document, now=work.now)
     switch(connection, Context(work.claim.org_id, ENGINE_ACTOR))
     owned(tasks.finish(connection, work.claim, "failed", now=work.now, error=document))
     entry = {

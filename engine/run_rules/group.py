@@ -6,7 +6,7 @@ One bad rule never fails its chunk: the whole wave is written in one savepoint, 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -44,7 +44,9 @@ _LOWEST: Final = UUID(int=0)
 
 @dataclass(frozen=True, slots=True)
 class Wave:
-    """Evaluations of different rules of one org. `still_ours` raises LostClaimError once the task was taken over.
+    """Evaluations of different rules of one org, all of them restricted to one campaign or none.
+
+    `still_ours` raises LostClaimError once the task was taken over.
 
     `now` dates what fails; what is evaluated has the time at which its rules were locked.
     """
@@ -53,6 +55,13 @@ class Wave:
     items: Sequence[Item]
     now: datetime
     still_ours: Callable[[], None]
+    as_if_active: bool = False
+    """Whether rules that are not active are tried as if they were."""
+
+    @property
+    def only(self) -> UUID | None:
+        """The one campaign that is looked at; None = all that the rules are for."""
+        return self.items[0].campaign_id if self.items else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +104,16 @@ def run_wave(connection: Connection, wave: Wave) -> list[Unfinished]:
 
 
 def waves(items: Sequence[Item]) -> Iterator[list[Item]]:
-    """Split items so that no rule occurs twice in a wave: a second run must see the effects of the first."""
+    """Split items so that no rule occurs twice in a wave: a second run must see the effects of the first.
+
+    Items that are restricted to a campaign share a wave only with those of the same.
+    """
     rest = list(items)
     while rest:
-        first = {item.rule_id: item for item in reversed(rest)}
+        only = rest[0].campaign_id
+        first = {item.rule_id: item for item in reversed(rest) if item.campaign_id == only}
         yield list(first.values())
-        rest = [item for item in rest if first[item.rule_id] is not item]
+        rest = [item for item in rest if first.get(item.rule_id) is not item]
 
 
 def record_failures(
@@ -147,7 +160,7 @@ def _run(connection: Connection, wave: Wave, items: Sequence[Item]) -> list[Unfi
     org = orgs.moment(connection, org_id)
     memory = remember(connection, org, list(rows))
     for attempt in range(PLANS):
-        batch = _prepare(items, rows, org)
+        batch = _prepare(wave, items, rows, org)
         overlays = _plan(connection, wave, batch, memory)
         if facts_hold(connection, org_id, batch.runs, overlays, memory):
             break
@@ -161,18 +174,19 @@ def _run(connection: Connection, wave: Wave, items: Sequence[Item]) -> list[Unfi
     return batch.unfinished
 
 
-def _prepare(items: Sequence[Item], rows: dict[UUID, Row[Any]], org: Row[Any]) -> _Batch:
+def _prepare(wave: Wave, items: Sequence[Item], rows: dict[UUID, Row[Any]], org: Row[Any]) -> _Batch:
     """Compile the rules, most urgent first; one that cannot be is a failure of its own."""
     batch = _Batch()
     for item in items:
         row = rows[item.rule_id]
         try:
             faults.fail("rules.item")
-            batch.runs.append(Run(item, compile_rule(row, org.guardrails)))
+            rule = compile_rule(row, org.guardrails)
+            batch.runs.append(Run(item, replace(rule, status=RuleStatus.ACTIVE) if wave.as_if_active else rule))
         except TransientError as error:
             batch.unfinished.append(Unfinished(item, error))
         except InputError as error:
-            if row.status != RuleStatus.ACTIVE:
+            if row.status != RuleStatus.ACTIVE and not wave.as_if_active:
                 batch.runs.append(Run(item, compile_rule(row, org.guardrails, IDLE)))
                 continue
             logger.warning("rule %s cannot be read: %s", item.rule_id, error)
@@ -204,7 +218,7 @@ def _plan_pages(connection: Connection, wave: Wave, runs: Sequence[Run], memory:
     read = {operand for run in going for operand in run.rule.program.operands}
     overlays = []
     net = dict(memory.net)
-    for rows in _pages(connection, wave.carrier.org_id, going):
+    for rows in _pages(connection, wave, going):
         wave.still_ours()
         page = load(connection, wave.carrier.org_id, rows, read, now=memory.now, today=memory.today)
         overlay = Overlay(page, net)
@@ -222,11 +236,12 @@ def _plan_one(run: Run, overlay: Overlay, memory: Memory) -> None:
         raise _PlanError(run, error) from error
 
 
-def _pages(connection: Connection, org_id: UUID, runs: Sequence[Run]) -> Iterator[Sequence[Row[Any]]]:
+def _pages(connection: Connection, wave: Wave, runs: Sequence[Run]) -> Iterator[Sequence[Row[Any]]]:
     """Yield the campaigns that the rules look at, page by page: all of the org, or only those that rules name."""
     if not runs:
         return
-    named = {run.rule.entity_id for run in runs}
+    org_id = wave.carrier.org_id
+    named = {run.rule.entity_id for run in runs} if wave.only is None else {wave.only}
     if None not in named:
         yield campaigns.some(connection, org_id, sorted(one for one in named if one))
         return

@@ -17,6 +17,7 @@ from engine.run_rules import following
 from engine.run_rules.ended import Carrier
 from engine.run_rules.ending import end_single, give_back, split_off
 from engine.run_rules.group import Unfinished, Wave, raise_if_over, run_wave, waves
+from engine.run_rules.optimize import optimize
 from engine.run_rules.work import Applied, Finished, NotClaimed, Result, Work, occurrence_key, owned
 from engine.store import occurrences, tasks
 from models.enums import Outcome, TaskKind
@@ -89,7 +90,10 @@ def _work_alone(database: Database, claimed: tasks.Claim, heartbeat: Heartbeat) 
 
 def _work(connection: Connection, work: Work) -> Result:
     """Do the work of the task's kind and finish it; the caller commits."""
-    return _apply(connection, work) if work.claim.kind == TaskKind.APPLY_ACTIONS else _evaluate(connection, work)
+    if work.claim.kind == TaskKind.APPLY_ACTIONS:
+        return _apply(connection, work)
+    optimizing = work.optimization
+    return _evaluate(connection, work) if optimizing is None else optimize(connection, work, optimizing)
 
 
 def _apply(connection: Connection, work: Work) -> Result:

@@ -100,12 +100,17 @@ class Work:
         return chunk.groups(self.claim.payload)
 
     @property
+    def optimization(self) -> chunk.Optimization | None:
+        """The optimisation that it carries instead of evaluations; it is alone, and its task is its org's."""
+        return next((group.optimization for group in self.groups if group.optimization is not None), None)
+
+    @property
     def size(self) -> int:
-        """How many evaluations it carries."""
-        return sum(len(group.items) for group in self.groups)
+        """How many evaluations it carries; an optimisation is one."""
+        return sum(group.size for group in self.groups)
 
 
-def occurrence_key(item: chunk.Item) -> dict[str, Any]:
+def occurrence_key(item: chunk.Item | chunk.Optimization) -> dict[str, Any]:
     """Return the key of an item's row in the ledger."""
     return {"job_id": item.job_id, "origin": item.origin, "scheduled_for": item.scheduled_for}
 

@@ -139,6 +139,12 @@ def find(connection: Connection, org_id: UUID, reference: UUID | str) -> Sequenc
     return connection.execute(query.where(column == reference)).all()
 
 
+def names(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Return the name of each of the campaigns."""
+    query = select(Campaign.campaign_id, Campaign.name).where(Campaign.org_id == org_id, Campaign.campaign_id.in_(ids))
+    return {row.campaign_id: row.name for row in connection.execute(query)}
+
+
 def create(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert campaigns."""
     connection.execute(insert(Campaign), rows)

@@ -16,7 +16,10 @@ class ClaimedJob(NamedTuple):
     """The time of the claim."""
     org_id: UUID
     job_id: UUID
-    rule_id: UUID
+    target_type: str
+    rule_id: UUID | None
+    """None = its target is an optimisation."""
+    campaign_id: UUID | None
     entities: int
     """How many campaigns one evaluation would look at."""
     schedule_type: str

@@ -138,6 +138,6 @@ def actions_of(connection: Connection, org_id: UUID, execution_id: UUID) -> Sequ
         select(table.__table__)
         .where(table.org_id == org_id, table.execution_id == execution_id)
         .where(table.action_id.between(uuid7_floor(made), uuid7_floor(made + _LONGEST_WAIT)))
-        .order_by(table.action_id, table.position)
+        .order_by(table.entity_id, table.position)
     )
     return connection.execute(query).all()

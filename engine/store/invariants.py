@@ -30,7 +30,23 @@ CHECKS: Final[Mapping[str, str]] = {
              SELECT FROM cmis.automation_actions a
               WHERE a.org_id = o.org_id AND a.execution_id = o.execution_id AND a.status = 'queued')
            ELSE o.outcome <> 'cancelled' AND NOT EXISTS (
-             SELECT FROM cmis.automation_executions e WHERE e.org_id = o.org_id AND e.execution_id = o.execution_id) END""",
+             SELECT FROM cmis.automation_executions e WHERE e.org_id = o.org_id AND e.execution_id = o.execution_id
+             UNION ALL
+             SELECT FROM cmis.optimizations p WHERE p.org_id = o.org_id AND p.optimization_id = o.execution_id) END""",
+    "each optimisation of a job has its occurrence": """
+        SELECT p.org_id || ' ' || p.optimization_id AS offender FROM cmis.optimizations p
+         WHERE p.job_id IS NOT NULL AND NOT EXISTS (
+           SELECT FROM cmis.occurrences o WHERE o.org_id = p.org_id AND o.execution_id = p.optimization_id
+              AND o.job_id = p.job_id AND o.scheduled_for = p.scheduled_for
+              AND o.outcome IN (p.status, 'lost'))""",
+    "an optimisation's counts equal its executions": """
+        SELECT p.org_id || ' ' || p.optimization_id AS offender FROM cmis.optimizations p
+          LEFT JOIN (SELECT org_id, context ->> 'optimization_id' AS part_of, task_id, count(*) AS n,
+                            count(*) FILTER (WHERE acted_on IS NOT NULL) AS acted
+                       FROM cmis.automation_executions WHERE context ? 'optimization_id' GROUP BY 1, 2, 3) e
+            ON e.org_id = p.org_id AND e.part_of = p.optimization_id::text AND e.task_id = p.task_id
+         WHERE coalesce((p.counts ->> 'evaluated')::bigint, 0) <> coalesce(e.n, 0)
+            OR coalesce((p.counts ->> 'acted')::bigint, 0) > coalesce(e.acted, 0)""",
     "each execution of a job has its occurrence": """
         SELECT e.org_id || ' ' || e.execution_id AS offender FROM cmis.automation_executions e
          WHERE e.job_id IS NOT NULL AND NOT EXISTS (

@@ -30,6 +30,10 @@ SELECT org_id, rule_id, name, entity_id, conditions, condition_logic, actions, s
        version, acted_on, acted_today, failures_in_a_row
   FROM cmis.automation_rules WHERE org_id = :org_id AND rule_id = ANY (:rule_ids) ORDER BY rule_id FOR NO KEY UPDATE
 """).bindparams(bindparam("rule_ids", type_=_UUIDS))
+_LOCK_ACTIVE = text("""
+SELECT rule_id, priority FROM cmis.automation_rules
+ WHERE org_id = :org_id AND status = 'active' ORDER BY rule_id FOR NO KEY UPDATE
+""")
 _PRIORITIES = text("""
 SELECT rule_id, priority FROM cmis.automation_rules WHERE org_id = :org_id AND rule_id = ANY (:rule_ids)
 """).bindparams(bindparam("rule_ids", type_=_UUIDS))
@@ -66,6 +70,12 @@ UPDATE cmis.automation_rules SET status = 'paused', failures_in_a_row = 0
 def lock(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -> Sequence[Row[Any]]:
     """Lock rules in id order until the transaction ends, and return them."""
     return connection.execute(_LOCK, {"org_id": org_id, "rule_ids": list(rule_ids)}).all()
+
+
+def lock_active(connection: Connection, org_id: UUID) -> dict[UUID, str]:
+    """Lock all active rules of an org in id order until the transaction ends; returns their priorities."""
+    rows = connection.execute(_LOCK_ACTIVE, {"org_id": org_id})
+    return {row.rule_id: row.priority for row in rows}
 
 
 def priorities(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -> dict[UUID, str]:

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from cli.rules import _evaluate
+from cli.running import evaluate_here
 from core import faults
 from core.config import Settings
 from core.db import CLI_ACTOR, ENGINE_ACTOR, Context, Database
@@ -143,7 +143,7 @@ def test_a_run_that_somebody_else_claimed_is_waited_for(cmis: Cmis, app: Databas
 
     def too_late(database: Database, org_id: UUID, task_id: UUID) -> None:
         assert work(database, where, task_id) == Finished(1, 0)
-        _evaluate(database, org_id, task_id)
+        evaluate_here(database, org_id, task_id)
 
     queued, row = run_now.run_rule(app, where, rule_id(cmis), too_late, seconds=5)
     assert row is not None

@@ -106,7 +106,7 @@ def _spelled_out(words: str) -> Iterator[str]:
 def _exists(said: str) -> bool:
     command: click.Command = cli
     for word in said.split():
-        if not isinstance(command, click.Group) or not re.fullmatch("[a-z]+", word):
+        if not isinstance(command, click.Group) or not re.fullmatch("[a-z]+(-[a-z]+)*", word):
             break
         found = command.commands.get(word)
         if found is None:

@@ -71,6 +71,21 @@ def test_a_context_ends_with_a_transaction_that_failed(tenants: Tenants) -> None
         database.close()
 
 
+def test_a_rehearsal_keeps_nothing_and_its_context_ends_with_it(tenants: Tenants) -> None:
+    database = Database(tenants.site.urls.app, variable="DATABASE_URL", application="tests", pool_size=1)
+    try:
+        with database.rehearsal(tenants.north.context) as connection:
+            pid, org, user, _, campaigns = connection.execute(_SETTINGS).one()
+            assert (org, user, campaigns) == (str(tenants.north.org_id), str(tenants.north.admin_id), 1)
+            assert connection.execute(text("UPDATE cmis.campaigns SET name = 'rehearsed'")).rowcount == 1
+        with database.transaction(None) as connection:
+            assert connection.execute(_SETTINGS).one() == (pid, "", "", "", 0)
+        with database.transaction(tenants.north.context) as connection:
+            assert connection.execute(text("SELECT name FROM cmis.campaigns")).scalars().all() == ["campaign"]
+    finally:
+        database.close()
+
+
 def test_a_refused_context_leaves_the_transaction_without_one(tenants: Tenants) -> None:
     with (
         pytest.raises(ProgrammingError, match="is no active member") as caught,

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from core import clock
 from core.db import Database
 from core.ids import uuid7, uuid7_time
-from engine.store import audit, delayed, dispatch, executions, jobs, occurrences, tasks
+from engine.store import acted, audit, delayed, dispatch, executions, jobs, occurrences, optimizations, tasks
 from tests.integration.isolation.visits import counting_visits
 
 if TYPE_CHECKING:
@@ -117,6 +117,12 @@ def _settle_an_execution(connection: Connection, tenant: Tenant, now: datetime) 
     assert delayed.settle(connection, tenant.org_id, tenant.execution_id, now=now) == "success"
 
 
+def _optimizations(connection: Connection, tenant: Tenant, now: datetime) -> None:
+    assert optimizations.tally(connection, tenant.org_id, [tenant.execution_id])
+    [row] = optimizations.listing(connection, tenant.org_id, since=now - timedelta(days=30), limit=2)
+    assert optimizations.executions_of(connection, row) == []
+
+
 STATEMENTS: dict[str, Callable[[Connection, Tenant, datetime], object]] = {
     "insert executions": _insert_executions,
     "list executions of a day": _list_executions,
@@ -125,6 +131,8 @@ STATEMENTS: dict[str, Callable[[Connection, Tenant, datetime], object]] = {
     "held effects": lambda c, t, now: executions.held(c, t.org_id, [t.rule_id], now=now),
     "actions after a delay": _delayed_actions,
     "the end of an execution": _settle_an_execution,
+    "effects that wait": lambda c, t, now: acted.waiting(c, t.org_id, t.rule_id, t.campaign_id, now=now),
+    "optimisations": _optimizations,
     "finish occurrences": _finish_occurrences,
     "move occurrences": lambda c, t, now: occurrences.move(c, t.org_id, [occurrence(t, task_id=uuid7(now))]),
     "record runs that are new": _insert_new_runs,

@@ -4,10 +4,11 @@ from collections import Counter
 from datetime import UTC, datetime
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.chunk import MAX_ITEMS, MAX_ORGS, MAX_PAIRS, Due, Group, Item, groups, pack, payload
+from engine.chunk import MAX_ITEMS, MAX_ORGS, MAX_PAIRS, Due, Group, Item, Optimization, groups, pack, payload
 
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 sizes = st.sampled_from([0, 1, 7, 150, 200, 201, 9_999, 20_000, 20_001, 500_000])
@@ -54,5 +55,14 @@ def test_nothing_due_is_no_chunk() -> None:
 def test_a_payload_is_read_back_as_it_was_with_its_orgs_in_lock_order() -> None:
     by_hand = Item(UUID(int=5), UUID(int=6), "manual")
     planned = Item(UUID(int=7), UUID(int=8), "schedule", UUID(int=9), "schedule", NOW)
-    made = (Group(UUID(int=2), (planned, by_hand)), Group(UUID(int=1), (by_hand,)))
+    alone = Item(UUID(int=5), UUID(int=6), "manual", campaign_id=UUID(int=3), context={"season": "spring"})
+    made = (Group(UUID(int=2), (planned, by_hand, alone)), Group(UUID(int=1), (by_hand,)))
     assert groups(payload(made)) == (made[1], made[0])
+
+
+@pytest.mark.parametrize("campaign_id", [None, UUID(int=3)])
+def test_an_optimisation_is_read_back_as_it_was_and_is_alone(campaign_id: UUID | None) -> None:
+    planned = (UUID(int=8), "schedule", UUID(int=9), "schedule", NOW, UUID(int=4), {"season": "spring"})
+    made = Group(UUID(int=2), (), Optimization(*planned, campaign_id=campaign_id))
+    assert groups(payload([made])) == (made,)
+    assert made.size == 1
