@@ -1,0 +1,82 @@
+"""Ticks of a chart's axes: round numbers, and local midnights or hours, few enough to be read."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, time, timedelta
+from typing import TYPE_CHECKING, Final
+
+from engine.schedule.zones import gap_end, instants
+
+if TYPE_CHECKING:
+    from datetime import date
+    from zoneinfo import ZoneInfo
+
+_STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
+_HOURS: Final = (1, 2, 3, 6, 12)
+_DAYS: Final = (1, 2, 3, 7, 14, 28, 56, 91)
+_SUFFIXES: Final = ((1e12, "T"), (1e9, "bn"), (1e6, "m"), (1e4, "k"))
+_MOST_DIGITS: Final = 6
+
+
+def number_ticks(high: float, most: int) -> list[float]:
+    """Return round numbers from 0 to at least `high` (above 0), at most `most` steps."""
+    rough = high / most
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * base for base in _STEPS if power * base >= rough * (1 - 1e-9))
+    return [step * position for position in range(math.ceil(high / step - 1e-9) + 1)]
+
+
+def number_label(value: float, step: float) -> str:
+    """Return a tick as people read it: 0.015, 2.5, 1,200, 25k; `step` tells how many digits are needed."""
+    for size, suffix in _SUFFIXES:
+        if abs(value) >= size and step >= size / 1000:
+            return f"{value / size:,.3f}".rstrip("0").rstrip(".") + suffix
+    digits = max(0, -math.floor(math.log10(step))) + (1 if _needs_one_more(step) else 0)
+    return f"{value:,.{min(digits, _MOST_DIGITS)}f}"
+
+
+def _needs_one_more(step: float) -> bool:
+    """Say whether a step is a 2.5 of its power of ten, below ten."""
+    leading = step / 10.0 ** math.floor(math.log10(step))
+    return step < 10 and abs(leading - 2.5) < 1e-6  # noqa: PLR2004 - 2.5 is one of the steps, 10 has two digits
+
+
+def time_ticks(start: datetime, end: datetime, tz: ZoneInfo, most: int) -> list[tuple[datetime, str]]:
+    """Return at most about `most` instants with labels: midnights in the zone, or hours where it is about few days."""
+    hours = (end - start) / timedelta(hours=1)
+    step = next((step for step in _HOURS if hours / step <= most), None)
+    if step is not None:
+        return _hours(start, end, tz, step)
+    days = next((step for step in _DAYS if hours / 24 / step <= most), _DAYS[-1])
+    return _midnights(start, end, tz, days)
+
+
+def _hours(start: datetime, end: datetime, tz: ZoneInfo, step: int) -> list[tuple[datetime, str]]:
+    first = start.astimezone(tz).replace(minute=0, second=0, microsecond=0)
+    walls = (first + timedelta(hours=hour) for hour in range(int((end - start) / timedelta(hours=1)) + 2))
+    wanted = (wall for wall in walls if wall.hour % step == 0 and start <= wall <= end)
+    return [(wall, f"{wall:%H:%M}" if wall.hour else _day_label(wall.date())) for wall in wanted]
+
+
+def _midnights(start: datetime, end: datetime, tz: ZoneInfo, days: int) -> list[tuple[datetime, str]]:
+    first, last = start.astimezone(tz).date(), end.astimezone(tz).date()
+    ticks = []
+    year = first.year
+    for offset in range(0, (last - first).days + 1, days):
+        day = first + timedelta(days=offset)
+        midnight = _midnight(day, tz)
+        if start <= midnight <= end:
+            label = _day_label(day) if day.year == year else f"{_day_label(day)} {day.year}"
+            ticks.append((midnight, label))
+            year = day.year
+    return ticks
+
+
+def _midnight(day: date, tz: ZoneInfo) -> datetime:
+    wall = datetime.combine(day, time())
+    return next(iter(instants(wall, tz)), None) or gap_end(wall, tz)
+
+
+def _day_label(day: date) -> str:
+    return f"{day:%b} {day.day}"
