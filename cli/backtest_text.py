@@ -89,7 +89,7 @@ def _totals(found: Backtest) -> list[str]:
         f"  runs     {totals.planned:,} planned, {totals.acted:,} acted",
         f"  effects  {effects}; {len(totals.campaigns):,} campaigns affected",
     ]
-    lines += [f"  skipped  {count:,} times {reason}: {gate_text(reason)}" for reason, count in totals.skipped.most_common()]
+    lines += [f"  skipped  {count:,}: {reason}, {gate_text(reason)}" for reason, count in totals.skipped.most_common()]
     if found.broken_at is not None:
         lines.append(
             f"  breaker  would have paused the rule at {cell(found.broken_at)}, since its actions kept failing"

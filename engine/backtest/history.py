@@ -93,17 +93,16 @@ _Found: TypeAlias = "tuple[list[Decimal | None], datetime]"
 class _Series:
     """The days of one campaign that are known, ascending, with running sums over the first `_summed` of them."""
 
-    __slots__ = ("_counts", "_days", "_newest", "_shown", "_summed", "_totals")
+    __slots__ = ("_days", "_newest", "_running", "_shown", "_summed")
 
     def __init__(self, metrics: int) -> None:
         self._days: list[int] = []
         self._shown: list[Observation] = []
         self._summed = 0
-        self._totals: list[list[Decimal]] = [[_ZERO] for _ in range(metrics)]
-        self._counts: list[list[int]] = [[0] for _ in range(metrics)]
-        """How many days report the metric: of none that does the sum is unknown, not 0."""
-        self._newest: list[datetime] = []
-        """The latest time of observation up to each day."""
+        self._running: list[tuple[list[Decimal], list[int]]] = [([_ZERO], [0]) for _ in range(metrics)]
+        """Of each metric the sum, and how many days report it: of none that does the sum is unknown, not 0."""
+        self._newest: list[int] = []
+        """Of the days up to each the one that was observed last."""
 
     def put(self, observation: Observation) -> None:
         """Show an observation of a day, in place of an older one."""
@@ -124,33 +123,33 @@ class _Series:
 
     def between(self, first: int, last: int) -> _Found | None:
         """Return each metric's sum over the days, None = not reported, and when the newest of them was observed."""
-        low, high = bisect_left(self._days, first), bisect_right(self._days, last)
-        if low >= high:
+        days, low = self._days, bisect_left(self._days, first)
+        high = bisect_right(days, last, low)
+        if low == high:
             return None
-        if self._summed < len(self._days):
+        if self._summed < high:
             self._sum()
-        values = [
-            totals[high] - totals[low] if counts[high] > counts[low] else None
-            for totals, counts in zip(self._totals, self._counts, strict=True)
-        ]
-        if low == 0:
-            return values, self._newest[high - 1]
-        return values, max(one.observed_at for one in self._shown[low:high])
+        values = [sums[high] - sums[low] if counts[high] > counts[low] else None for sums, counts in self._running]
+        newest = self._newest[high - 1]
+        if newest < low:  # a restatement of an earlier day came later than all days here
+            return values, max(one.observed_at for one in self._shown[low:high])
+        return values, self._shown[newest].observed_at
 
     def _sum(self) -> None:
         """Bring the running sums up to the last day."""
         start = self._summed
-        for metric, (totals, counts) in enumerate(zip(self._totals, self._counts, strict=True)):
-            del totals[start + 1 :], counts[start + 1 :]
-            total, count = totals[start], counts[start]
+        for metric, (sums, counts) in enumerate(self._running):
+            del sums[start + 1 :], counts[start + 1 :]
+            total, count = sums[start], counts[start]
             for one in self._shown[start:]:
                 value = one.values[metric]
                 if value is not None:
                     total, count = total + value, count + 1
-                totals.append(total)
+                sums.append(total)
                 counts.append(count)
-        del self._newest[start:]
-        for one in self._shown[start:]:
-            before = self._newest[-1] if self._newest else one.observed_at
-            self._newest.append(max(before, one.observed_at))
+        newest, shown = self._newest, self._shown
+        del newest[start:]
+        for at in range(start, len(shown)):
+            later = not newest or shown[at].observed_at >= shown[newest[-1]].observed_at
+            newest.append(at if later else newest[-1])
         self._summed = len(self._days)

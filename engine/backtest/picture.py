@@ -14,7 +14,7 @@ from engine.backtest.axes import number_label, number_ticks, time_ticks
 from engine.rules.sentence import number_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
     from decimal import Decimal
     from zoneinfo import ZoneInfo
@@ -31,18 +31,19 @@ _LONGEST_NAME: Final = {1: 100, 2: 52}
 _LONGEST_TITLE: Final = 80
 _HEADROOM: Final = 1.06
 _RADIUS: Final = 4.5
+_TOLD_APART: Final = 0.5
 _LEGEND: Final[tuple[tuple[Mark, str], ...]] = (("fired", "acted"), ("held", "held for approval"), ("failed", "failed"))
 _STYLE: Final = """
 text{font:12px system-ui,-apple-system,"Segoe UI",Roboto,Helvetica,Arial,sans-serif;fill:#1f2328}
 .title{font-size:19px;font-weight:600}.name{font-size:13px;font-weight:600}.muted{fill:#59636e}
 .paper{fill:#ffffff}.plot{fill:#f6f8fa}.grid{stroke:#d8dee4;stroke-width:1}
 .area{fill:#0969da;fill-opacity:.09}.line{fill:none;stroke:#0969da;stroke-width:2;stroke-linejoin:round}
-.point{fill:#0969da}.threshold{stroke:#8250df;stroke-width:1.5;stroke-dasharray:5 4}.limit{fill:#8250df}
+.point{fill:#0969da}.threshold{stroke:#8250df;stroke-width:1.5;stroke-dasharray:5 4}.limit{fill:#8250df;paint-order:stroke;stroke:#f6f8fa;stroke-width:3}
 .fired{fill:#cf222e;stroke:#ffffff;stroke-width:1.5}.held{fill:#ffffff;stroke:#bf6a02;stroke-width:2}
 .failed{fill:none;stroke:#59636e;stroke-width:2.5}
 @media (prefers-color-scheme:dark){text{fill:#e6edf3}.muted{fill:#9198a1}.paper{fill:#0d1117}.plot{fill:#151b23}
 .grid{stroke:#30363d}.area{fill:#58a6ff;fill-opacity:.13}.line{stroke:#58a6ff}.point{fill:#58a6ff}
-.threshold{stroke:#be8fff}.limit{fill:#be8fff}.fired{fill:#ff7b72;stroke:#0d1117}
+.threshold{stroke:#be8fff}.limit{fill:#be8fff;stroke:#151b23}.fired{fill:#ff7b72;stroke:#0d1117}
 .held{fill:#0d1117;stroke:#f0a94a}.failed{stroke:#9198a1}}
 """
 
@@ -154,7 +155,7 @@ class _Panel:
             _text(group, x, self._bottom + 19, label, "muted", anchor="middle")
 
     def _line(self, group: ET.Element, stretch: list[tuple[datetime, Decimal]]) -> None:
-        places = [(self._x(at), self._y(float(value))) for at, value in stretch]
+        places = list(_thinned((self._x(at), self._y(float(value))) for at, value in stretch))
         if len(places) == 1:
             [(x, y)] = places
             ET.SubElement(group, "circle", {"class": "point", "cx": f"{x:.1f}", "cy": f"{y:.1f}", "r": "2"})
@@ -198,6 +199,18 @@ def _stretches(curve: Curve) -> Iterator[list[tuple[datetime, Decimal]]]:
             stretch = []
     if stretch:
         yield stretch
+
+
+def _thinned(places: Iterable[tuple[float, float]]) -> Iterator[tuple[float, float]]:
+    """Leave out places that nobody could tell from the one before: a year of hours has more of them than pixels."""
+    last = kept = None
+    for place in places:
+        if kept is None or abs(place[0] - kept[0]) >= _TOLD_APART or abs(place[1] - kept[1]) >= 2 * _TOLD_APART:
+            kept = place
+            yield place
+        last = place
+    if last is not None and last is not kept:
+        yield last
 
 
 def _mark(parent: ET.Element, mark: Mark, x: float, y: float) -> ET.Element:
