@@ -110,7 +110,7 @@ def _memory(state: State, now: datetime) -> Memory:
     today = local_day(now, state.zone)
     if today != state.day:
         state.day, state.net = today, {}
-    waiting = {key for key, asked in state.held.items() if asked >= now - HELD_SEARCH}
+    waiting = {key for key, asked in state.held.items() if asked > now - HELD_SEARCH}
     return Memory(now, today, state.last_acted, waiting, state.never_touch, state.net)
 
 

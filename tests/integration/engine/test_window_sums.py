@@ -82,7 +82,8 @@ def _compare(
     """Compare every window at one time; returns how many of them, over all campaigns, have rows."""
     today = moment.astimezone(ZoneInfo(timezone)).date()
     assert local_day(moment, zone(timezone)) == today
-    page = facts.load(connection, org.id, rows, WINDOWED, now=moment, today=today)
+    now = org.world.now()  # by which all of the file is known, days that are not over at the moment, too
+    page = facts.load(connection, org.id, rows, WINDOWED, now=now, today=today)
     stored = _stored(connection, org, rows, today)
     filled = 0
     for row in rows:
