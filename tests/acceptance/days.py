@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from uuid import UUID
 
 import psycopg
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from engine.backtest.run import Backtest
     from engine.imports.sums import CampaignKey, Sums
     from tests.world import Org, World
+
+Planned: TypeAlias = tuple[dict[str, Any], str]
+"""A rule's document, and its job's cron expression."""
 
 ZONE: Final = "Europe/Berlin"
 _EFFECTS: Final = """
@@ -47,25 +50,29 @@ def set_clock(site: Site, moment: datetime) -> None:
 
 @dataclass(frozen=True)
 class Stage:
-    """An org in which one rule lives, and one with the same campaigns in which nothing ever runs."""
+    """An org with campaigns, and rules of it that live there, or never run."""
 
     org: Org
-    rule_id: UUID
+    rule_ids: tuple[UUID, ...]
 
     @classmethod
-    def make(cls, world: World, rule: dict[str, Any], cron: str, keys: Sequence[CampaignKey], *, live: bool) -> Stage:
-        """Make an org, its campaigns, the rule and its job; both are paused unless they are to live."""
-        org = world.org(f"{rule['name']}, {'live' if live else 'tried'}", ZONE)
+    def make(
+        cls, world: World, name: str, rules: Sequence[Planned], keys: Sequence[CampaignKey], *, live: bool
+    ) -> Stage:
+        """Make an org, its campaigns, the rules and their jobs; these are paused unless they are to live."""
+        org = world.org(name, ZONE)
         for number, key in enumerate(keys):
             values = {"platform": key.platform, "external_id": key.external_id, "name": key.external_id}
-            budget = None if number % 10 == 9 else 100 + number % 7  # the action fails where there is none
+            budget = None if number % 10 == 9 else 100 + number % 7  # an action fails where there is none
             org.campaign({}, campaign_id=UUID(int=number + 1), budget=budget, currency="EUR", **values)
-        status = "active" if live else "paused"
-        rule_id = create_rule(world.app, org.context, rule | {"status": status}).rule_id
-        job = create_job(world.app, org.context, {"rule": str(rule_id), "cron_expression": cron})
-        if not live:
-            pause_job(world.app, org.context, job.job_id)
-        return cls(org, rule_id)
+        made = []
+        for rule, cron in rules:
+            status = "active" if live else "paused"
+            made.append(create_rule(world.app, org.context, rule | {"status": status}).rule_id)
+            job = create_job(world.app, org.context, {"rule": str(made[-1]), "cron_expression": cron})
+            if not live:
+                pause_job(world.app, org.context, job.job_id)
+        return cls(org, tuple(made))
 
     def take_in(self, sums: Sums, *, replace: bool = False) -> None:
         """Import metrics at the present time."""
@@ -73,7 +80,7 @@ class Stage:
         write_metrics(target, sums, replace=replace, progress=lambda _done, _total: None)
 
     def lived(self) -> tuple[list[Any], list[Any]]:
-        """Return what happened: effects, and how each run ended."""
+        """Return what happened in it: effects, and how each run ended."""
         world = self.org.world
         effects = [tuple(row) for row in world.rows(_EFFECTS, org_id=self.org.id)]
         return effects, [tuple(row) for row in world.rows(_RUNS, org_id=self.org.id)]
@@ -81,11 +88,10 @@ class Stage:
 
 def replayed(found: Backtest) -> tuple[list[Any], list[Any]]:
     """Return what a backtest says would have happened, as `Stage.lived` does."""
+    happened = [(firing.time.at, one.effect) for firing in found.firings for one in firing.happened]
     effects = [
-        (firing.time.at, one.effect.entity_id, one.effect.position, one.effect.kind, one.effect.status)
-        + (dict(one.effect.before), dict(one.effect.after))
-        for firing in found.firings
-        for one in firing.happened
+        (at, one.entity_id, one.position, one.kind, one.status, dict(one.before), dict(one.after))
+        for at, one in happened
     ]
     runs = [(firing.time.at, firing.status.value, firing.skip_reason) for firing in found.firings]
     return sorted(effects, key=lambda effect: effect[:3]), runs

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -22,11 +23,12 @@ from engine.backtest.run import run
 from engine.backtest.subject import Question, read
 from engine.imports.read import ReadOptions, read_export
 from engine.imports.sums import CampaignFacts, CampaignKey, Sums
-from tests.acceptance.days import ZONE, Stage, live_until, replayed, set_clock
+from tests.acceptance.days import ZONE, Planned, Stage, live_until, replayed, set_clock
 from tests.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from uuid import UUID
 
     from dev.site import Site
     from engine.backtest.run import Backtest
@@ -120,52 +122,61 @@ def _local(day: date, hour: int) -> datetime:
 def _silently(_done: int, _total: int) -> None: ...
 
 
-def _stages(
-    world: World, rules: Sequence[tuple[dict[str, Any], str]], keys: Sequence[CampaignKey]
-) -> list[list[Stage]]:
-    """For each rule an org in which it lives and one in which it never runs."""
-    set_clock(world.site, _local(_FIRST, 1))
-    return [[Stage.make(world, rule, cron, keys, live=live) for live in (True, False)] for rule, cron in rules]
+@dataclass(frozen=True)
+class Lives:
+    """For each rule an org in which it lives, and one org in which none of them ever runs."""
+
+    live: tuple[Stage, ...]
+    never: Stage
+
+    @classmethod
+    def begin(cls, world: World, rules: Sequence[Planned], keys: Sequence[CampaignKey]) -> Lives:
+        """Make all of them on the first day."""
+        set_clock(world.site, _local(_FIRST, 1))
+        live = [Stage.make(world, rule[0]["name"], [rule], keys, live=True) for rule in rules]
+        return cls(tuple(live), Stage.make(world, "never", rules, keys, live=False))
+
+    def take_in(self, sums: Sums, *, replace: bool = False) -> None:
+        """Import metrics into each of them."""
+        for stage in (*self.live, self.never):
+            stage.take_in(sums, replace=replace)
+
+    def compare(self, start: datetime) -> dict[str, Counter[str]]:
+        """Compare each life with a backtest in the org where none runs, and in its own, rolled back.
+
+        Returns what there was of each rule: effects by status, and runs without any by the reason.
+        """
+        seen = {}
+        for stage, rule_id in zip(self.live, self.never.rule_ids, strict=True):
+            lived = stage.lived()
+            tried = _backtest(self.never, rule_id, start)
+            assert replayed(tried) == lived, tried.subject.rule.name
+            assert replayed(_backtest(stage, stage.rule_ids[0], start)) == lived, tried.subject.rule.name
+            effects, runs = lived
+            ends = [reason for _, _, reason in runs if reason]
+            seen[tried.subject.rule.name] = Counter([*(effect[4] for effect in effects), *ends])
+        return seen
 
 
-def _backtest(stage: Stage, start: datetime) -> Backtest:
+def _backtest(stage: Stage, rule_id: UUID, start: datetime) -> Backtest:
     world = stage.org.world
-    question = Question(start, world.now(), rule=stage.rule_id)
+    question = Question(start, world.now(), rule=rule_id)
     return run(read(world.app, stage.org.context, question, _silently), _silently)
-
-
-def _compare(stages: Sequence[Sequence[Stage]], start: datetime) -> dict[str, Counter[str]]:
-    """Compare each rule's life with a backtest in the org where it never ran, and in its own, rolled back.
-
-    Returns what there was of each rule: effects by status, and runs without any by the reason.
-    """
-    seen = {}
-    for lived_in, never in stages:
-        lived = lived_in.lived()
-        tried = _backtest(never, start)
-        assert replayed(tried) == lived, tried.subject.rule.name
-        assert replayed(_backtest(lived_in, start)) == lived, tried.subject.rule.name
-        effects, runs = lived
-        seen[tried.subject.rule.name] = Counter(effect[4] for effect in effects) + Counter(
-            reason for _, _, reason in runs if reason
-        )
-    return seen
 
 
 @pytest.mark.parametrize(("column", "rules"), [("fb_campaign_id", BY_AD_SET), ("xyz_campaign_id", BY_CAMPAIGN)])
 def test_the_real_file_imported_beforehand_gives_the_same_firings_live_and_replayed(
-    world: World, export: Path, column: str, rules: list[tuple[dict[str, Any], str]]
+    world: World, export: Path, column: str, rules: list[Planned]
 ) -> None:
     last = _FIRST + timedelta(days=_DAYS - 1)
     sums = read_export(export, ReadOptions(last, _MAPPING | {"campaign": column}, strict=True), _silently).sums
-    stages = _stages(world, rules, sorted(sums.campaigns))
+    lives = Lives.begin(world, rules, sorted(sums.campaigns))
     start = world.now()
     set_clock(world.site, _local(last, 23) + timedelta(days=3))
-    for stage in (stage for pair in stages for stage in pair):
-        stage.take_in(sums)  # each day is dated to its end
+    lives.take_in(sums)  # each day is dated to its end
     set_clock(world.site, start)
     live_until(world, start, _local(last, 23))
-    seen = _compare(stages, start)
+    seen = lives.compare(start)
     assert {name: counts["succeeded"] > 0 for name, counts in seen.items()} == _firing(rules)
     if "costly" in seen:
         assert seen["costly"]["succeeded"] == 38
@@ -177,7 +188,7 @@ def test_the_real_file_imported_beforehand_gives_the_same_firings_live_and_repla
         assert seen["today"] == {"conditions_unknown": 2 * _DAYS}  # imported ahead of the clock, and not known yet
 
 
-def _firing(rules: Sequence[tuple[dict[str, Any], str]]) -> dict[str, bool]:
+def _firing(rules: Sequence[Planned]) -> dict[str, bool]:
     """Say which rules act: all but one whose actions fail, and one that asks for what is never known in time."""
     return {rule["name"]: rule["name"] not in {"broken", "today"} for rule, _ in rules}
 
@@ -218,17 +229,16 @@ def test_metrics_that_come_day_by_day_and_are_restated_give_the_same_firings_liv
     rng = random.Random(20230801)  # noqa: S311 - repeatable data, no secret
     days = _generated(rng)
     keys = sorted({key for of_day in days.values() for key in of_day})
-    stages = _stages(world, [*BY_AD_SET, *BY_CAMPAIGN], keys)
+    lives = Lives.begin(world, [*BY_AD_SET, *BY_CAMPAIGN], keys)
     start = world.now()
     for day in list(days)[1:]:
         live_until(world, start, _local(day, 3))
         news = _sums({day - timedelta(days=1): days[day - timedelta(days=1)]})
         earlier = day - timedelta(days=3)
         restated = _sums({earlier: {key: _values(rng, 5) for key in days.get(earlier, {}) if rng.random() < 0.4}})
-        for stage in (stage for pair in stages for stage in pair):
-            stage.take_in(news)
-            if restated.days:
-                stage.take_in(restated, replace=True)
+        lives.take_in(news)
+        if restated.days:
+            lives.take_in(restated, replace=True)
     live_until(world, start, _local(_FIRST + timedelta(days=_DAYS), 0))
-    seen = _compare(stages, start)
+    seen = lives.compare(start)
     assert {name: counts["succeeded"] > 0 for name, counts in seen.items()} == _firing([*BY_AD_SET, *BY_CAMPAIGN])
