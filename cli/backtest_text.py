@@ -12,7 +12,7 @@ from cli.explain import gate_text, trace_tree
 from cli.job_options import when
 from cli.output import err, out
 from cli.tables import cell, plain
-from engine.backtest.report import NOTES
+from engine.backtest.report import notes
 from engine.schedule.zones import zone
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def print_backtest(found: Backtest, org: str) -> None:
     if acting:
         out.print(_tree(acting, tried.timezone))
     out.print("\n".join(_totals(found)), highlight=False, soft_wrap=True)
-    for note in NOTES:
+    for note in notes(found):
         err.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
 
 

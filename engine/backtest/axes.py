@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
 _STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
+_TWO_AND_A_HALF: Final = _STEPS[2]
+_NEARLY: Final = 1e-6
 _HOURS: Final = (1, 2, 3, 6, 12)
 _DAYS: Final = (1, 2, 3, 7, 14, 28, 56, 91)
-_SUFFIXES: Final = ((1e12, "T"), (1e9, "bn"), (1e6, "m"), (1e4, "k"))
-_MOST_DIGITS: Final = 6
+_SUFFIXES: Final = ((1e12, "T"), (1e9, "bn"), (1e6, "m"), (1e3, "k"))
 
 
 def number_ticks(high: float, most: int) -> list[float]:
@@ -28,18 +29,13 @@ def number_ticks(high: float, most: int) -> list[float]:
 
 
 def number_label(value: float, step: float) -> str:
-    """Return a tick as people read it: 0.015, 2.5, 1,200, 25k; `step` tells how many digits are needed."""
+    """Return a tick as people read it: 0.015, 2.5, 800, 25k; the ticks of one axis, `step` apart, are alike."""
     for size, suffix in _SUFFIXES:
-        if abs(value) >= size and step >= size / 1000:
-            return f"{value / size:,.3f}".rstrip("0").rstrip(".") + suffix
-    digits = max(0, -math.floor(math.log10(step))) + (1 if _needs_one_more(step) else 0)
-    return f"{value:,.{min(digits, _MOST_DIGITS)}f}"
-
-
-def _needs_one_more(step: float) -> bool:
-    """Say whether a step is a 2.5 of its power of ten, below ten."""
+        if step >= size and value:
+            return f"{value / size:,.1f}".removesuffix(".0") + suffix
     leading = step / 10.0 ** math.floor(math.log10(step))
-    return step < 10 and abs(leading - 2.5) < 1e-6  # noqa: PLR2004 - 2.5 is one of the steps, 10 has two digits
+    digits = -math.floor(math.log10(step)) + (abs(leading - _TWO_AND_A_HALF) < _NEARLY)
+    return f"{value:,.{max(0, digits)}f}"
 
 
 def time_ticks(start: datetime, end: datetime, tz: ZoneInfo, most: int) -> list[tuple[datetime, str]]:

@@ -38,7 +38,8 @@ text{font:12px system-ui,-apple-system,"Segoe UI",Roboto,Helvetica,Arial,sans-se
 .title{font-size:19px;font-weight:600}.name{font-size:13px;font-weight:600}.muted{fill:#59636e}
 .paper{fill:#ffffff}.plot{fill:#f6f8fa}.grid{stroke:#d8dee4;stroke-width:1}
 .area{fill:#0969da;fill-opacity:.09}.line{fill:none;stroke:#0969da;stroke-width:2;stroke-linejoin:round}
-.point{fill:#0969da}.threshold{stroke:#8250df;stroke-width:1.5;stroke-dasharray:5 4}.limit{fill:#8250df;paint-order:stroke;stroke:#f6f8fa;stroke-width:3}
+.point{fill:#0969da}.threshold{stroke:#8250df;stroke-width:1.5;stroke-dasharray:5 4}
+.limit{fill:#8250df;paint-order:stroke;stroke:#f6f8fa;stroke-width:3}
 .fired{fill:#cf222e;stroke:#ffffff;stroke-width:1.5}.held{fill:#ffffff;stroke:#bf6a02;stroke-width:2}
 .failed{fill:none;stroke:#59636e;stroke-width:2.5}
 @media (prefers-color-scheme:dark){text{fill:#e6edf3}.muted{fill:#9198a1}.paper{fill:#0d1117}.plot{fill:#151b23}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from engine.rules.document import json_number
 
@@ -14,11 +14,20 @@ if TYPE_CHECKING:
     from engine.backtest.run import Backtest
     from engine.backtest.totals import Totals
 
-NOTES = (
+_TAKEN: Final = (
     "the rule is taken as active and as new at the start: nothing of before counts towards its limit or cooldown",
     "a run is taken at its planned time, every planned time runs, and nothing but this rule changes a campaign",
     "spent_after_pause is what the stored metrics report, and no promise of what would have been saved",
 )
+
+
+def notes(found: Backtest) -> list[str]:
+    """Return what a reader must know: what is taken for granted, and where chance may decide otherwise."""
+    close = found.totals.on_the_boundary
+    if not close:
+        return list(_TAKEN)
+    told = f"at {close:,} planned times a cooldown ends to the second; live, seconds of delay decide whether it is over"
+    return [*_TAKEN, told]
 
 
 def document(found: Backtest) -> dict[str, Any]:
@@ -47,7 +56,7 @@ def document(found: Backtest) -> dict[str, Any]:
         "breaker_paused_at": found.broken_at,
         "totals": _totals(found.totals),
         "runs": [_firing(found, firing) for firing in found.firings],
-        "notes": list(NOTES),
+        "notes": notes(found),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from engine.backtest.history import Known
@@ -37,5 +38,6 @@ def run(subject: Subject, progress: Progress) -> Backtest:
         firings.append(firing)
         progress(len(firings), len(subject.times))
     known.advance(subject.end)
-    found = totals(firings, known, org_zone, local_day(subject.end, org_zone))
+    cooldown = timedelta(minutes=subject.rule.cooldown_minutes)
+    found = totals(firings, known, org_zone, local_day(subject.end, org_zone), cooldown)
     return Backtest(subject, tuple(firings), found, state.broken_at)

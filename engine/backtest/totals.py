@@ -42,11 +42,14 @@ class Totals:
     spent_after_pause: dict[str | None, Decimal] = field(default_factory=dict)
     """What the stored metrics of the span report as spent by campaigns on whole days on which the replay has them
     paused. An observation: other campaigns might have spent it, and what was paused in truth has spent nothing."""
+    on_the_boundary: int = 0
+    """Planned times at which a cooldown ends to the second. Live runs start seconds after their times, one a little
+    later than another, so that chance may decide there."""
 
 
-def totals(firings: Sequence[Firing], known: Known, zone: ZoneInfo, last_day: date) -> Totals:
+def totals(firings: Sequence[Firing], known: Known, zone: ZoneInfo, last_day: date, cooldown: timedelta) -> Totals:
     """Sum up; `known` stands at the end of the span, whose last day in the org's zone is `last_day`."""
-    found = Totals(planned=len(firings))
+    found = Totals(planned=len(firings), on_the_boundary=_on_the_boundary(firings, cooldown))
     net: defaultdict[str | None, Decimal] = defaultdict(Decimal)
     for firing in firings:
         statuses = Counter(one.effect.status for one in firing.happened)
@@ -62,6 +65,11 @@ def totals(firings: Sequence[Firing], known: Known, zone: ZoneInfo, last_day: da
     found.net_budget = dict(net)
     found.spent_after_pause = _spent(firings, known, zone, last_day)
     return found
+
+
+def _on_the_boundary(firings: Sequence[Firing], cooldown: timedelta) -> int:
+    acted = {firing.time.at for firing in firings if any(one.effect.status == "succeeded" for one in firing.happened)}
+    return len({at + cooldown for at in acted} & {firing.time.at for firing in firings}) if cooldown else 0
 
 
 def _spent(firings: Sequence[Firing], known: Known, zone: ZoneInfo, last_day: date) -> dict[str | None, Decimal]:
