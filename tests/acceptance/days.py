@@ -9,7 +9,7 @@ from uuid import UUID
 import psycopg
 
 from engine.control_jobs import pause_job
-from engine.define import create_rule
+from engine.define import insert_rule
 from engine.define_jobs import create_job
 from engine.ingest import Target, write_metrics
 
@@ -68,7 +68,8 @@ class Stage:
         made = []
         for rule, cron in rules:
             status = "active" if live else "paused"
-            made.append(create_rule(world.app, org.context, rule | {"status": status}).rule_id)
+            with world.app.transaction(org.context) as connection:
+                made.append(insert_rule(connection, org.context, rule | {"status": status}).rule_id)
             job = create_job(world.app, org.context, {"rule": str(made[-1]), "cron_expression": cron})
             if not live:
                 pause_job(world.app, org.context, job.job_id)
