@@ -106,13 +106,17 @@ class _Series:
 
     def put(self, observation: Observation) -> None:
         """Show an observation of a day, in place of an older one."""
-        at = bisect_left(self._days, observation.day)
-        if at < len(self._days) and self._days[at] == observation.day:
+        days = self._days
+        at = bisect_left(days, observation.day)
+        if at < len(days) and days[at] == observation.day:
             self._shown[at] = observation
         else:
-            self._days.insert(at, observation.day)
+            days.insert(at, observation.day)
             self._shown.insert(at, observation)
-        self._summed = min(self._summed, at)
+        if at == self._summed:
+            self._add(observation)  # as most are, of the day that follows all others
+        else:
+            self._summed = min(self._summed, at)
 
     def remove(self, observation: Observation) -> None:
         """Show an observation no more, if it still is the one that is shown."""
@@ -136,20 +140,19 @@ class _Series:
         return values, self._shown[newest].observed_at
 
     def _sum(self) -> None:
-        """Bring the running sums up to the last day."""
-        start = self._summed
-        for metric, (sums, counts) in enumerate(self._running):
-            del sums[start + 1 :], counts[start + 1 :]
-            total, count = sums[start], counts[start]
-            for one in self._shown[start:]:
-                value = one.values[metric]
-                if value is not None:
-                    total, count = total + value, count + 1
-                sums.append(total)
-                counts.append(count)
-        newest, shown = self._newest, self._shown
-        del newest[start:]
-        for at in range(start, len(shown)):
-            later = not newest or shown[at].observed_at >= shown[newest[-1]].observed_at
-            newest.append(at if later else newest[-1])
-        self._summed = len(self._days)
+        """Bring the running sums up to the last day, anew from the first that is not summed."""
+        for one in self._shown[self._summed :]:
+            self._add(one)
+
+    def _add(self, observation: Observation) -> None:
+        """Put the first day that is not summed at the end of the running sums, and forget what may stand there."""
+        at = self._summed
+        for (sums, counts), value in zip(self._running, observation.values, strict=True):
+            del sums[at + 1 :], counts[at + 1 :]
+            sums.append(sums[at] if value is None else sums[at] + value)
+            counts.append(counts[at] + (value is not None))
+        newest = self._newest
+        del newest[at:]
+        later = not newest or observation.observed_at >= self._shown[newest[-1]].observed_at
+        newest.append(at if later else newest[-1])
+        self._summed = at + 1

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from engine.rules.tree import Operand
     from engine.run_rules.compiled import Rule
 
-MAX_OBSERVATIONS: Final = 1_000_000
-"""Campaign-days that are held in memory."""
+MAX_OBSERVATIONS: Final = 500_000
+"""Campaign-days that are held in memory, at about a kilobyte each."""
 _PAGE: Final = 250
 _UNREADABLE: Final = JobStatus.FAILED.value  # its times cannot be computed
 
