@@ -7,6 +7,7 @@ day's count and the day's budget changes, effects that wait for approval, failur
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from core.ids import uuid7
@@ -38,6 +39,14 @@ if TYPE_CHECKING:
 
 _KEPT: Final = ("name", "status", "budget", "bid_amount", "objective", "tags", "end_date")
 """The columns that effects change."""
+_NEW: Final[dict[str, Any]] = {
+    "status": RuleStatus.ACTIVE.value,
+    "failures": 0,
+    "acted_on": None,
+    "acted_today": 0,
+    "delay": timedelta(0),
+}
+"""What a rule is taken as when it begins; that its actions follow each other after a delay is not replayed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +93,7 @@ class State:
 
 def replay(state: State, times: Sequence[Time]) -> Iterator[Firing]:
     """Yield what becomes of each planned time, in order. `state` is as the last of them left it."""
-    state.rule = replace(state.rule, status=RuleStatus.ACTIVE.value, failures=0, acted_on=None, acted_today=0)
+    state.rule = replace(state.rule, **_NEW)
     for time in times:
         yield _evaluate(state, time)
 

@@ -111,3 +111,11 @@ def test_the_same_question_has_the_same_answer() -> None:
     first, second = backtest(*asked), backtest(*asked)
     assert first.totals == second.totals
     assert [one.counts for one in first.firings] == [one.counts for one in second.firings]
+
+
+def test_actions_that_follow_after_a_delay_are_taken_to_follow_at_once() -> None:
+    found = backtest(rule(SPENT, [*RAISE, *PAUSE], delay=timedelta(hours=2)), [campaign()], {1: spent({1: 1})}, days=3)
+    assert [(one.effect.kind, one.effect.status) for one in found.firings[1].happened] == [
+        ("adjust_budget", "succeeded"),
+        ("pause_campaign", "succeeded"),
+    ]
