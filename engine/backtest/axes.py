@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from engine.schedule.zones import gap_end, instants
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from datetime import date
     from zoneinfo import ZoneInfo
 
@@ -16,7 +17,9 @@ _STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
 _TWO_AND_A_HALF: Final = _STEPS[2]
 _NEARLY: Final = 1e-6
 _HOURS: Final = (1, 2, 3, 6, 12)
-_DAYS: Final = (1, 2, 3, 7, 14, 28, 56, 91)
+_DAYS: Final = (1, 2, 3, 7, 14)
+_MONTHS: Final = (1, 2, 3)
+_DAYS_OF_MONTH: Final = 30.4
 _SUFFIXES: Final = ((1e12, "T"), (1e9, "bn"), (1e6, "m"), (1e3, "k"))
 
 
@@ -39,13 +42,18 @@ def number_label(value: float, step: float) -> str:
 
 
 def time_ticks(start: datetime, end: datetime, tz: ZoneInfo, most: int) -> list[tuple[datetime, str]]:
-    """Return at most about `most` instants with labels: midnights in the zone, or hours where it is about few days."""
+    """Return at most about `most` instants with labels: hours, midnights in the zone, or first days of months."""
     hours = (end - start) / timedelta(hours=1)
     step = next((step for step in _HOURS if hours / step <= most), None)
     if step is not None:
         return _hours(start, end, tz, step)
-    days = next((step for step in _DAYS if hours / 24 / step <= most), _DAYS[-1])
-    return _midnights(start, end, tz, days)
+    local = start.astimezone(tz).date(), end.astimezone(tz).date()
+    days = next((step for step in _DAYS if hours / 24 / step <= most), None)
+    if days is None:
+        months = next((step for step in _MONTHS if hours / 24 / _DAYS_OF_MONTH / step <= most), _MONTHS[-1])
+        return _labelled(_firsts(*local, months), start, end, tz)
+    every = range(0, (local[1] - local[0]).days + 1, days)
+    return _labelled((local[0] + timedelta(days=step) for step in every), start, end, tz)
 
 
 def _hours(start: datetime, end: datetime, tz: ZoneInfo, step: int) -> list[tuple[datetime, str]]:
@@ -55,16 +63,22 @@ def _hours(start: datetime, end: datetime, tz: ZoneInfo, step: int) -> list[tupl
     return [(wall, f"{wall:%H:%M}" if wall.hour else _day_label(wall.date())) for wall in wanted]
 
 
-def _midnights(start: datetime, end: datetime, tz: ZoneInfo, days: int) -> list[tuple[datetime, str]]:
-    first, last = start.astimezone(tz).date(), end.astimezone(tz).date()
+def _firsts(first: date, last: date, months: int) -> Iterator[date]:
+    """Yield the first days of every so many months."""
+    month = first.year * 12 + first.month - (first.day == 1)
+    while (day := first.replace(year=month // 12, month=month % 12 + 1, day=1)) <= last:
+        yield day
+        month += months
+
+
+def _labelled(days: Iterable[date], start: datetime, end: datetime, tz: ZoneInfo) -> list[tuple[datetime, str]]:
+    """Return the midnights at which days begin; the year is told where it is another than the one before."""
     ticks = []
-    year = first.year
-    for offset in range(0, (last - first).days + 1, days):
-        day = first + timedelta(days=offset)
+    year = start.astimezone(tz).year
+    for day in days:
         midnight = _midnight(day, tz)
         if start <= midnight <= end:
-            label = _day_label(day) if day.year == year else f"{_day_label(day)} {day.year}"
-            ticks.append((midnight, label))
+            ticks.append((midnight, _day_label(day) if day.year == year else f"{_day_label(day)} {day.year}"))
             year = day.year
     return ticks
 
