@@ -57,6 +57,11 @@ def result_text(result: bool | None) -> str:
     return _RESULTS[result]
 
 
+def gate_text(reason: str) -> str:
+    """Return what a skip reason means."""
+    return _GATES[SkipReason(reason)]
+
+
 def _summary(execution: Mapping[str, Any]) -> list[str]:
     counts = execution["conditions_evaluated"].get("counts", {})
     lines = [
@@ -65,7 +70,7 @@ def _summary(execution: Mapping[str, Any]) -> list[str]:
     ]
     if execution["skip_reason"]:
         reason = execution["skip_reason"]
-        lines.append(f"gate     {reason}: {_GATES.get(reason, 'it was stopped there')}")
+        lines.append(f"gate     {reason}: {gate_text(reason)}")
     if counts:
         lines.append("counts   " + ", ".join(f"{count} {plain(name)}" for name, count in counts.items()))
     if execution["results"]:

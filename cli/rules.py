@@ -10,6 +10,7 @@ from cli.arguments import STDIN, read_json
 from cli.executions import show_execution
 from cli.explain import result_text, trace_tree
 from cli.output import emit_json, err, out, rows_as_dicts
+from cli.rule_backtest import backtest_command
 from cli.rule_conflicts import conflicts_command
 from cli.rule_define import create_command, duplicate_command, print_rule, restore_command, update_command
 from cli.rule_dry_run import dry_run_command
@@ -129,6 +130,7 @@ def eval_command(conditions: str, facts: str, logic: str, as_json: bool) -> None
 for command in (
     activate_command,
     archive_command,
+    backtest_command,
     conflicts_command,
     create_command,
     dry_run_command,

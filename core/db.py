@@ -110,14 +110,16 @@ class Database:
             yield connection
 
     @contextmanager
-    def snapshot(self) -> Iterator[Connection]:
-        """Open one REPEATABLE READ, READ ONLY transaction: every statement sees the same instant."""
+    def snapshot(self, context: Context | None = None) -> Iterator[Connection]:
+        """Open one REPEATABLE READ, READ ONLY transaction of `context`: every statement sees the same instant."""
         with (
             self._engine.connect().execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             ) as connection,
             connection.begin(),
         ):
+            if context is not None:
+                switch(connection, context)
             yield connection
 
     def listen(self, channel: str) -> psycopg.Connection[tuple[object, ...]]:

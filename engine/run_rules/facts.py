@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from engine.rules.fields import BASE_METRICS, METRIC_FIELDS, days_running, derive, spend_pct_of_budget
 from engine.rules.windows import Window, days, preceding
@@ -29,9 +29,19 @@ _NOTHING: Final[Mapping[str, Decimal | None]] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class _Sums:
+class Sums:
+    """The base metrics of one campaign summed over one span of days; None = no row reports it."""
+
     values: Mapping[str, Decimal | None]
     observed_at: datetime
+    """When the newest of the rows was observed."""
+
+
+class SumsBySpan(Protocol):
+    """Sums by campaign and span key."""
+
+    def get(self, key: tuple[UUID, str], /) -> Sums | None:
+        """Return the sums, or None where the span has no row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +50,9 @@ class Page:
 
     now: datetime
     today: date
-    rows: Mapping[UUID, Row[Any]]
-    sums: Mapping[tuple[UUID, str], _Sums]
+    rows: Mapping[UUID, Any]
+    """Rows of `campaigns.page`, or what has their columns as attributes."""
+    sums: SumsBySpan
 
     def facts(
         self, operands: Iterable[Operand], campaign: Campaign, withheld: Mapping[str, str] | None = None
@@ -92,7 +103,7 @@ class Page:
                     row.budget_type, campaign.budget, spend_today=spent[0], spend_lifetime=spent[1]
                 )
             case field:
-                return row._mapping[field]  # noqa: SLF001 - SQLAlchemy's documented accessor
+                return getattr(row, field)
 
     def _metrics(self, campaign_id: UUID, span: str) -> Mapping[str, Decimal | None]:
         found = self.sums.get((campaign_id, span))
@@ -109,12 +120,12 @@ def load(
     today: date,
 ) -> Page:
     """Read what the operands need for the campaigns in `rows` (ascending by id)."""
-    spans = _spans(operands, today)
+    wanted = spans(operands, today)
     sums = {}
-    if spans and rows:
-        wanted = campaigns.sums(connection, org_id, spans, low=rows[0].campaign_id, high=rows[-1].campaign_id)
-        for row in wanted:
-            sums[row.campaign_id, row.key] = _Sums(_decimals(row), row.observed_at)
+    if wanted and rows:
+        ids = rows[0].campaign_id, rows[-1].campaign_id
+        for row in campaigns.sums(connection, org_id, wanted, low=ids[0], high=ids[1], now=now):
+            sums[row.campaign_id, row.key] = Sums(_decimals(row), row.observed_at)
     return Page(now, today, {row.campaign_id: row for row in rows}, sums)
 
 
@@ -123,15 +134,16 @@ def _decimals(row: Row[Any]) -> dict[str, Decimal | None]:
     return {metric: getattr(row, metric) for metric in BASE_METRICS}
 
 
-def _spans(operands: Iterable[Operand], today: date) -> dict[str, tuple[date, date]]:
-    spans: dict[str, tuple[date, date]] = {}
+def spans(operands: Iterable[Operand], today: date) -> dict[str, tuple[date, date]]:
+    """Return the spans of days, first and last, that the operands' values are sums over, by key."""
+    found: dict[str, tuple[date, date]] = {}
     for operand in operands:
         if operand.field == "spend_pct_of_budget":
-            spans |= {window.value: _days(window, today) for window in (Window.TODAY, Window.LIFETIME)}
+            found |= {window.value: _days(window, today) for window in (Window.TODAY, Window.LIFETIME)}
         elif operand.window is not None:
             before = preceding(operand.window, today) if operand.previous else None
-            spans[_span_key(operand)] = before or _days(operand.window, today)
-    return spans
+            found[_span_key(operand)] = before or _days(operand.window, today)
+    return found
 
 
 def _span_key(operand: Operand, window: Window | None = None) -> str:

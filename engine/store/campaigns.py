@@ -13,7 +13,7 @@ from models import Campaign
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import date
+    from datetime import date, datetime
     from decimal import Decimal
     from uuid import UUID
 
@@ -67,7 +67,7 @@ SELECT m.campaign_id, w.key, sum(m.impressions) AS impressions, sum(m.clicks) AS
        max(m.observed_at) AS observed_at
   FROM jsonb_to_recordset(:rows) AS w(key text, first date, last date)
   JOIN cmis.campaign_metrics m ON m.date BETWEEN w.first AND w.last
- WHERE m.org_id = :org_id AND m.superseded_at IS NULL AND m.campaign_id BETWEEN :low AND :high
+ WHERE m.org_id = :org_id AND m.superseded_at IS NULL AND m.observed_at <= :now AND m.campaign_id BETWEEN :low AND :high
  GROUP BY m.campaign_id, w.key
 """)
 
@@ -114,14 +114,23 @@ def net_changes(connection: Connection, org_id: UUID, day: date) -> dict[str | N
 
 
 def sums(
-    connection: Connection, org_id: UUID, spans: Mapping[str, tuple[date, date]], *, low: UUID, high: UUID
+    connection: Connection,
+    org_id: UUID,
+    spans: Mapping[str, tuple[date, date]],
+    *,
+    low: UUID,
+    high: UUID,
+    now: datetime,
 ) -> Sequence[Row[Any]]:
     """Return the metrics' sums per campaign (ids from `low` to `high`) and span of days; a span without rows is absent.
+
+    What was imported ahead of the clock counts only once it is `now`: a rule sees no more than a replay of it will.
 
     Rows: campaign_id, the span's key, the five sums (NULL = not reported), observed_at of the newest observation.
     """
     rows = [{"key": key, "first": first, "last": last} for key, (first, last) in spans.items()]
-    return connection.execute(_SUMS, {"org_id": org_id, "rows": rows, "low": low, "high": high}).all()
+    values = {"org_id": org_id, "rows": rows, "low": low, "high": high, "now": now}
+    return connection.execute(_SUMS, values).all()
 
 
 def listing(connection: Connection, org_id: UUID, *, status: str | None, limit: int) -> Sequence[Row[Any]]:

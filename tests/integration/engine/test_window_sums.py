@@ -82,7 +82,8 @@ def _compare(
     """Compare every window at one time; returns how many of them, over all campaigns, have rows."""
     today = moment.astimezone(ZoneInfo(timezone)).date()
     assert local_day(moment, zone(timezone)) == today
-    page = facts.load(connection, org.id, rows, WINDOWED, now=moment, today=today)
+    now = org.world.now()  # by which all of the file is known, days that are not over at the moment, too
+    page = facts.load(connection, org.id, rows, WINDOWED, now=now, today=today)
     stored = _stored(connection, org, rows, today)
     filled = 0
     for row in rows:
@@ -113,7 +114,8 @@ def _stored(
         spans[str(window)] = (first or date(1, 1, 1), last)
         if before := preceding(window, today):
             spans[f"{window}:previous"] = before
-    found = campaigns.sums(connection, org.id, spans, low=rows[0].campaign_id, high=rows[-1].campaign_id)
+    ids = rows[0].campaign_id, rows[-1].campaign_id
+    found = campaigns.sums(connection, org.id, spans, low=ids[0], high=ids[1], now=org.world.now())
     return {(row.campaign_id, row.key): row for row in found}
 
 

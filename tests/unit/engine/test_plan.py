@@ -22,7 +22,7 @@ from engine.rules.tree import operands
 from engine.rules.trust import Trust
 from engine.run_rules.compiled import Program, Rule
 from engine.run_rules.ended import error_document, status_of
-from engine.run_rules.facts import Page, _Sums
+from engine.run_rules.facts import Page, Sums
 from engine.run_rules.group import waves
 from engine.run_rules.later import followers
 from engine.run_rules.plan import (
@@ -56,7 +56,7 @@ class Row:
 
 
 def _page(*rows: Row) -> Overlay:
-    return Overlay(Page(NOW, NOW.date(), {row.campaign_id: row for row in rows}, {}))  # type: ignore[misc]
+    return Overlay(Page(NOW, NOW.date(), {row.campaign_id: row for row in rows}, {}))
 
 
 def _rows(number: int, **values: Any) -> list[Row]:
@@ -153,8 +153,8 @@ def test_a_guardrail_holds_what_any_kind_of_action_would_change() -> None:
 
 def test_what_is_not_trusted_is_unknown_and_says_why() -> None:
     spent = [{"field": "spend", "operator": ">", "value": 0}]
-    sums = {(UUID(int=1), "last_7d"): _Sums({"spend": Decimal(5), "impressions": Decimal(10)}, NOW)}
-    page = Page(NOW, NOW.date(), {UUID(int=1): Row(UUID(int=1))}, sums)  # type: ignore[dict-item]
+    sums = {(UUID(int=1), "last_7d"): Sums({"spend": Decimal(5), "impressions": Decimal(10)}, NOW)}
+    page = Page(NOW, NOW.date(), {UUID(int=1): Row(UUID(int=1))}, sums)
     run = _run(spent, [{"type": "notify"}], trust=Trust({"impressions": Decimal(11)}, None))
     plan_page(run, Overlay(page), _memory())
     [entity] = run.shown_entities
