@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from tests.world import Org, World
 
-CASES = 1_500
+CASES = 400
 SET = "UPDATE cmis.campaigns SET "
 RAISE_BY = "UPDATE cmis.campaigns SET budget = budget + "
 BOUNDED: list[tuple[dict[str, Any], tuple[str, ...], str | None]] = [
@@ -104,7 +104,7 @@ def test_towards_a_bound_is_free(org: Org, bounds: dict[str, Any], budget: float
 
 
 def test_the_database_judges_as_the_planner_does(org: Org) -> None:
-    """Both decide on a few thousand changes around the edges of random bounds, and never differ."""
+    """Both decide on hundreds of changes around the edges of random bounds, and never differ."""
     one, other = org.campaign(budget=100, bid_amount=2), org.campaign(budget=1000)
     rng = random.Random(14)  # noqa: S311 - cases, no secret
     cases = [_case(rng) for _ in range(CASES)]
@@ -124,22 +124,23 @@ def test_the_database_judges_as_the_planner_does(org: Org) -> None:
             expected = planned.guardrail if planned else None
             assert (said is None) == (expected is None), (bounds, so_far, before, after, said, expected)
             refused[said or "none"] += 1
-    assert {name for name, count in refused.items() if count < 20} == {"max_entities_per_run", "max_failures_in_a_row"}
+    assert {name for name, count in refused.items() if count < 5} == {"max_entities_per_run", "max_failures_in_a_row"}
 
 
 def _case(rng: random.Random) -> tuple[Guardrails, Decimal, dict[str, Any], dict[str, Any]]:
     """Return bounds, the day's net change of another campaign, and a change, all near to each other."""
     cents = [Decimal(rng.randrange(0, 25_000)) / 100 for _ in range(5)]
     pct = Decimal(rng.choice([5, 10, 33, 50, 200])) + Decimal(rng.randrange(0, 100)) / 100
-    given = {"budget_floor": cents[0], "budget_ceiling": cents[0] + cents[1] + 1, "max_change_pct": pct}
+    given: dict[str, Any] = {"budget_floor": cents[0], "budget_ceiling": cents[0] + cents[1] + 1, "max_change_pct": pct}
     given |= {"max_daily_net_change": cents[2]}
     bounds = Guardrails(**{name: value for name, value in given.items() if rng.random() < 0.4})
-    before = {"budget": rng.choice([cents[3], cents[0], None]), "bid_amount": Decimal(rng.randrange(0, 500)) / 100}
+    bid = Decimal(rng.randrange(0, 500)) / 100
+    before: dict[str, Any] = {"budget": rng.choice([cents[3], cents[0], None]), "bid_amount": bid}
     edges = [value for value in given.values() if value is not pct] + [(before["budget"] or 0) * (100 + pct) / 100]
     near = max(rng.choice(edges) + Decimal(rng.choice([-1, 0, 0, 1])) / 100, Decimal(0))
-    after = {"budget": rng.choice([near, near, cents[4], None]), "bid_amount": before["bid_amount"]}
+    after: dict[str, Any] = {"budget": rng.choice([near, near, cents[4], None]), "bid_amount": bid}
     if rng.random() < 0.3:
-        after["bid_amount"] = (before["bid_amount"] * (100 + pct) / 100) + Decimal(rng.choice([-1, 0, 1])) / 100
+        after["bid_amount"] = (bid * (100 + pct) / 100) + Decimal(rng.choice([-1, 0, 1])) / 100
     after = {name: None if value is None else max(round(value, 2), Decimal(0)) for name, value in after.items()}
     return bounds, cents[1] - cents[2], before, after
 
@@ -178,7 +179,10 @@ def test_the_day_counts_all_campaigns_of_a_currency_but_no_new_ones(org: Org) ->
 @pytest.mark.parametrize("bound", ["max_daily_net_change", "max_entities_per_run"])
 def test_two_who_write_at_once_see_what_the_other_did(world: World, org: Org, bound: str) -> None:
     first, second, execution = org.campaign(budget=100), org.campaign(budget=100), uuid4()
-    bind(org, **{bound: {"max_daily_net_change": 60, "max_entities_per_run": 1}[bound]})
+    if bound == "max_daily_net_change":
+        bind(org, max_daily_net_change=60)
+    else:
+        bind(org, max_entities_per_run=1)
     with world.app.transaction(org.context) as connection:
         planned = {one: make_up(connection, org, one, {"budget": 140}, execution=execution) for one in (first, second)}
     waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
