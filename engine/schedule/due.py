@@ -209,6 +209,8 @@ def _by_overlap(candidates: list[datetime], policies: Policies, state: State) ->
         return dict.fromkeys(candidates, "run")
     fates: dict[datetime, Decision] = dict.fromkeys(candidates, "overlap_skipped")
     if policies.overlap == "buffer_one" and candidates and not state.buffered:
+        if state.runs_left == 0:  # none can be the one that waits, so that the limit stops each
+            return dict.fromkeys(candidates, "buffered")
         fates[candidates[0]] = "buffered"
     return fates
 

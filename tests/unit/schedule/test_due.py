@@ -201,6 +201,11 @@ def test_at_the_limit_nothing_runs_and_the_rest_stays_due() -> None:
     assert decided.computed == 3
 
 
+def test_where_no_run_is_left_nothing_is_buffered_and_the_limit_stops_each_time() -> None:
+    waiting = {"misfire": "all", "run_open": True, "overlap": "buffer_one", "max_executions": 2, "runs_left": 0}
+    assert fates(plan(MINUTELY, NINE, "2026-03-02T09:02", **waiting)) == [("limit_reached", "02 09:00", "02 09:02", 3)]
+
+
 def test_a_limit_reached_with_the_last_due_time_runs_it() -> None:
     decided = plan(MINUTELY, "2026-03-02T08:59", "2026-03-02T09:00:30", limit=2)
     assert decisions(decided) == ["coalesced", "run"]
@@ -310,7 +315,7 @@ def test_batches_put_every_planned_time_in_exactly_one_stretch_by_its_policy_and
             covered |= dict.fromkeys(inside, stretch.decision)
             previous = stretch.until
         assert batch.last_scheduled_for == previous
-        assert batch.next_run_at is None or batch.next_run_at > first
+        assert batch.next_run_at is None or batch.next_run_at > batch.last_scheduled_for
         first, cursor = batch.next_run_at, previous
         left = None if left is None else left - len(batch.runs)
         if batch.buffered:
