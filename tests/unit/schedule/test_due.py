@@ -202,7 +202,13 @@ def test_at_the_limit_nothing_runs_and_the_rest_stays_due() -> None:
 
 
 def test_where_no_run_is_left_nothing_is_buffered_and_the_limit_stops_each_time() -> None:
-    waiting = {"misfire": "all", "run_open": True, "overlap": "buffer_one", "max_executions": 2, "runs_left": 0}
+    waiting: dict[str, Any] = {
+        "misfire": "all",
+        "run_open": True,
+        "overlap": "buffer_one",
+        "max_executions": 2,
+        "runs_left": 0,
+    }
     assert fates(plan(MINUTELY, NINE, "2026-03-02T09:02", **waiting)) == [("limit_reached", "02 09:00", "02 09:02", 3)]
 
 
