@@ -217,10 +217,9 @@ def _in_order(runs: list[Run]) -> list[list[Effect]]:
 
 
 def changes_budgets(runs: list[Run]) -> bool:
-    """Say whether the plan changes a budget under a bound on the day's net change."""
+    """Say whether the plan changes a budget under a bound on the day's net change, or lets one wait, perhaps for it."""
     return any(
-        run.rule.guardrails.max_daily_net_change is not None and "budget" in effect.after
+        run.rule.guardrails.max_daily_net_change is not None
+        and (SkipReason.GUARDRAIL in run.reached or any("budget" in one.after for one in run.effects if one.before))
         for run in runs
-        for effect in run.effects
-        if effect.before
     )

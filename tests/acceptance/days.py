@@ -64,7 +64,7 @@ class Stage:
         for number, key in enumerate(keys):
             values = {"platform": key.platform, "external_id": key.external_id, "name": key.external_id}
             budget = None if number % 10 == 9 else 100 + number % 7  # an action fails where there is none
-            org.campaign({}, campaign_id=UUID(int=number + 1), budget=budget, currency="EUR", **values)
+            org.campaign({}, campaign_id=UUID(int=number + 1), budget=budget, bid_amount=2, currency="EUR", **values)
         made = []
         for rule, cron in rules:
             status = "active" if live else "paused"

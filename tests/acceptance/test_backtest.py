@@ -82,6 +82,19 @@ BY_CAMPAIGN: Final = [
     (_rule("sampled", [_leaf("cpa", ">", 1, "last_3d")], _NOTIFY, min_sample={"impressions": 500_000}), _DAILY),
     (_rule("fresh", [_leaf("spend", ">", 0, "last_3d")], _NOTIFY, max_data_age="12h"), _TWICE),
     (_rule("jump", [_leaf("spend", "changed_pct", 40, "last_3d")], [*_PAUSE, *_RAISE]), _DAILY),
+    (
+        _rule(
+            "many kinds",
+            [_leaf("cpa", ">", 2, "last_3d"), {"field": "tags", "operator": "not_contains", "value": "tired"}],
+            [
+                {"type": "adjust_bid", "params": {"percent": -10, "floor": 1}},
+                {"type": "tag_entity", "params": {"tag": "seen"}},
+                {"type": "set_field", "params": {"field": "objective", "value": "leads"}},
+            ],
+            cooldown_minutes=2880,
+        ),
+        _DAILY,
+    ),
     (_rule("today", [_leaf("spend", ">", 0, "today")], _PAUSE), _TWICE),
     (
         _rule(

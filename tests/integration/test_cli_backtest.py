@@ -111,10 +111,34 @@ def test_a_rule_that_has_paused_campaigns_is_tried_on_the_time_before(cmis: Cmis
     [row] = world.rows("SELECT campaign_id, status FROM cmis.campaigns WHERE name LIKE 'Dear%'")
     assert row.status == "paused"
     with world.app.transaction(org.context) as connection:  # and a person has changed things, too
-        connection.execute(text("UPDATE cmis.campaigns SET budget = 7, name = 'Renamed' WHERE name LIKE 'Dear%'"))
+        connection.execute(text("UPDATE cmis.campaigns SET budget = 70, name = 'Renamed' WHERE name LIKE 'Dear%'"))
     again = cmis("rules", "backtest", RULE["name"], "--from", f"{DAYS}d", "--json").json
     assert again["campaigns_rolled_back"] == 1
     assert [one[1:] for one in _effects(again)] == [one[1:] for one in _effects(untouched)]
+
+
+def test_what_was_held_and_approved_or_done_and_undone_is_rolled_back_too(cmis: Cmis, tmp_path: Path) -> None:
+    path = tmp_path / "lower.json"
+    lower = {"name": "Lower", "actions": [{"type": "adjust_budget", "params": {"set": 5}}], "status": "active"}
+    path.write_text(json.dumps(RULE | lower), encoding="utf-8")
+    assert cmis("rules", "create", "--file", str(path)).code == 0
+    asked = ("rules", "backtest", RULE["name"], "--from", f"{DAYS}d", "--json")
+    untouched = cmis(*asked).json
+    held = cmis("rules", "run", "Lower", "--json").json
+    assert cmis("actions", "approve", held["actions"][0]["action_id"]).code == 0
+    assert cmis("rules", "activate", RULE["name"]).code == 0
+    paused = cmis("rules", "run", RULE["name"], "--json").json
+    assert cmis("actions", "undo", "--execution", paused["execution_id"]).code == 0
+    [dear] = [one for one in cmis("campaigns", "list", "--json").json if one["name"] == "Dear [x]"]
+    assert (dear["status"], dear["budget"]) == ("active", 5)
+    again = cmis(*asked).json
+    assert again["campaigns_rolled_back"] == 1
+    assert [one[1:] for one in _effects(again)] == [one[1:] for one in _effects(untouched)]
+    tried = cmis("rules", "backtest", "Lower", "--from", f"{DAYS}d", "--json").json
+    effects = [effect for run in tried["runs"] for effect in run["effects"]]
+    assert {(one["status"], one["before"]["budget"], one["guardrail"]) for one in effects} == {
+        ("held", 100, "budget_floor")
+    }
 
 
 def test_the_rules_own_jobs_say_when_paused_ones_too_and_a_schedule_on_the_command_line_wins(cmis: Cmis) -> None:
