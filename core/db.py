@@ -86,6 +86,7 @@ class Database:
             max_overflow=2,
             pool_pre_ping=True,
             json_serializer=_to_json,
+            json_deserializer=orjson.loads,
             connect_args={"options": timeouts, "application_name": application, "connect_timeout": _CONNECT_SECONDS},
         )
         event.listen(self._engine, "connect", _forbid_autocommit)

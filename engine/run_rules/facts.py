@@ -6,7 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from engine.rules.fields import BASE_METRICS, METRIC_FIELDS, days_running, derive, spend_pct_of_budget
+from engine.rules.fields import BASE_METRICS, days_running, derive, spend_pct_of_budget
 from engine.rules.windows import Window, days, preceding
 from engine.store import campaigns
 
@@ -47,7 +47,17 @@ class Page:
         self, operands: Iterable[Operand], campaign: Campaign, withheld: Mapping[str, str] | None = None
     ) -> dict[str, object]:
         """Return what the operands are for a campaign, by `Operand.key`; None = unknown, as what is `withheld` is."""
-        found = {operand.key: self._value(operand, campaign) for operand in operands}
+        campaign_id = campaign.campaign_id
+        metrics: dict[str, Mapping[str, Decimal | None]] = {}
+        found: dict[str, object] = {}
+        for operand in operands:
+            span = operand.span
+            if span is None:
+                found[operand.key] = self._of_entity(operand.field, campaign)
+                continue
+            if span not in metrics:
+                metrics[span] = self._metrics(campaign_id, span)
+            found[operand.key] = derive(operand.field, metrics[span])
         return found | dict.fromkeys(withheld) if withheld else found
 
     def withheld(self, operands: Iterable[Operand], campaign_id: UUID, trust: Trust) -> dict[str, str]:
@@ -55,7 +65,7 @@ class Page:
         doubts = {}
         for operand in operands:
             window = self._window_of(operand, campaign_id)
-            sums = None if window is None else self.sums.get((campaign_id, _span_key(operand, window)))
+            sums = None if window is None else self.sums.get((campaign_id, operand.span or window.value))
             if window is not None and sums is not None:
                 doubt = trust.doubt(window, sums.values, self.now - sums.observed_at, previous=operand.previous)
                 if doubt is not None:
@@ -70,20 +80,19 @@ class Page:
 
     def ages(self, operands: Iterable[Operand], campaign_id: UUID) -> dict[str, float]:
         """Return how old the newest observation behind each metric operand is, in seconds."""
-        ages = {}
+        by_span: dict[str, float | None] = {}
         for operand in operands:
-            found = self.sums.get((campaign_id, _span_key(operand)))
-            if found is not None and operand.field in METRIC_FIELDS:
-                ages[operand.key] = round((self.now - found.observed_at).total_seconds(), 3)
-        return ages
+            if operand.span is not None and operand.span not in by_span:
+                sums = self.sums.get((campaign_id, operand.span))
+                by_span[operand.span] = None if sums is None else (self.now - sums.observed_at).total_seconds()
+        found = ((operand.key, by_span.get(operand.span or "")) for operand in operands)
+        return {key: round(age, 3) for key, age in found if age is not None}
 
-    def _value(self, operand: Operand, campaign: Campaign) -> object:
-        if operand.field in METRIC_FIELDS:
-            return derive(operand.field, self._metrics(campaign.campaign_id, _span_key(operand)))
-        if operand.field in _CHANGEABLE:
-            return getattr(campaign, operand.field)
+    def _of_entity(self, field: str, campaign: Campaign) -> object:
+        if field in _CHANGEABLE:
+            return getattr(campaign, field)
         row = self.rows[campaign.campaign_id]
-        match operand.field:
+        match field:
             case "days_running":
                 return days_running(row.start_date, self.today)
             case "spend_pct_of_budget":
@@ -91,8 +100,8 @@ class Page:
                 return spend_pct_of_budget(
                     row.budget_type, campaign.budget, spend_today=spent[0], spend_lifetime=spent[1]
                 )
-            case field:
-                return row._mapping[field]  # noqa: SLF001 - SQLAlchemy's documented accessor
+            case _:
+                return getattr(row, field)
 
     def _metrics(self, campaign_id: UUID, span: str) -> Mapping[str, Decimal | None]:
         found = self.sums.get((campaign_id, span))
@@ -130,13 +139,8 @@ def _spans(operands: Iterable[Operand], today: date) -> dict[str, tuple[date, da
             spans |= {window.value: _days(window, today) for window in (Window.TODAY, Window.LIFETIME)}
         elif operand.window is not None:
             before = preceding(operand.window, today) if operand.previous else None
-            spans[_span_key(operand)] = before or _days(operand.window, today)
+            spans[operand.span or ""] = before or _days(operand.window, today)
     return spans
-
-
-def _span_key(operand: Operand, window: Window | None = None) -> str:
-    key = str(window or operand.window)
-    return f"{key}:previous" if operand.previous else key
 
 
 def _days(window: Window, today: date) -> tuple[date, date]:

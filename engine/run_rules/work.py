@@ -73,6 +73,11 @@ class Work:
     again: list[tuple[UUID, Unfinished]] = field(default_factory=list)
     cancelled: int = 0
     begun: float = field(default_factory=clock.monotonic)
+    groups: Sequence[chunk.Group] = field(init=False)
+    """The evaluations, org by org."""
+
+    def __post_init__(self) -> None:
+        self.groups = chunk.groups(self.claim.payload)
 
     @property
     def left(self) -> timedelta:
@@ -86,11 +91,6 @@ class Work:
         if self.left <= timedelta(0):
             message = f"did not finish within its timeout of {self.claim.timeout_seconds} s"
             raise OutOfTimeError(message)
-
-    @property
-    def groups(self) -> Sequence[chunk.Group]:
-        """The evaluations, org by org."""
-        return chunk.groups(self.claim.payload)
 
     @property
     def size(self) -> int:
