@@ -19,6 +19,7 @@ from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from core import driver
 from core.config import redact
 from core.errors import SetupError
 
@@ -153,7 +154,7 @@ def switch(connection: Connection, context: Context) -> None:
 
     The database refuses (SQLSTATE 42501) a user who is no active member, and an org that does not exist.
     """
-    connection.execute(_SET_CONTEXT, {"user_id": context.user_id, "org_id": context.org_id, "ip": context.ip})
+    driver.rows(connection, _SET_CONTEXT, {"user_id": context.user_id, "org_id": context.org_id, "ip": context.ip})
 
 
 def repeat_on_conflict(body: Callable[[], T]) -> T:

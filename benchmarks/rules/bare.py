@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.types.json import Jsonb
-from sqlalchemy import Engine, event
 
 from benchmarks.rules.state import UnfinishedError
 from core.db import Database
@@ -59,23 +58,27 @@ def record(site: Site, tasks: Sequence[tuple[UUID, UUID]]) -> list[Script]:
 
 @contextmanager
 def _recording(scripts: list[Script]) -> Iterator[None]:
-    def note(connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
-        if scripts:
-            written = Transformer.from_context(connection.connection.driver_connection)
-            scripts[-1].append((statement, {name: _plain(value, written) for name, value in dict(values).items()}))
+    execute = psycopg.Cursor.execute
 
-    event.listen(Engine, "before_cursor_execute", note)
+    def noting(cursor: Any, statement: Any, values: Any = None, **options: Any) -> Any:
+        if scripts and isinstance(statement, str):  # the driver's own are composed, and come when it connects
+            dumpers = Transformer.from_context(cursor.connection)
+            plain = {name: _plain(value, dumpers) for name, value in (values or {}).items()}
+            scripts[-1].append((statement, plain))
+        return execute(cursor, statement, values, **options)
+
+    setattr(psycopg.Cursor, "execute", noting)  # noqa: B010 - whoever executes is recorded
     try:
         yield
     finally:
-        event.remove(Engine, "before_cursor_execute", note)
+        setattr(psycopg.Cursor, "execute", execute)  # noqa: B010
 
 
-def _plain(value: Any, written: Transformer) -> Any:
+def _plain(value: Any, dumpers: Any) -> Any:
     """Write JSON out, so that nothing is left to be made when it is sent."""
     if not isinstance(value, Jsonb):
         return value
-    return bytes(written.get_dumper(value, PyFormat.TEXT).dump(value) or b"").decode()
+    return bytes(dumpers.get_dumper(value, PyFormat.TEXT).dump(value) or b"").decode()
 
 
 class Bare:

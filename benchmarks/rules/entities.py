@@ -12,9 +12,11 @@ from uuid import UUID
 from core.db import ENGINE_ACTOR, Context, Database
 from core.ids import uuid7
 from engine.chunk import Item
+from engine.rules.guardrails import stored
 from engine.run_rules.compiled import compile_rule
 from engine.run_rules.facts import load
-from engine.run_rules.plan import Memory, Overlay, Run, plan_page
+from engine.run_rules.plan import plan_page
+from engine.run_rules.state import Memory, Overlay, Run
 from engine.store import campaigns, orgs, rules
 from tests.unit.rules import reference
 
@@ -50,12 +52,16 @@ def read(site: Site, org_id: UUID, rule_ids: Sequence[UUID]) -> Pairs:
         database.transaction(Context(org_id, ENGINE_ACTOR)) as connection,
     ):
         rows = rules.lock(connection, org_id, rule_ids)
+        written = rules.definitions(connection, org_id, rule_ids)
         org = orgs.moment(connection, org_id)
-        compiled = [replace(compile_rule(row, org.guardrails), entity_id=None) for row in rows]
+        guardrails = stored(org.guardrails)
+        compiled = [
+            replace(compile_rule(org_id, row, written[row.rule_id], guardrails), entity_id=None) for row in rows
+        ]
         operands = {operand for rule in compiled for operand in rule.program.operands}
         found = campaigns.page(connection, org_id, after=UUID(int=0), limit=10_000)
         page = load(connection, org_id, found, operands, now=org.now, today=org.now.date())
-    return Pairs(compiled, [{"all": row.conditions} for row in rows], page, org.now)
+    return Pairs(compiled, [{"all": written[row.rule_id].conditions} for row in rows], page, org.now)
 
 
 def ours(pairs: Pairs) -> float:

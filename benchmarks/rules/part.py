@@ -99,7 +99,7 @@ def _rows(figures: Figures, baseline: _Baseline, scale: Scale) -> list[Row]:
     ]
 
 
-def _beside(  # noqa: PLR0913, PLR0917 - the columns of a row
+def _beside(
     name: str,
     figures: Figures,
     kind: str,

@@ -37,7 +37,9 @@ _WRITTEN: Final = (
     "rule_entity_state",
 )
 _STAGED: Final = ("tasks", "occurrences")
-_EVALUATED: Final = "SELECT coalesce(sum((result ->> 'evaluated')::integer), 0) FROM cmis.tasks WHERE state = 'succeeded'"
+_EVALUATED: Final = (
+    "SELECT coalesce(sum((result ->> 'evaluated')::integer), 0) FROM cmis.tasks WHERE state = 'succeeded'"
+)
 # What a run of all rules must have left: everything that the engine promises, and nothing else.
 _LEFT: Final = """
 SELECT (SELECT count(*) FROM cmis.automation_executions WHERE status = 'success'),
@@ -112,10 +114,14 @@ class State:
             for table in _STAGED:
                 names = {"kept": sql.Identifier(f"{staged}_{table}"), "table": sql.Identifier(table)}
                 self._connection.execute(sql.SQL("INSERT INTO cmis.{table} TABLE bench.{kept}").format(**names))
-        self._connection.execute("VACUUM (ANALYZE) cmis.campaigns, cmis.automation_rules, cmis.budget_ledger, cmis.tasks")
+        self._connection.execute(
+            "VACUUM (ANALYZE) cmis.campaigns, cmis.automation_rules, cmis.budget_ledger, cmis.tasks"
+        )
 
     def _restore(self, table: str, key: str) -> None:
-        columns = [name for (name,) in self._connection.execute(_COLUMNS, [f"cmis.{table}"]) if name not in {"org_id", key}]
+        columns = [
+            name for (name,) in self._connection.execute(_COLUMNS, [f"cmis.{table}"]) if name not in {"org_id", key}
+        ]
         names = {
             "table": sql.Identifier(table),
             "key": sql.Identifier(key),

@@ -44,7 +44,7 @@ class Page:
     sums: Mapping[tuple[UUID, str], _Sums]
 
     def facts(
-        self, operands: Iterable[Operand], campaign: Campaign, withheld: Mapping[str, str] | None = None
+        self, operands: Iterable[Operand], campaign: Campaign | Row[Any], withheld: Mapping[str, str] | None = None
     ) -> dict[str, object]:
         """Return what the operands are for a campaign, by `Operand.key`; None = unknown, as what is `withheld` is."""
         campaign_id = campaign.campaign_id
@@ -88,7 +88,7 @@ class Page:
         found = ((operand.key, by_span.get(operand.span or "")) for operand in operands)
         return {key: round(age, 3) for key, age in found if age is not None}
 
-    def _of_entity(self, field: str, campaign: Campaign) -> object:
+    def _of_entity(self, field: str, campaign: Campaign | Row[Any]) -> object:
         if field in _CHANGEABLE:
             return getattr(campaign, field)
         row = self.rows[campaign.campaign_id]
@@ -117,12 +117,11 @@ def load(
     now: datetime,
     today: date,
 ) -> Page:
-    """Read what the operands need for the campaigns in `rows` (ascending by id)."""
+    """Read what the operands need for the campaigns in `rows`."""
     spans = _spans(operands, today)
     sums = {}
     if spans and rows:
-        wanted = campaigns.sums(connection, org_id, spans, low=rows[0].campaign_id, high=rows[-1].campaign_id)
-        for row in wanted:
+        for row in campaigns.sums(connection, org_id, spans, [row.campaign_id for row in rows]):
             sums[row.campaign_id, row.key] = _Sums(_decimals(row), row.observed_at)
     return Page(now, today, {row.campaign_id: row for row in rows}, sums)
 

@@ -18,7 +18,8 @@ from core.errors import InputError, TransientError
 from engine.actions.registry import KINDS
 from engine.lease import LostClaimError
 from engine.retry import classify, out_of_time
-from engine.run_rules.compiled import IDLE, RANKS, compile_rule
+from engine.rules.guardrails import stored
+from engine.run_rules.compiled import RANKS, compile_rule, idle_rule, unread
 from engine.run_rules.ended import Carrier, Failed, error_document
 from engine.run_rules.facts import load
 from engine.run_rules.plan import (
@@ -154,8 +155,10 @@ def _run(connection: Connection, wave: Wave, items: Sequence[Item]) -> list[Unfi
     # Only now: a lock may be waited for, and no decision may be older than the effects of whoever held it.
     org = orgs.moment(connection, org_id)
     memory = _memory(connection, org, list(rows))
+    new = unread(org_id, rows.values())
+    definitions = rules.definitions(connection, org_id, new) if new else {}
     for attempt in range(_PLANS):
-        batch = _prepare(items, rows, org)
+        batch = _prepare(items, rows, definitions, org)
         overlays = _plan(connection, wave, batch, memory)
         ids = touched(batch.runs)
         locked = campaigns.lock(connection, org_id, ids) if ids else {}
@@ -189,19 +192,21 @@ def _memory(connection: Connection, org: Row[Any], rule_ids: Sequence[UUID]) -> 
     return Memory(org.now, today, last_acted, held, frozenset(org.never_touch))
 
 
-def _prepare(items: Sequence[Item], rows: dict[UUID, Row[Any]], org: Row[Any]) -> _Batch:
+def _prepare(
+    items: Sequence[Item], rows: dict[UUID, Row[Any]], definitions: dict[UUID, Row[Any]], org: Row[Any]
+) -> _Batch:
     """Compile the rules, most urgent first; one that cannot be is a failure of its own."""
-    batch = _Batch()
+    batch, guardrails = _Batch(), stored(org.guardrails)
     for item in items:
-        row = rows[item.rule_id]
+        row, definition = rows[item.rule_id], definitions.get(item.rule_id)
         try:
             faults.fail("rules.item")
-            batch.runs.append(Run(item, compile_rule(row, org.guardrails)))
+            batch.runs.append(Run(item, compile_rule(org.org_id, row, definition, guardrails)))
         except TransientError as error:
             batch.unfinished.append(Unfinished(item, error))
         except InputError as error:
-            if row.status != RuleStatus.ACTIVE:
-                batch.runs.append(Run(item, compile_rule(row, org.guardrails, IDLE)))
+            if row.status != RuleStatus.ACTIVE and definition is not None:
+                batch.runs.append(Run(item, idle_rule(row, definition, guardrails)))
                 continue
             logger.warning("rule %s cannot be read: %s", item.rule_id, error)
             batch.failures.append(Failed.of(item, row, error))

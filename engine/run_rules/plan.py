@@ -12,7 +12,6 @@ from core.clock import monotonic
 from core.ids import uuid7
 from engine.actions.base import Campaign, Change, Effect, Impossible, Nothing, Scope
 from engine.actions.registry import KINDS
-from engine.rules.evaluate import evaluate, trace
 from engine.rules.gates import SkipReason, conditions_gate, cooldown_gate, rule_gate
 from engine.rules.guardrails import Situation, breach
 from engine.run_rules.narrow import Miss
@@ -21,6 +20,8 @@ from engine.run_rules.state import SHOWN_ACTED, SHOWN_OTHERS, ZERO, Memory, Over
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from uuid import UUID
+
+    from sqlalchemy import Row
 
     from engine.actions.base import EffectStatus
 
@@ -38,11 +39,11 @@ def plan_page(run: Run, overlay: Overlay, memory: Memory) -> None:
     rule = run.rule
     ids = overlay.page.rows if rule.entity_id is None else filter(overlay.page.rows.__contains__, [rule.entity_id])
     for campaign_id in ids:
-        _plan_entity(run, overlay, memory, overlay.get(campaign_id))
+        _plan_entity(run, overlay, memory, overlay.seen(campaign_id))
     run.seconds += monotonic() - started
 
 
-def _plan_entity(run: Run, overlay: Overlay, memory: Memory, campaign: Campaign) -> None:
+def _plan_entity(run: Run, overlay: Overlay, memory: Memory, campaign: Campaign | Row[Any]) -> None:
     rule = run.rule
     last_acted = memory.last_acted.get((rule.rule_id, campaign.campaign_id))
     if not cooldown_gate(last_acted, rule.cooldown_minutes, memory.now):
@@ -54,13 +55,13 @@ def _plan_entity(run: Run, overlay: Overlay, memory: Memory, campaign: Campaign)
         return
     withheld = overlay.page.withheld(rule.program.operands, campaign.campaign_id, rule.trust) if rule.trust else None
     facts = overlay.page.facts(rule.program.operands, campaign, withheld)
-    result = evaluate(rule.program.condition, facts)
+    result = rule.program.evaluate(facts)
     stopped = conditions_gate(result)
     first = len(run.effects)
     if stopped:
         run.reached.add(stopped)
     else:
-        _plan_actions(run, overlay, memory, campaign)
+        _plan_actions(run, overlay, memory, overlay.get(campaign.campaign_id))
     effects = run.effects[first:]
     shown = _NAMES[result]
     if result is not False and not _room(run, shown, effects):
@@ -71,7 +72,7 @@ def _plan_entity(run: Run, overlay: Overlay, memory: Memory, campaign: Campaign)
         _count(run, shown, effects)
         run.missed.add(Miss(_entity(campaign, shown, acted=False), facts, ages, withheld))
     else:
-        details = {"trace": trace(rule.program.condition, facts, ages, withheld)}
+        details = {"trace": rule.program.trace(facts, ages, withheld)}
         _show(run, campaign, shown, details, effects)
 
 
@@ -91,13 +92,15 @@ def _count(run: Run, result: str, effects: Sequence[Effect]) -> bool:
     return acted
 
 
-def _show(run: Run, campaign: Campaign, result: str, details: dict[str, Any], effects: Sequence[Effect]) -> None:
+def _show(
+    run: Run, campaign: Campaign | Row[Any], result: str, details: dict[str, Any], effects: Sequence[Effect]
+) -> None:
     acted = _count(run, result, effects)
     run.shown += bool(effects)
     run.entities.append(_entity(campaign, result, acted=acted) | details)
 
 
-def _entity(campaign: Campaign, result: str, *, acted: bool) -> dict[str, Any]:
+def _entity(campaign: Campaign | Row[Any], result: str, *, acted: bool) -> dict[str, Any]:
     return {"entity_id": str(campaign.campaign_id), "name": campaign.name, "result": result, "acted": acted}
 
 

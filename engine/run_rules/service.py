@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from core import clock, faults
-from core.db import ENGINE_ACTOR, Context, repeat_on_conflict, switch
+from core.db import ENGINE_ACTOR, Context, repeat_on_conflict
 from engine.lease import Heartbeat, LostClaimError
 from engine.retry import out_of_time
 from engine.run_rules.ended import Carrier
@@ -89,7 +89,7 @@ def _work_alone(database: Database, claimed: tasks.Claim, heartbeat: Heartbeat) 
 def _work(connection: Connection, work: Work) -> Result:
     """Evaluate all groups and finish the task; the caller commits."""
     for group in work.groups:
-        switch(connection, Context(group.org_id, ENGINE_ACTOR))
+        work.enter(connection, group.org_id)
         unwanted: list[chunk.Item] = []
         for wave in waves(group.items):
             work.still_ours()
@@ -104,7 +104,7 @@ def _work(connection: Connection, work: Work) -> Result:
         split_off(connection, work, org_id, one)
     counts = {"retried": len(work.again), "cancelled": work.cancelled}
     result = {"evaluated": work.size - sum(counts.values())} | counts
-    switch(connection, Context(work.claim.org_id, ENGINE_ACTOR))
+    work.enter(connection, work.claim.org_id)
     owned(tasks.finish(connection, work.claim, "succeeded", now=work.now, result=result))
     return Finished(**result)
 

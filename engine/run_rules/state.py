@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from engine.actions.base import Campaign
-from engine.rules.evaluate import trace
 from engine.rules.guardrails import net_change
 from engine.run_rules.narrow import Narrowest
 
 if TYPE_CHECKING:
     from datetime import date, datetime
     from uuid import UUID
+
+    from sqlalchemy import Row
 
     from engine.actions.base import Effect
     from engine.chunk import Item
@@ -37,7 +38,7 @@ class Run:
     rule: Rule
     stopped: SkipReason | None = None
     reached: set[SkipReason] = field(default_factory=set)
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     entities: list[dict[str, Any]] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
     shown: int = 0
@@ -53,8 +54,8 @@ class Run:
     @property
     def shown_entities(self) -> list[dict[str, Any]]:
         """The entities on record, each with its trace: those in `entities`, and the narrowest misses."""
-        condition = self.rule.program.condition
-        near = [miss.entity | {"trace": trace(condition, miss.facts, miss.ages, miss.withheld)} for miss in self.missed]
+        trace = self.rule.program.trace
+        near = [miss.entity | {"trace": trace(miss.facts, miss.ages, miss.withheld)} for miss in self.missed]
         return self.entities + near
 
     @property
@@ -87,6 +88,10 @@ class Overlay:
     page: Page
     net: dict[str | None, Decimal] = field(default_factory=dict)
     changed: dict[UUID, Campaign] = field(default_factory=dict)
+
+    def seen(self, campaign_id: UUID) -> Campaign | Row[Any]:
+        """Return the campaign as the next rule would find it: its row, if nothing has changed it."""
+        return self.changed.get(campaign_id) or self.page.rows[campaign_id]
 
     def get(self, campaign_id: UUID) -> Campaign:
         """Return the campaign as the next action would find it."""

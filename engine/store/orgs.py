@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, text
 
+from core import driver
 from models import Org
 
 if TYPE_CHECKING:
@@ -49,9 +50,10 @@ def create(connection: Connection, org: OrgRef, *, actor_id: UUID, admin_id: UUI
     connection.execute(_CREATE, values | {"admin_id": admin_id, "admin_email": admin_email})
 
 
-def moment(connection: Connection, org_id: UUID) -> Row[Any]:
+def moment(connection: Connection, org_id: UUID) -> Any:
     """Return what rules of the context's org are judged by: its zone and guardrails, and the time as of this statement."""
-    return connection.execute(_MOMENT, {"org_id": org_id}).one()
+    [row] = driver.rows(connection, _MOMENT, {"org_id": org_id})
+    return row
 
 
 def get(connection: Connection, org_id: UUID) -> Row[Any]:

@@ -113,7 +113,7 @@ def _stored(
         spans[str(window)] = (first or date(1, 1, 1), last)
         if before := preceding(window, today):
             spans[f"{window}:previous"] = before
-    found = campaigns.sums(connection, org.id, spans, low=rows[0].campaign_id, high=rows[-1].campaign_id)
+    found = campaigns.sums(connection, org.id, spans, [row.campaign_id for row in rows])
     return {(row.campaign_id, row.key): row for row in found}
 
 

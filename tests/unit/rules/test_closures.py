@@ -15,7 +15,9 @@ from engine.rules.evaluate import evaluate, trace
 from tests.unit.rules.strategies import FACTS, KEYS, PATIENT, TREES
 
 EXTREMES = ["NaN", "sNaN", "Infinity", "-Infinity", "1E+999999", "-1E+999999", "1E-999999", "0", "-0.0"]
-EXACT = st.one_of(st.integers(-3, 3).map(Decimal), st.decimals(-100, 100, places=2), st.sampled_from(EXTREMES).map(Decimal))
+EXACT = st.one_of(
+    st.integers(-3, 3).map(Decimal), st.decimals(-100, 100, places=2), st.sampled_from(EXTREMES).map(Decimal)
+)
 DECIMALS = st.dictionaries(st.sampled_from(KEYS), EXACT)
 
 
