@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from engine.actions.registry import ActionSpec, parse_actions
-from engine.rules.closures import evaluator, tracer
+from engine.rules.closures import distance_of, evaluator, tracer
 from engine.rules.conditions import parse
 from engine.rules.guardrails import stored, strictest
 from engine.rules.tree import Group, Logic, operands
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Row
 
-    from engine.rules.closures import Evaluator, Tracer
+    from engine.rules.closures import Distance, Evaluator, Tracer
     from engine.rules.guardrails import Guardrails
     from engine.rules.tree import Condition, Operand
 
@@ -42,8 +42,11 @@ class Program:
     """What `evaluate` returns for the condition and facts."""
     trace: Tracer = field(init=False, repr=False, compare=False)
     """What `trace` returns for the condition, facts, ages and withheld facts."""
+    distance: Distance = field(init=False, repr=False, compare=False)
+    """How far the condition is from holding for facts: what `distance` returns, infinite instead of None."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "distance", distance_of(self.condition))
         object.__setattr__(self, "evaluate", evaluator(self.condition))
         object.__setattr__(self, "trace", tracer(self.condition))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from engine.rules.fields import BASE_METRICS, days_running, derive, spend_pct_of_budget
@@ -26,6 +26,7 @@ _FIRST_DAY: Final = dt.date(1, 1, 1)  # lifetime has no first day
 _CHANGEABLE: Final = frozenset({"budget", "bid_amount", "status", "name", "objective", "tags"})
 """Fields that effects change: a later rule reads them as the earlier ones leave them."""
 _NOTHING: Final[Mapping[str, Decimal | None]] = {}
+_UNSEEN: Final[tuple[object, dict[str, object]]] = None, {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +43,24 @@ class Page:
     today: date
     rows: Mapping[UUID, Row[Any]]
     sums: Mapping[tuple[UUID, str], _Sums]
+    _known: dict[UUID, tuple[object, dict[str, object]]] = field(default_factory=dict, repr=False, compare=False)
+    """Of each campaign, as it was when it was read last, what is known."""
 
     def facts(
         self, operands: Iterable[Operand], campaign: Campaign | Row[Any], withheld: Mapping[str, str] | None = None
     ) -> dict[str, object]:
-        """Return what the operands are for a campaign, by `Operand.key`; None = unknown, as what is `withheld` is."""
-        campaign_id = campaign.campaign_id
-        metrics: dict[str, Mapping[str, Decimal | None]] = {}
-        found: dict[str, object] = {}
+        """Return what the operands are for a campaign, by `Operand.key`; None = unknown, as what is `withheld` is.
+
+        What other rules have read of the campaign, while it is the same, is in it, too: nothing is computed twice.
+        """
+        seen, known = self._known.get(campaign.campaign_id, _UNSEEN)
+        if seen is not campaign:
+            known = {}
+            self._known[campaign.campaign_id] = campaign, known
         for operand in operands:
-            span = operand.span
-            if span is None:
-                found[operand.key] = self._of_entity(operand.field, campaign)
-                continue
-            if span not in metrics:
-                metrics[span] = self._metrics(campaign_id, span)
-            found[operand.key] = derive(operand.field, metrics[span])
-        return found | dict.fromkeys(withheld) if withheld else found
+            if operand.key not in known:
+                known[operand.key] = self._value(operand, campaign)
+        return {**known, **dict.fromkeys(withheld)} if withheld else known
 
     def withheld(self, operands: Iterable[Operand], campaign_id: UUID, trust: Trust) -> dict[str, str]:
         """Return the operands whose data a rule does not trust, by `Operand.key`, with the reason."""
@@ -81,18 +83,27 @@ class Page:
     def ages(self, operands: Iterable[Operand], campaign_id: UUID) -> dict[str, float]:
         """Return how old the newest observation behind each metric operand is, in seconds."""
         by_span: dict[str, float | None] = {}
+        ages: dict[str, float] = {}
         for operand in operands:
-            if operand.span is not None and operand.span not in by_span:
-                sums = self.sums.get((campaign_id, operand.span))
-                by_span[operand.span] = None if sums is None else (self.now - sums.observed_at).total_seconds()
-        found = ((operand.key, by_span.get(operand.span or "")) for operand in operands)
-        return {key: round(age, 3) for key, age in found if age is not None}
+            span = operand.span
+            if span is None:
+                continue
+            if span not in by_span:
+                sums = self.sums.get((campaign_id, span))
+                by_span[span] = None if sums is None else round((self.now - sums.observed_at).total_seconds(), 3)
+            age = by_span[span]
+            if age is not None:
+                ages[operand.key] = age
+        return ages
 
-    def _of_entity(self, field: str, campaign: Campaign | Row[Any]) -> object:
-        if field in _CHANGEABLE:
-            return getattr(campaign, field)
+    def _value(self, operand: Operand, campaign: Campaign | Row[Any]) -> object:
+        name = operand.field
+        if operand.span is not None:
+            return derive(name, self._metrics(campaign.campaign_id, operand.span))
+        if name in _CHANGEABLE:
+            return getattr(campaign, name)
         row = self.rows[campaign.campaign_id]
-        match field:
+        match name:
             case "days_running":
                 return days_running(row.start_date, self.today)
             case "spend_pct_of_budget":
@@ -101,7 +112,7 @@ class Page:
                     row.budget_type, campaign.budget, spend_today=spent[0], spend_lifetime=spent[1]
                 )
             case _:
-                return getattr(row, field)
+                return getattr(row, name)
 
     def _metrics(self, campaign_id: UUID, span: str) -> Mapping[str, Decimal | None]:
         found = self.sums.get((campaign_id, span))
