@@ -6,6 +6,7 @@ execution, which costs as much as many a statement does, is left out.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -15,7 +16,7 @@ from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
 from sqlalchemy.exc import DBAPIError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from sqlalchemy import Connection, Dialect, TextClause
 
@@ -36,6 +37,20 @@ def changed(connection: Connection, statement: TextClause, values: Mapping[str, 
     return met
 
 
+@contextmanager
+def together(connection: Connection) -> Iterator[None]:
+    """Send the statements of a block one after another without waiting for their answers, which come at its end.
+
+    Inside, `changed` knows no number. Raises DBAPIError for the first that fails.
+    """
+    driver: Any = connection.connection.driver_connection
+    try:
+        with driver.pipeline():
+            yield
+    except psycopg.Error as error:
+        raise _explained(connection, "", {}, error) from error
+
+
 def _sent(connection: Connection, statement: TextClause, values: Mapping[str, Any]) -> Any:
     sql, processors = _compiled(statement)
     bound = {**values, **{name: process(values[name]) for name, process in processors}}
@@ -44,12 +59,17 @@ def _sent(connection: Connection, statement: TextClause, values: Mapping[str, An
     try:
         return cursor.execute(sql, bound)
     except psycopg.Error as error:
-        lost = connection.dialect.is_disconnect(cast("Any", error), driver, cursor)
-        if lost:
-            connection.invalidate(error)
-        raise DBAPIError.instance(
-            sql, bound, error, psycopg.Error, connection_invalidated=lost, dialect=connection.dialect
-        ) from error
+        raise _explained(connection, sql, bound, error) from error
+
+
+def _explained(connection: Connection, sql: str, bound: Mapping[str, Any], error: psycopg.Error) -> Exception:
+    """Return the error as SQLAlchemy's; a lost connection is not used again."""
+    driver: Any = connection.connection.driver_connection
+    lost = connection.dialect.is_disconnect(cast("Any", error), driver, None)
+    if lost:
+        connection.invalidate(error)
+    dialect = connection.dialect
+    return DBAPIError.instance(sql, bound, error, psycopg.Error, connection_invalidated=lost, dialect=dialect)
 
 
 @cache

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError
 
-from core import faults
+from core import driver, faults
 from core.db import must_restart
 from core.errors import InputError, TransientError
 from engine.actions.registry import KINDS
@@ -168,10 +168,12 @@ def _run(connection: Connection, wave: Wave, items: Sequence[Item]) -> list[Unfi
     else:
         message = "campaigns kept changing while their rules were planned"
         raise TransientError(message)
-    begin(connection, wave.carrier, batch.runs, batch.failures, memory)
+    with driver.together(connection):
+        begin(connection, wave.carrier, batch.runs, batch.failures, memory)
     for effects in rounds(batch.runs):
         KINDS[effects[0].kind].apply(connection, org_id, effects, now=memory.now)
-    finish(connection, wave.carrier, batch.runs, batch.failures, memory)
+    with driver.together(connection):
+        finish(connection, wave.carrier, batch.runs, batch.failures, memory)
     return batch.unfinished
 
 
