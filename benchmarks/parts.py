@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from benchmarks.rules.part import measure as rules
 from benchmarks.schedules.part import measure as schedules
 from core.errors import InputError
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     Part = Callable[[Bench], Sequence[Row]]
 
-PARTS: Final[dict[str, Part]] = {"schedules": schedules}
+PARTS: Final[dict[str, Part]] = {"schedules": schedules, "rules": rules}
 
 
 def chosen(name: str | None) -> dict[str, Part]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import redis
 
 INTERVAL: Final = 0.004
-_PRIORITIES: Final = ("", "\x06\x163", "\x06\x166", "\x06\x169")
+PRIORITIES: Final = ("", "\x06\x163", "\x06\x166", "\x06\x169")
 """kombu keeps a queue's messages in one list for each step of priority; these suffixes tell them apart."""
 
 
@@ -28,7 +28,7 @@ class Watch:
 
     def __init__(self, client: redis.Redis, queue: str) -> None:
         self._client = client
-        self._keys = [queue + suffix for suffix in _PRIORITIES]
+        self._keys = [queue + suffix for suffix in PRIORITIES]
         self._samples: list[Sample] = []
 
     @property

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from sqlalchemy import text
+
+from core import driver
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -16,8 +18,8 @@ _NOW = text("SELECT cmis.clock()")
 
 def now(connection: Connection) -> datetime:
     """Return the database's time (aware UTC), test offset included. Read it once per transaction and pass it on."""
-    moment: datetime = connection.execute(_NOW).scalar_one()
-    return moment
+    [[moment]] = driver.rows(connection, _NOW, {})
+    return cast("datetime", moment)
 
 
 def of_host() -> datetime:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 from uuid import UUID
 
 import orjson
@@ -19,6 +19,7 @@ from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from core import driver
 from core.config import redact
 from core.errors import SetupError
 
@@ -63,7 +64,10 @@ class Context:
 
 
 class Database:
-    """One process's pool of connections to one database as one role."""
+    """One process's pool of connections to one database as one role.
+
+    `plans`: whether statements that come again and again are planned for the values of each time, or once for all.
+    """
 
     def __init__(
         self,
@@ -73,9 +77,11 @@ class Database:
         application: str,
         pool_size: int = 5,
         statement_seconds: int = _STATEMENT_SECONDS,
+        plans: Literal["auto", "force_generic_plan"] = "auto",
     ) -> None:
-        timeouts = (
-            f"-c statement_timeout={statement_seconds}s -c idle_in_transaction_session_timeout=5s -c TimeZone=UTC"
+        options = (
+            f"-c statement_timeout={statement_seconds}s -c idle_in_transaction_session_timeout=5s -c TimeZone=UTC "
+            f"-c plan_cache_mode={plans}"
         )
         self.variable = variable
         self._url = parse_url(url, variable)
@@ -86,7 +92,8 @@ class Database:
             max_overflow=2,
             pool_pre_ping=True,
             json_serializer=_to_json,
-            connect_args={"options": timeouts, "application_name": application, "connect_timeout": _CONNECT_SECONDS},
+            json_deserializer=orjson.loads,
+            connect_args={"options": options, "application_name": application, "connect_timeout": _CONNECT_SECONDS},
         )
         event.listen(self._engine, "connect", _forbid_autocommit)
 
@@ -161,7 +168,7 @@ def switch(connection: Connection, context: Context) -> None:
 
     The database refuses (SQLSTATE 42501) a user who is no active member, and an org that does not exist.
     """
-    connection.execute(_SET_CONTEXT, {"user_id": context.user_id, "org_id": context.org_id, "ip": context.ip})
+    driver.rows(connection, _SET_CONTEXT, {"user_id": context.user_id, "org_id": context.org_id, "ip": context.ip})
 
 
 def repeat_on_conflict(body: Callable[[], T]) -> T:

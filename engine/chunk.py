@@ -25,8 +25,7 @@ MAX_REPEATS: Final = 10
 """Evaluations of one rule in a chunk: they run one after another, and a task that takes long keeps others waiting."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One evaluation to make; its execution id is made with it, so that a second execution is impossible."""
 
     rule_id: UUID

@@ -85,4 +85,7 @@ def process_database() -> Database:
 @lru_cache(maxsize=1)
 def _database(_pid: int) -> Database:
     url = require(Settings.load().database_url, "DATABASE_URL")
-    return Database(url, variable="DATABASE_URL", application="cmis-worker", pool_size=_CONNECTIONS)
+    # A worker's few statements are the same for every task; on partitioned tables planning costs more than they do.
+    return Database(
+        url, variable="DATABASE_URL", application="cmis-worker", pool_size=_CONNECTIONS, plans="force_generic_plan"
+    )

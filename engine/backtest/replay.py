@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from engine.backtest.past import PastCampaign
     from engine.backtest.planned import Time
     from engine.run_rules.compiled import Rule
-    from engine.run_rules.narrow import Miss
 
 _KEPT: Final = ("name", "status", "budget", "bid_amount", "objective", "tags", "end_date")
 """The columns that effects change."""
@@ -104,7 +103,7 @@ def _evaluate(state: State, time: Time) -> Firing:
     memory = _memory(state, now)
     item = Item(state.rule.rule_id, uuid7(now), TriggerType.SCHEDULE.value, scheduled_for=now)
     run = Run(item, state.rule)
-    run.missed = _Unrecorded(state.rule.program.condition, 0)
+    run.missed = _Unrecorded(state.rule.program.distance, 0)
     close_gates(run, memory)
     overlay = Overlay(_page(state, now, memory.today), dict(memory.net))
     if run.stopped is None:
@@ -196,5 +195,7 @@ class _SumsOfTime:
 class _Unrecorded(Narrowest):
     """Near misses are not looked at: a replay tells what would have happened."""
 
-    def add(self, miss: Miss) -> None:
-        """Forget it."""
+    def nearness(self, facts: Mapping[str, object]) -> float | None:
+        """Keep none."""
+        del facts
+        return None

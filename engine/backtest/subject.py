@@ -14,7 +14,8 @@ from engine.backtest.past import rolled_back
 from engine.backtest.planned import Source
 from engine.find import find_rule
 from engine.rules.fields import BASE_METRICS, RATIOS
-from engine.run_rules.compiled import compile_rule
+from engine.rules.guardrails import stored as guardrails
+from engine.run_rules.compiled import whole_rule
 from engine.run_rules.facts import spans
 from engine.schedule.stored import of_row
 from engine.schedule.zones import local_day, zone
@@ -87,7 +88,7 @@ def read(database: Database, context: Context, question: Question, progress: Pro
         org = orgs.moment(connection, context.org_id)
         planned.check_span(question.start, question.end, org.now)
         row = _rule_row(connection, context, question, org.now)
-        rule = compile_rule(row, org.guardrails)
+        rule = whole_rule(row, guardrails(org.guardrails))
         sources = tuple(_sources(connection, context.org_id, rule, question, org.timezone))
         times = tuple(planned.planned(sources, question.start, question.end))
         rows = store.campaigns(connection, context.org_id, rule.entity_id)

@@ -1,6 +1,6 @@
 """Evaluate a condition tree over facts, fast (`evaluate`) or with a trace that explains it (`trace`).
 
-Both take each leaf from `compare.leaf_result` and each group from `_join`, so that they cannot disagree.
+Both take each leaf from `compare.leaf_result` and each group from `join`, so that they cannot disagree.
 A group follows SPEC §3: `all` with a false is false, `any` with a true is true, else unknown wins; `none` is not(any).
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Facts = Mapping[str, object]
     Ages = Mapping[str, float]
 
-_MARGIN_DIGITS: Final = 4
+MARGIN_DIGITS: Final = 4
 _NO_AGES: Final[Mapping[str, float]] = {}
 _NO_DOUBTS: Final[Mapping[str, str]] = {}
 
@@ -30,7 +30,7 @@ def evaluate(condition: Condition, facts: Facts) -> bool | None:
     """Return whether the tree holds: true, false, or None for unknown. `facts` maps `Operand.key` to a value."""
     if isinstance(condition, Leaf):
         return leaf_result(condition, facts)
-    return _join(condition.logic, (evaluate(node, facts) for node in condition.nodes))
+    return join(condition.logic, (evaluate(node, facts) for node in condition.nodes))
 
 
 def trace(
@@ -47,12 +47,12 @@ def trace(
     """
     if isinstance(condition, Group):
         nodes = [trace(node, facts, ages, withheld) for node in condition.nodes]
-        return {condition.logic.value: nodes, "result": _join(condition.logic, (_result(node) for node in nodes))}
-    return _trace_leaf(condition, facts, ages or _NO_AGES, withheld or _NO_DOUBTS)
+        return {condition.logic.value: nodes, "result": join(condition.logic, (_result(node) for node in nodes))}
+    return trace_leaf(condition, facts, ages or _NO_AGES, withheld)
 
 
-def _join(logic: Logic, results: Iterable[bool | None]) -> bool | None:
-    """Join lazily: the first result that decides ends it."""
+def join(logic: Logic, results: Iterable[bool | None]) -> bool | None:
+    """Return the result of a group from those of its nodes, lazily: the first that decides ends it."""
     decisive = logic is not Logic.ALL
     unknown = False
     for result in results:
@@ -67,7 +67,8 @@ def _result(node: Mapping[str, object]) -> bool | None:
     return result if isinstance(result, bool) else None
 
 
-def _trace_leaf(leaf: Leaf, facts: Facts, ages: Ages, withheld: Mapping[str, str]) -> dict[str, object]:
+def trace_leaf(leaf: Leaf, facts: Facts, ages: Ages, withheld: Mapping[str, str] | None) -> dict[str, object]:
+    """Return the evaluation of one leaf, as `trace` documents it."""
     result = leaf_result(leaf, facts)
     document: dict[str, object] = {
         **_observed(leaf.operand, facts, ages),
@@ -77,12 +78,12 @@ def _trace_leaf(leaf: Leaf, facts: Facts, ages: Ages, withheld: Mapping[str, str
         document["previous"] = _json(facts.get(leaf.value.previous.key))
         document["change_pct"] = _json(actual_of(leaf, facts))
     if leaf.value is not None:
-        document["expected"] = _expected(leaf, facts, ages)
+        document["expected"] = expected(leaf, facts, ages)
     document["result"] = result
     if result is None:
-        document["reason"] = _reason(leaf, facts, withheld)
+        document["reason"] = _reason(leaf, facts, withheld or _NO_DOUBTS)
     elif (margin := way_to_turn(leaf, facts, result=result)) is not None:
-        document["margin_pct"] = round(margin, _MARGIN_DIGITS)
+        document["margin_pct"] = round(margin, MARGIN_DIGITS)
     return document
 
 
@@ -96,7 +97,8 @@ def _observed(operand: Operand, facts: Facts, ages: Ages) -> dict[str, object]:
     }
 
 
-def _expected(leaf: Leaf, facts: Facts, ages: Ages) -> object:
+def expected(leaf: Leaf, facts: Facts, ages: Ages) -> object:
+    """Return what a leaf compares with, as `trace` documents it."""
     value = leaf.value
     if not isinstance(value, Multiple):
         return value_document(value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from decimal import ROUND_CEILING, Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from engine.rules.document import json_number
@@ -96,6 +97,7 @@ def stored(document: Mapping[str, Any]) -> Guardrails:
     return read({name: document[name] for name in NAMES if name in document}, Problems())
 
 
+@lru_cache(maxsize=4096)
 def strictest(org: Guardrails, rule: Guardrails) -> Guardrails:
     """Return what binds a rule: the stricter of its own bounds and its org's, or the product's where that has none."""
     bounds: dict[str, Any] = {}

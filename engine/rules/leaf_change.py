@@ -68,7 +68,7 @@ class LeafChange:
         """The change in percent of the size of `actual`, a rise positive; None where there is no percentage."""
         if self.actual is None or self.boundary is None:
             return None
-        return _percent(self.actual, self.boundary.target)
+        return percent_of_way(self.actual, self.boundary.target)
 
     @property
     def cost(self) -> float:
@@ -114,7 +114,7 @@ def cost_of_change(leaf: Leaf, facts: Facts, *, wanted: bool) -> float:
     """Return the cost of `change_needed` without making it: the size in percent, infinite where there is none."""
     actual = number(facts.get(leaf.operand.key))
     boundary = _boundary(leaf, facts, actual, wanted=wanted)
-    percent = None if actual is None or boundary is None else _percent(actual, boundary.target)
+    percent = None if actual is None or boundary is None else percent_of_way(actual, boundary.target)
     return math.inf if percent is None else abs(percent)
 
 
@@ -125,14 +125,15 @@ def way_to_turn(leaf: Leaf, facts: Facts, *, result: bool) -> float | None:
     """
     actual = number(facts.get(leaf.operand.key))
     boundary = _boundary(leaf, facts, actual, wanted=not result)
-    return None if actual is None or boundary is None else _percent(actual, boundary.target)
+    return None if actual is None or boundary is None else percent_of_way(actual, boundary.target)
 
 
 def _gives(leaf: Leaf, facts: Facts, value: object, *, wanted: bool) -> bool:
     return leaf_result(leaf, {**facts, leaf.operand.key: value}) is wanted
 
 
-def _percent(actual: Decimal, target: Decimal) -> float | None:
+def percent_of_way(actual: Decimal, target: Decimal) -> float | None:
+    """Return how far a number is from another in percent of its size, up positive; None where that is no percentage."""
     try:
         if target == actual:
             return 0.0
@@ -261,7 +262,7 @@ def _moved(leaf: Leaf, actual: Decimal, boundary: Boundary) -> str:
     limit = f"{'above' if up else 'below'} {target}" if boundary.beyond else f"to {target}"
     if leaf.operator in _EXACT:
         limit = f"to exactly {number_text(boundary.target)}"
-    percent = _percent(actual, boundary.target)
+    percent = percent_of_way(actual, boundary.target)
     if percent == 0:
         return f"{name} {verb} at all ({limit})"
     if percent is None:

@@ -71,7 +71,7 @@ def distance(condition: Condition, facts: Facts) -> float | None:
     The cost of `nearest_miss`, or less where leaves contradict each other. None where a change without a percentage
     is needed, or none helps.
     """
-    cost = _cost(condition, facts, wanted=True)
+    cost = cost_of(condition, facts, wanted=True)
     return None if math.isinf(cost) else cost
 
 
@@ -87,19 +87,20 @@ def nearest_miss(condition: Condition, facts: Facts) -> NearestMiss | None:
     return None
 
 
-def _needs(group: Group, *, wanted: bool) -> tuple[bool, bool]:
+def needs(group: Group, *, wanted: bool) -> tuple[bool, bool]:
     """Return which result the group needs of its nodes, and whether it needs it of every one."""
     of_nodes = wanted is not (group.logic is Logic.NONE)
     return of_nodes, of_nodes is (group.logic is Logic.ALL)
 
 
-def _cost(condition: Condition, facts: Facts, *, wanted: bool) -> float:
+def cost_of(condition: Condition, facts: Facts, *, wanted: bool) -> float:
+    """Return what it costs to give the tree the result `wanted`, leaf by leaf; infinite where that cannot be."""
     if isinstance(condition, Leaf):
         if leaf_result(condition, facts) is wanted:
             return 0.0
         return cost_of_change(condition, facts, wanted=wanted)
-    of_nodes, of_every = _needs(condition, wanted=wanted)
-    costs = (_cost(node, facts, wanted=of_nodes) for node in condition.nodes)
+    of_nodes, of_every = needs(condition, wanted=wanted)
+    costs = (cost_of(node, facts, wanted=of_nodes) for node in condition.nodes)
     return sum(costs) if of_every else min(costs)
 
 
@@ -110,7 +111,7 @@ def _plans(condition: Condition, facts: Facts, *, wanted: bool) -> list[Plan]:
             return [()]
         change = change_needed(condition, facts, wanted=wanted)
         return [] if change is None else [(change,)]
-    of_nodes, of_every = _needs(condition, wanted=wanted)
+    of_nodes, of_every = needs(condition, wanted=wanted)
     choices = [_plans(node, facts, wanted=of_nodes) for node in condition.nodes]
     if not of_every:
         return _cheapest(plan for plans in choices for plan in plans)

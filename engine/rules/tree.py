@@ -55,7 +55,8 @@ class Operand:
 
     `explicit` says that the window was written rather than taken as the default; `previous` means the window
     before this one, of equal length. `key` is where the facts hold the value: `field` where no window is
-    written, `field@window` where one is, and either followed by `:previous` for the preceding window.
+    written, `field@window` where one is, and either followed by `:previous` for the preceding window. `span` names
+    the days that it is summed over: the window, or `window:previous`; None for what is no metric.
     """
 
     field: str
@@ -63,10 +64,13 @@ class Operand:
     explicit: bool = False
     previous: bool = False
     key: str = dataclasses.field(init=False, repr=False, compare=False)
+    span: str | None = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         base = f"{self.field}@{self.window}" if self.explicit else self.field
-        object.__setattr__(self, "key", f"{base}:previous" if self.previous else base)
+        suffix = ":previous" if self.previous else ""
+        object.__setattr__(self, "key", base + suffix)
+        object.__setattr__(self, "span", None if self.window is None else self.window + suffix)
 
     @property
     def quantity(self) -> Quantity:

@@ -64,9 +64,10 @@ def trip_closed(
 
 def _tripped_by_effects(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
     for run in runs:
+        if not run.effects or any(effect.status != "failed" for effect in run.effects):
+            continue
         most, last = run.rule.guardrails.max_failures_in_a_row, run.effects[-1:]
-        failed = bool(last) and all(effect.status == "failed" for effect in run.effects)
-        if failed and most is not None and run.rule.failures + 1 >= most:
+        if most is not None and run.rule.failures + 1 >= most:
             said = f"Its actions failed {run.rule.failures + 1} times in a row, at last: {last[0].reason}."
             yield _notice(run.rule.name, run.rule.rule_id, run.item.execution_id, said)
 

@@ -1,31 +1,34 @@
-"""A rule's row as the planner uses it: its conditions and actions parsed once per version."""
+"""A rule's row as the planner uses it: all that its version fixes is read and parsed once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from engine.actions.registry import ActionSpec, parse_actions
+from engine.rules.closures import distance_of, evaluator, tracer
 from engine.rules.conditions import parse
 from engine.rules.guardrails import stored, strictest
 from engine.rules.tree import Group, Logic, operands
 from engine.rules.trust import Trust
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import date
     from uuid import UUID
 
     from sqlalchemy import Row
 
+    from engine.rules.closures import Distance, Evaluator, Tracer
     from engine.rules.guardrails import Guardrails
     from engine.rules.tree import Condition, Operand
 
 RANKS: Final = {"critical": 0, "high": 1, "medium": 2, "low": 3}
-_CACHED: Final = 4096
+_CACHED: Final = 16_384
+"""Versions of rules that a process keeps; some 10 KB each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,17 @@ class Program:
     condition: Condition
     operands: tuple[Operand, ...]
     actions: tuple[ActionSpec, ...]
+    evaluate: Evaluator = field(init=False, repr=False, compare=False)
+    """What `evaluate` returns for the condition and facts."""
+    trace: Tracer = field(init=False, repr=False, compare=False)
+    """What `trace` returns for the condition, facts, ages and withheld facts."""
+    distance: Distance = field(init=False, repr=False, compare=False)
+    """How far the condition is from holding for facts: what `distance` returns, infinite instead of None."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "distance", distance_of(self.condition))
+        object.__setattr__(self, "evaluate", evaluator(self.condition))
+        object.__setattr__(self, "trace", tracer(self.condition))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,56 +74,87 @@ class Rule:
     acted_today: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Identity of a program (a version never changes) and, beside it, the text to parse.
-
-    The org is part of it: nothing of one tenant may ever be found by another, whatever ids the rows carry.
-    """
-
-    org_id: UUID
-    rule_id: UUID
-    version: int
-    conditions: Any = field(compare=False)
-    logic: str = field(compare=False)
-    actions: Any = field(compare=False)
-
-
 IDLE: Final = Program(Group(Logic.ANY, ()), (), ())
 """Stands for the program of a rule that does not run and cannot be read either."""
 
 
-def compile_rule(row: Row[Any], org_guardrails: Mapping[str, Any], program: Program | None = None) -> Rule:
+class _Defined(NamedTuple):
+    """What a version fixes of a rule: its own guardrails, and how it is made of those that bind it and its memory."""
+
+    guardrails: Guardrails
+    make: Callable[..., Rule]
+
+
+# By org, rule and version, which never changes. The org is part of it: nothing of one tenant may ever be found by
+# another, whatever ids the rows carry.
+_DEFINED: Final[dict[tuple[UUID, UUID, int], _Defined]] = {}
+
+
+def unread(org_id: UUID, rows: Iterable[Row[Any]]) -> list[UUID]:
+    """Return those of the locked rules whose definitions this process has yet to read."""
+    return [row.rule_id for row in rows if (org_id, row.rule_id, row.version) not in _DEFINED]
+
+
+def compile_rule(org_id: UUID, row: Row[Any], definition: Row[Any] | None, org: Guardrails) -> Rule:
     """Return the rule of a locked row; raises InputError if what is stored cannot be parsed.
 
-    With `program` that one is taken, and nothing is parsed.
+    `definition` is its row of `rules.definitions`, needed where it is `unread`; `org` are its org's guardrails.
     """
-    return Rule(
-        rule_id=row.rule_id,
-        name=row.name,
-        version=row.version,
-        entity_id=row.entity_id,
-        program=program
-        or _program(_Source(row.org_id, row.rule_id, row.version, row.conditions, row.condition_logic, row.actions)),
-        stop_on_error=row.stop_on_error,
-        rank=RANKS[row.priority],
-        status=row.status,
-        daily_limit=row.max_executions_per_day,
-        cooldown_minutes=row.cooldown_minutes,
-        guardrails=strictest(stored(org_guardrails), stored(row.guardrails)),
-        trust=_trust(row.min_sample, row.max_data_age),
-        delay=timedelta(seconds=row.delay_between_actions_seconds),
+    key = (org_id, row.rule_id, row.version)
+    defined = _DEFINED.get(key)
+    if defined is None:
+        if definition is None:
+            message = f"rule {row.rule_id} has not been read"
+            raise LookupError(message)
+        defined = _define(definition, _program(definition))
+        if len(_DEFINED) >= _CACHED:
+            _DEFINED.clear()
+        _DEFINED[key] = defined
+    return _made(defined, row, org)
+
+
+def whole_rule(row: Row[Any], org: Guardrails) -> Rule:
+    """Return the rule of a row with all columns, read anew: of one that need not be stored. Raises InputError."""
+    return _made(_define(row, _program(row)), row, org)
+
+
+def idle_rule(row: Row[Any], definition: Row[Any], org: Guardrails) -> Rule:
+    """Return a rule that is not active with a program that does nothing; nothing is parsed."""
+    return _made(_define(definition, IDLE), row, org)
+
+
+def _made(defined: _Defined, row: Row[Any], org: Guardrails) -> Rule:
+    return defined.make(
+        guardrails=strictest(org, defined.guardrails),
         failures=row.failures_in_a_row,
         acted_on=row.acted_on,
         acted_today=row.acted_today,
     )
 
 
-@lru_cache(maxsize=_CACHED)
-def _program(source: _Source) -> Program:
-    condition = parse(source.conditions, source.logic)
+def _define(row: Row[Any], program: Program) -> _Defined:
+    make = partial(
+        Rule,
+        rule_id=row.rule_id,
+        name=row.name,
+        version=row.version,
+        entity_id=row.entity_id,
+        program=program,
+        stop_on_error=row.stop_on_error,
+        rank=RANKS[row.priority],
+        status=row.status,
+        daily_limit=row.max_executions_per_day,
+        cooldown_minutes=row.cooldown_minutes,
+        trust=_trust(row.min_sample, row.max_data_age),
+        delay=timedelta(seconds=row.delay_between_actions_seconds),
+    )
+    return _Defined(stored(row.guardrails), make)
+
+
+def _program(row: Row[Any]) -> Program:
+    condition = parse(row.conditions, row.condition_logic)
     read = sorted(operands(condition), key=lambda operand: operand.key)
-    return Program(condition, tuple(read), tuple(parse_actions(source.actions, "actions")))
+    return Program(condition, tuple(read), tuple(parse_actions(row.actions, "actions")))
 
 
 def _trust(min_sample: Mapping[str, Any] | None, max_data_age: int | None) -> Trust:

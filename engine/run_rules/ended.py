@@ -74,9 +74,10 @@ class Ended(NamedTuple):
 
 def ended(run: Run) -> Ended:
     """Return how a planned evaluation ends."""
-    status = status_of(run.effects)
-    skipped = (run.stopped or skip_reason(run.reached)).value if status is ExecutionStatus.SKIPPED else None
-    return Ended(run.item, status, skipped, dict(Counter(effect.status for effect in run.effects)), None)
+    if not run.effects:
+        return Ended(run.item, ExecutionStatus.SKIPPED, (run.stopped or skip_reason(run.reached)).value, {}, None)
+    results: dict[str, int] = dict(Counter(effect.status for effect in run.effects))
+    return Ended(run.item, status_of(run.effects), None, results, None)
 
 
 def broken(failed: Failed) -> Ended:
@@ -96,11 +97,11 @@ def error_document(error: BaseException) -> dict[str, Any]:
 
 def status_of(effects: Sequence[Effect]) -> ExecutionStatus:
     """Decide an execution's status from its effects: open while one waits, else all, some or none succeeded."""
-    statuses = Counter(effect.status for effect in effects)
     if not effects:
         return ExecutionStatus.SKIPPED
-    if statuses["held"] or statuses["queued"]:
+    statuses = {effect.status for effect in effects}
+    if "held" in statuses or "queued" in statuses:
         return ExecutionStatus.RUNNING
-    if not statuses["failed"]:
+    if "failed" not in statuses:
         return ExecutionStatus.SUCCESS
-    return ExecutionStatus.PARTIAL if statuses["succeeded"] else ExecutionStatus.FAILURE
+    return ExecutionStatus.PARTIAL if "succeeded" in statuses else ExecutionStatus.FAILURE

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from core import clock
-from core.db import ENGINE_ACTOR, Context, repeat_on_conflict, switch
+from core.db import ENGINE_ACTOR, Context, repeat_on_conflict
 from core.errors import OutOfTimeError
 from core.ids import uuid7
 from engine import chunk, retry
@@ -40,7 +40,7 @@ def end_single(connection: Connection, work: Work) -> Result:
     document = error_document(error)
     match decision:
         case retry.Retry(after=after):
-            switch(connection, Context(work.claim.org_id, ENGINE_ACTOR))
+            work.enter(connection, work.claim.org_id)
             owned(tasks.retry(connection, work.claim, after=after, now=work.now, error=document))
             return Retrying(after, document)
         case retry.GiveUp(reason=reason):
@@ -52,7 +52,7 @@ def split_off(connection: Connection, work: Work, org_id: UUID, unfinished: Unfi
     item = unfinished.item
     logger.warning("rule %s is retried on its own: %s", item.rule_id, error_document(unfinished.error)["message"])
     used = {"run_at": work.now + retry.backoff(1), "attempt": 1, "started_at": work.claim.started_at}
-    switch(connection, Context(org_id, ENGINE_ACTOR))
+    work.enter(connection, org_id)
     _carry_alone(connection, work, org_id, [item], used)
 
 
@@ -115,9 +115,9 @@ def _take_apart(connection: Connection, work: Work) -> TakenApart:
     """Replace a chunk that takes too long by a task for each item: only one that does so by itself shall fail."""
     logger.warning("task %s took more than %d s and is taken apart", work.claim.task_id, work.claim.timeout_seconds)
     for group in work.groups:
-        switch(connection, Context(group.org_id, ENGINE_ACTOR))
+        work.enter(connection, group.org_id)
         _carry_alone(connection, work, group.org_id, group.items, {"run_at": work.now, "attempt": 0})
-    switch(connection, Context(work.claim.org_id, ENGINE_ACTOR))
+    work.enter(connection, work.claim.org_id)
     error = {"code": OutOfTimeError.code, "message": "taken apart: it took too long as a whole"}
     owned(tasks.finish(connection, work.claim, "cancelled", now=work.now, result={"split": work.size}, error=error))
     return TakenApart(work.size)
@@ -133,7 +133,7 @@ def _fail(connection: Connection, work: Work, error: Exception) -> GaveUp:
     """End the task as failed, with a failure recorded for each of its items, or each of its actions."""
     document = error_document(error)
     for group in work.groups:
-        switch(connection, Context(group.org_id, ENGINE_ACTOR))
+        work.enter(connection, group.org_id)
         if work.claim.kind == TaskKind.APPLY_ACTIONS:
             following.give_up(connection, group.org_id, work, document)
             continue
@@ -141,7 +141,7 @@ def _fail(connection: Connection, work: Work, error: Exception) -> GaveUp:
         record_failures(connection, carrier, group.items, error, now=work.now)
         if group.optimization is not None:
             record_failed(connection, carrier, group.optimization, document, now=work.now)
-    switch(connection, Context(work.claim.org_id, ENGINE_ACTOR))
+    work.enter(connection, work.claim.org_id)
     owned(tasks.finish(connection, work.claim, "failed", now=work.now, error=document))
     entry = {
         "audit_id": uuid7(work.now),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from engine.rules.fields import BASE_METRICS, METRIC_FIELDS, days_running, derive, spend_pct_of_budget
+from engine.rules.fields import BASE_METRICS, days_running, derive, spend_pct_of_budget
 from engine.rules.windows import Window, days, preceding
 from engine.store import campaigns
 
@@ -26,6 +26,7 @@ _FIRST_DAY: Final = dt.date(1, 1, 1)  # lifetime has no first day
 _CHANGEABLE: Final = frozenset({"budget", "bid_amount", "status", "name", "objective", "tags"})
 """Fields that effects change: a later rule reads them as the earlier ones leave them."""
 _NOTHING: Final[Mapping[str, Decimal | None]] = {}
+_UNSEEN: Final[tuple[object, dict[str, object]]] = None, {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +54,31 @@ class Page:
     rows: Mapping[UUID, Any]
     """Rows of `campaigns.page`, or what has their columns as attributes."""
     sums: SumsBySpan
+    _known: dict[UUID, tuple[object, dict[str, object]]] = field(default_factory=dict, repr=False, compare=False)
+    """Of each campaign, as it was when it was read last, what is known."""
 
     def facts(
-        self, operands: Iterable[Operand], campaign: Campaign, withheld: Mapping[str, str] | None = None
+        self, operands: Iterable[Operand], campaign: Campaign | Row[Any], withheld: Mapping[str, str] | None = None
     ) -> dict[str, object]:
-        """Return what the operands are for a campaign, by `Operand.key`; None = unknown, as what is `withheld` is."""
-        found = {operand.key: self._value(operand, campaign) for operand in operands}
-        return found | dict.fromkeys(withheld) if withheld else found
+        """Return what the operands are for a campaign, by `Operand.key`; None = unknown, as what is `withheld` is.
+
+        What other rules have read of the campaign, while it is the same, is in it, too: nothing is computed twice.
+        """
+        seen, known = self._known.get(campaign.campaign_id, _UNSEEN)
+        if seen is not campaign:
+            known = {}
+            self._known[campaign.campaign_id] = campaign, known
+        for operand in operands:
+            if operand.key not in known:
+                known[operand.key] = self._value(operand, campaign)
+        return {**known, **dict.fromkeys(withheld)} if withheld else known
 
     def withheld(self, operands: Iterable[Operand], campaign_id: UUID, trust: Trust) -> dict[str, str]:
         """Return the operands whose data a rule does not trust, by `Operand.key`, with the reason."""
         doubts = {}
         for operand in operands:
             window = self._window_of(operand, campaign_id)
-            sums = None if window is None else self.sums.get((campaign_id, _span_key(operand, window)))
+            sums = None if window is None else self.sums.get((campaign_id, operand.span or window.value))
             if window is not None and sums is not None:
                 doubt = trust.doubt(window, sums.values, self.now - sums.observed_at, previous=operand.previous)
                 if doubt is not None:
@@ -81,20 +93,28 @@ class Page:
 
     def ages(self, operands: Iterable[Operand], campaign_id: UUID) -> dict[str, float]:
         """Return how old the newest observation behind each metric operand is, in seconds."""
-        ages = {}
+        by_span: dict[str, float | None] = {}
+        ages: dict[str, float] = {}
         for operand in operands:
-            found = self.sums.get((campaign_id, _span_key(operand)))
-            if found is not None and operand.field in METRIC_FIELDS:
-                ages[operand.key] = round((self.now - found.observed_at).total_seconds(), 3)
+            span = operand.span
+            if span is None:
+                continue
+            if span not in by_span:
+                sums = self.sums.get((campaign_id, span))
+                by_span[span] = None if sums is None else round((self.now - sums.observed_at).total_seconds(), 3)
+            age = by_span[span]
+            if age is not None:
+                ages[operand.key] = age
         return ages
 
-    def _value(self, operand: Operand, campaign: Campaign) -> object:
-        if operand.field in METRIC_FIELDS:
-            return derive(operand.field, self._metrics(campaign.campaign_id, _span_key(operand)))
-        if operand.field in _CHANGEABLE:
-            return getattr(campaign, operand.field)
+    def _value(self, operand: Operand, campaign: Campaign | Row[Any]) -> object:
+        name = operand.field
+        if operand.span is not None:
+            return derive(name, self._metrics(campaign.campaign_id, operand.span))
+        if name in _CHANGEABLE:
+            return getattr(campaign, name)
         row = self.rows[campaign.campaign_id]
-        match operand.field:
+        match name:
             case "days_running":
                 return days_running(row.start_date, self.today)
             case "spend_pct_of_budget":
@@ -102,8 +122,8 @@ class Page:
                 return spend_pct_of_budget(
                     row.budget_type, campaign.budget, spend_today=spent[0], spend_lifetime=spent[1]
                 )
-            case field:
-                return getattr(row, field)
+            case _:
+                return getattr(row, name)
 
     def _metrics(self, campaign_id: UUID, span: str) -> Mapping[str, Decimal | None]:
         found = self.sums.get((campaign_id, span))
@@ -119,12 +139,11 @@ def load(
     now: datetime,
     today: date,
 ) -> Page:
-    """Read what the operands need for the campaigns in `rows` (ascending by id)."""
+    """Read what the operands need for the campaigns in `rows`."""
     wanted = spans(operands, today)
     sums = {}
     if wanted and rows:
-        ids = rows[0].campaign_id, rows[-1].campaign_id
-        for row in campaigns.sums(connection, org_id, wanted, low=ids[0], high=ids[1], now=now):
+        for row in campaigns.sums(connection, org_id, wanted, [row.campaign_id for row in rows], now=now):
             sums[row.campaign_id, row.key] = Sums(_decimals(row), row.observed_at)
     return Page(now, today, {row.campaign_id: row for row in rows}, sums)
 
@@ -142,13 +161,8 @@ def spans(operands: Iterable[Operand], today: date) -> dict[str, tuple[date, dat
             found |= {window.value: _days(window, today) for window in (Window.TODAY, Window.LIFETIME)}
         elif operand.window is not None:
             before = preceding(operand.window, today) if operand.previous else None
-            found[_span_key(operand)] = before or _days(operand.window, today)
+            found[operand.span or ""] = before or _days(operand.window, today)
     return found
-
-
-def _span_key(operand: Operand, window: Window | None = None) -> str:
-    key = str(window or operand.window)
-    return f"{key}:previous" if operand.previous else key
 
 
 def _days(window: Window, today: date) -> tuple[date, date]:

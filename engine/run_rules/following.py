@@ -13,8 +13,9 @@ from core.errors import TransientError
 from core.ids import uuid7
 from engine.actions.base import Effect
 from engine.actions.registry import KINDS, ActionSpec
+from engine.rules.guardrails import stored
 from engine.run_rules.breaker import trip_closed
-from engine.run_rules.compiled import IDLE, compile_rule
+from engine.run_rules.compiled import idle_rule
 from engine.run_rules.facts import load
 from engine.run_rules.locking import MOVING, PLANS, facts_hold, remember
 from engine.run_rules.plan import plan_effect, rounds
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
     from engine.chunk import Item
+    from engine.run_rules.compiled import Rule
     from engine.run_rules.state import Memory
     from engine.run_rules.work import Work
 
@@ -48,7 +50,7 @@ class _Due:
     org: Row[Any]
     """Its zone and guardrails, as of now."""
     item: Item
-    rule: Row[Any]
+    rule: Rule
     actions: Sequence[Row[Any]]
     failed: frozenset[UUID]
     """Entities of which an earlier action failed."""
@@ -99,8 +101,10 @@ def _lock(connection: Connection, org_id: UUID, work: Work) -> _Due:
     """Lock the rule, then read what was queued and what became of the actions before."""
     [group] = work.groups
     [item] = group.items
-    [rule] = rules.lock(connection, org_id, [item.rule_id])
+    rules.lock(connection, org_id, [item.rule_id])
+    # Only now: a lock may be waited for, and no decision may be older than the effects of whoever held it.
     org = orgs.moment(connection, org_id)
+    rule = _rule(connection, org, item.rule_id)
     key = (org_id, item.execution_id, work.claim.task_id)
     others = delayed.before(connection, *key)
     planned = [] if item.scheduled_for is None else [item.scheduled_for]
@@ -120,7 +124,7 @@ def _plan(connection: Connection, due: _Due, memory: Memory) -> tuple[Run, Overl
     rows = campaigns.some(connection, due.org.org_id, [action.entity_id for action in due.actions])
     page = load(connection, due.org.org_id, rows, (), now=memory.now, today=memory.today)
     overlay = Overlay(page, dict(memory.net))
-    run = Run(due.item, compile_rule(due.rule, due.org.guardrails, IDLE), changed=set(due.changed))
+    run = Run(due.item, due.rule, changed=set(due.changed))
     for action in due.actions:
         effect = _effect(due, run, overlay, memory, action)
         run.effects.append(effect)
@@ -191,6 +195,11 @@ def _discarded(effects: Sequence[Effect], memory: Memory) -> list[dict[str, Any]
 def _settle(connection: Connection, due: _Due, last_failure: str | None, now: datetime) -> None:
     status = delayed.settle(connection, due.org.org_id, due.item.execution_id, now=now)
     if status == ExecutionStatus.FAILURE:
-        [counted] = rules.lock(connection, due.org.org_id, [due.item.rule_id])
-        rule = compile_rule(counted, due.org.guardrails, IDLE)
-        trip_closed(connection, due.org.org_id, rule, due.item.execution_id, last_failure, now=now)
+        counted = _rule(connection, due.org, due.item.rule_id)
+        trip_closed(connection, due.org.org_id, counted, due.item.execution_id, last_failure, now=now)
+
+
+def _rule(connection: Connection, org: Row[Any], rule_id: UUID) -> Rule:
+    """Return the locked rule with its guardrails, delays and counts; its actions are those of the version that ran."""
+    [row] = rules.lock(connection, org.org_id, [rule_id])
+    return idle_rule(row, rules.definitions(connection, org.org_id, [rule_id])[rule_id], stored(org.guardrails))

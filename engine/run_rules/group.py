@@ -12,13 +12,14 @@ from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError
 
-from core import faults
+from core import driver, faults
 from core.db import must_restart
 from core.errors import InputError, TransientError
 from engine.actions.registry import KINDS
 from engine.lease import LostClaimError
 from engine.retry import classify, out_of_time
-from engine.run_rules.compiled import IDLE, RANKS, compile_rule
+from engine.rules.guardrails import stored
+from engine.run_rules.compiled import RANKS, compile_rule, idle_rule, unread
 from engine.run_rules.ended import Carrier, Failed, error_document
 from engine.run_rules.facts import load
 from engine.run_rules.locking import MOVING, PLANS, facts_hold, remember
@@ -159,35 +160,41 @@ def _run(connection: Connection, wave: Wave, items: Sequence[Item]) -> list[Unfi
     # Only now: a lock may be waited for, and no decision may be older than the effects of whoever held it.
     org = orgs.moment(connection, org_id)
     memory = remember(connection, org, list(rows))
+    new = unread(org_id, rows.values())
+    definitions = rules.definitions(connection, org_id, new) if new else {}
     for attempt in range(PLANS):
-        batch = _prepare(wave, items, rows, org)
+        batch = _prepare(wave, items, rows, definitions, org)
         overlays = _plan(connection, wave, batch, memory)
         if facts_hold(connection, org_id, batch.runs, overlays, memory):
             break
         logger.info("facts moved on while planning (%d), planning again", attempt + 1)
     else:
         raise TransientError(MOVING)
-    begin(connection, wave.carrier, batch.runs, batch.failures, memory)
+    with driver.together(connection):
+        begin(connection, wave.carrier, batch.runs, batch.failures, memory)
     for effects in rounds(batch.runs):
         KINDS[effects[0].kind].apply(connection, org_id, effects, now=memory.now)
-    finish(connection, wave.carrier, batch.runs, batch.failures, memory)
+    with driver.together(connection):
+        finish(connection, wave.carrier, batch.runs, batch.failures, memory)
     return batch.unfinished
 
 
-def _prepare(wave: Wave, items: Sequence[Item], rows: dict[UUID, Row[Any]], org: Row[Any]) -> _Batch:
+def _prepare(
+    wave: Wave, items: Sequence[Item], rows: dict[UUID, Row[Any]], definitions: dict[UUID, Row[Any]], org: Row[Any]
+) -> _Batch:
     """Compile the rules, most urgent first; one that cannot be is a failure of its own."""
-    batch = _Batch()
+    batch, guardrails = _Batch(), stored(org.guardrails)
     for item in items:
-        row = rows[item.rule_id]
+        row, definition = rows[item.rule_id], definitions.get(item.rule_id)
         try:
             faults.fail("rules.item")
-            rule = compile_rule(row, org.guardrails)
+            rule = compile_rule(org.org_id, row, definition, guardrails)
             batch.runs.append(Run(item, replace(rule, status=RuleStatus.ACTIVE) if wave.as_if_active else rule))
         except TransientError as error:
             batch.unfinished.append(Unfinished(item, error))
         except InputError as error:
-            if row.status != RuleStatus.ACTIVE and not wave.as_if_active:
-                batch.runs.append(Run(item, compile_rule(row, org.guardrails, IDLE)))
+            if row.status != RuleStatus.ACTIVE and definition is not None and not wave.as_if_active:
+                batch.runs.append(Run(item, idle_rule(row, definition, guardrails)))
                 continue
             logger.warning("rule %s cannot be read: %s", item.rule_id, error)
             batch.failures.append(Failed.of(item, row, error))

@@ -12,15 +12,16 @@ from core.clock import monotonic
 from core.ids import uuid7
 from engine.actions.base import Campaign, Change, Effect, Impossible, Nothing, Scope
 from engine.actions.registry import KINDS
-from engine.rules.evaluate import evaluate, trace
 from engine.rules.gates import SkipReason, conditions_gate, cooldown_gate, rule_gate
 from engine.rules.guardrails import Situation, breach
 from engine.run_rules.narrow import Miss
-from engine.run_rules.state import SHOWN_ACTED, SHOWN_OTHERS, ZERO, Memory, Overlay, Run
+from engine.run_rules.state import SHOWN_ACTED, SHOWN_OTHERS, ZERO, Memory, Overlay, Run, entity_document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from uuid import UUID
+
+    from sqlalchemy import Row
 
     from engine.actions.base import EffectStatus
     from engine.actions.registry import ActionSpec
@@ -37,43 +38,49 @@ def plan_page(run: Run, overlay: Overlay, memory: Memory) -> None:
     """Evaluate one rule over one page of campaigns and plan its effects."""
     started = monotonic()
     rule = run.rule
-    ids = overlay.page.rows if rule.entity_id is None else filter(overlay.page.rows.__contains__, [rule.entity_id])
-    for campaign_id in ids:
-        _plan_entity(run, overlay, memory, overlay.get(campaign_id))
+    for campaign in overlay.seen(rule.entity_id):
+        _plan_entity(run, overlay, memory, campaign)
     run.seconds += monotonic() - started
 
 
-def _plan_entity(run: Run, overlay: Overlay, memory: Memory, campaign: Campaign) -> None:
-    rule = run.rule
-    last_acted = memory.last_acted.get((rule.rule_id, campaign.campaign_id))
-    if not cooldown_gate(last_acted, rule.cooldown_minutes, memory.now):
-        run.reached.add(SkipReason.COOLDOWN)
-        if _room(run, "cooldown", ()):
-            _show(run, campaign, "cooldown", {"last_acted_at": last_acted.isoformat() if last_acted else None}, ())
-        else:
-            _count(run, "cooldown", ())
+def _plan_entity(run: Run, overlay: Overlay, memory: Memory, campaign: Campaign | Row[Any]) -> None:
+    rule, program = run.rule, run.rule.program
+    if memory.last_acted and _cools_down(run, memory, campaign):
         return
-    withheld = overlay.page.withheld(rule.program.operands, campaign.campaign_id, rule.trust) if rule.trust else None
-    facts = overlay.page.facts(rule.program.operands, campaign, withheld)
-    result = evaluate(rule.program.condition, facts)
-    stopped = conditions_gate(result)
-    first = len(run.effects)
-    if stopped:
+    withheld = overlay.page.withheld(program.operands, campaign.campaign_id, rule.trust) if rule.trust else None
+    facts = overlay.page.facts(program.operands, campaign, withheld)
+    result = program.evaluate(facts)
+    shown = _NAMES[result]
+    effects: Sequence[Effect] = ()
+    if stopped := conditions_gate(result):
         run.reached.add(stopped)
     else:
-        _plan_actions(run, overlay, memory, campaign)
-    effects = run.effects[first:]
-    shown = _NAMES[result]
-    if result is not False and not _room(run, shown, effects):
-        _count(run, shown, effects)
-        return
-    ages = overlay.page.ages(rule.program.operands, campaign.campaign_id)
+        first = len(run.effects)
+        _plan_actions(run, overlay, memory, overlay.get(campaign.campaign_id))
+        effects = run.effects[first:]
     if result is False:
         _count(run, shown, effects)
-        run.missed.add(Miss(_entity(campaign, shown, acted=False), facts, ages, withheld))
-    else:
-        details = {"trace": trace(rule.program.condition, facts, ages, withheld)}
-        _show(run, campaign, shown, details, effects)
+        nearness = run.missed.nearness(facts)
+        if nearness is not None:
+            run.missed.keep(nearness, Miss(overlay.page, campaign, facts, withheld))
+        return
+    room, acted = _room(run, shown, effects), _count(run, shown, effects)
+    if room:
+        run.shown += bool(effects)
+        run.entities.append(run.traced(overlay.page, campaign, facts, withheld, result=shown, acted=acted))
+
+
+def _cools_down(run: Run, memory: Memory, campaign: Campaign | Row[Any]) -> bool:
+    """Apply the gate of the cooldown, and note a campaign that it stops."""
+    last_acted = memory.last_acted.get((run.rule.rule_id, campaign.campaign_id))
+    if last_acted is None or cooldown_gate(last_acted, run.rule.cooldown_minutes, memory.now):
+        return False
+    run.reached.add(SkipReason.COOLDOWN)
+    if _room(run, "cooldown", ()):
+        stopped = {"last_acted_at": last_acted.isoformat()}
+        run.entities.append(entity_document(campaign, "cooldown", acted=False) | stopped)
+    _count(run, "cooldown", ())
+    return True
 
 
 def _room(run: Run, result: str, effects: Sequence[Effect]) -> bool:
@@ -86,20 +93,10 @@ def _room(run: Run, result: str, effects: Sequence[Effect]) -> bool:
 
 def _count(run: Run, result: str, effects: Sequence[Effect]) -> bool:
     """Count a campaign by its result; returns whether the rule acted on it."""
-    acted = any(effect.acts for effect in effects)
+    acted = bool(effects) and any(effect.acts for effect in effects)
     run.counts[result] += 1
     run.counts["acted"] += acted
     return acted
-
-
-def _show(run: Run, campaign: Campaign, result: str, details: dict[str, Any], effects: Sequence[Effect]) -> None:
-    acted = _count(run, result, effects)
-    run.shown += bool(effects)
-    run.entities.append(_entity(campaign, result, acted=acted) | details)
-
-
-def _entity(campaign: Campaign, result: str, *, acted: bool) -> dict[str, Any]:
-    return {"entity_id": str(campaign.campaign_id), "name": campaign.name, "result": result, "acted": acted}
 
 
 def _plan_actions(run: Run, overlay: Overlay, memory: Memory, campaign: Campaign) -> None:
@@ -148,7 +145,7 @@ def plan_effect(
         case Change(before=before, after=after):
             situation = Situation(
                 campaign.campaign_id in memory.never_touch,
-                len(run.changed - {campaign.campaign_id}),
+                len(run.changed) - (campaign.campaign_id in run.changed),
                 overlay.net.get(campaign.currency, ZERO),
             )
             found = breach(run.rule.guardrails, before, after, situation) if before else None

@@ -15,7 +15,7 @@ from models.enums import ExecutionStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import date, datetime
+    from datetime import datetime
     from uuid import UUID
 
     from sqlalchemy import Connection
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 SHOWN_ACTIONS: Final = 1000
 _ASKER: Final = "requested_by"
+_COUNTERS: Final = ("success", "partial", "failure", "skipped")
+_COUNTED: Final = {status: {name: int(status == name) for name in _COUNTERS} for status in ExecutionStatus}
+"""What an execution of a status adds to each counter of its rule."""
 
 
 def begin(
@@ -188,22 +191,21 @@ def _counters(runs: Sequence[Run], memory: Memory) -> list[dict[str, Any]]:
 
 
 def _counter(run: Run, status: ExecutionStatus, memory: Memory) -> dict[str, Any]:
-    acted_on: date | None = memory.today if run.acted else None
+    acted = run.acted
     return {
         "rule_id": run.rule.rule_id,
-        **{name: int(status == name) for name in ("success", "partial", "failure", "skipped")},
-        "acted_on": acted_on,
-        "acted_today": memory.acted_today(run.rule) + 1 if run.acted else None,
+        **_COUNTED[status],
+        "acted_on": memory.today if acted else None,
+        "acted_today": memory.acted_today(run.rule) + 1 if acted else None,
         "failures_in_a_row": in_a_row(run.rule.failures, status),
         "executed": status is not ExecutionStatus.SKIPPED,
     }
 
 
 def _failure_counter(failed: Failed) -> dict[str, Any]:
-    counts = {"success": 0, "partial": 0, "failure": 1, "skipped": 0}
     acted = {"acted_on": None, "acted_today": None}
     failures = {"failures_in_a_row": failed.failures + 1, "executed": True}
-    return {"rule_id": failed.item.rule_id, **counts, **acted, **failures}
+    return {"rule_id": failed.item.rule_id, **_COUNTED[ExecutionStatus.FAILURE], **acted, **failures}
 
 
 def _cooldowns(runs: Sequence[Run]) -> list[dict[str, Any]]:

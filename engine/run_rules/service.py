@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from core import clock, faults
-from core.db import ENGINE_ACTOR, Context, repeat_on_conflict, switch
+from core.db import ENGINE_ACTOR, Context, repeat_on_conflict
 from engine.lease import Heartbeat, LostClaimError
 from engine.retry import classify, out_of_time
 from engine.run_rules import following
@@ -116,7 +116,7 @@ def _apply(connection: Connection, work: Work) -> Result:
 def _evaluate(connection: Connection, work: Work) -> Result:
     """Evaluate all groups and finish the task."""
     for group in work.groups:
-        switch(connection, Context(group.org_id, ENGINE_ACTOR))
+        work.enter(connection, group.org_id)
         unwanted: list[chunk.Item] = []
         for wave in waves(group.items):
             work.still_ours()
@@ -131,7 +131,7 @@ def _evaluate(connection: Connection, work: Work) -> Result:
         split_off(connection, work, org_id, one)
     counts = {"retried": len(work.again), "cancelled": work.cancelled}
     result = {"evaluated": work.size - sum(counts.values())} | counts
-    switch(connection, Context(work.claim.org_id, ENGINE_ACTOR))
+    work.enter(connection, work.claim.org_id)
     owned(tasks.finish(connection, work.claim, "succeeded", now=work.now, result=result))
     return Finished(**result)
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from engine.actions.base import Campaign
-from engine.rules.evaluate import trace
 from engine.rules.guardrails import net_change
 from engine.run_rules.narrow import Narrowest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from datetime import date, datetime
     from uuid import UUID
+
+    from sqlalchemy import Row
 
     from engine.actions.base import Effect
     from engine.chunk import Item
@@ -37,7 +39,7 @@ class Run:
     rule: Rule
     stopped: SkipReason | None = None
     reached: set[SkipReason] = field(default_factory=set)
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     entities: list[dict[str, Any]] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
     shown: int = 0
@@ -48,19 +50,46 @@ class Run:
     missed: Narrowest = field(init=False)
 
     def __post_init__(self) -> None:
-        self.missed = Narrowest(self.rule.program.condition, SHOWN_OTHERS)
+        self.missed = Narrowest(self.rule.program.distance, SHOWN_OTHERS)
 
     @property
     def shown_entities(self) -> list[dict[str, Any]]:
         """The entities on record, each with its trace: those in `entities`, and the narrowest misses."""
-        condition = self.rule.program.condition
-        near = [miss.entity | {"trace": trace(condition, miss.facts, miss.ages, miss.withheld)} for miss in self.missed]
-        return self.entities + near
+        return self.entities + [self._missed(*miss) for miss in self.missed]
+
+    def _missed(
+        self,
+        page: Page,
+        campaign: Campaign | Row[Any],
+        facts: Mapping[str, object],
+        withheld: Mapping[str, str] | None,
+    ) -> dict[str, Any]:
+        return self.traced(page, campaign, facts, withheld, result="false", acted=False)
+
+    def traced(
+        self,
+        page: Page,
+        campaign: Campaign | Row[Any],
+        facts: Mapping[str, object],
+        withheld: Mapping[str, str] | None,
+        *,
+        result: str,
+        acted: bool,
+    ) -> dict[str, Any]:
+        """Return what is on record of a campaign that the conditions were evaluated for."""
+        ages = page.ages(self.rule.program.operands, campaign.campaign_id)
+        trace = self.rule.program.trace(facts, ages, withheld)
+        return entity_document(campaign, result, acted=acted) | {"trace": trace}
 
     @property
     def acted(self) -> bool:
         """Whether at least one effect is applied or queued: only then limit and cooldown are used up."""
         return any(effect.acts for effect in self.effects)
+
+
+def entity_document(campaign: Campaign | Row[Any], result: str, *, acted: bool) -> dict[str, Any]:
+    """Return what is on record of a campaign, whatever stopped it."""
+    return {"entity_id": str(campaign.campaign_id), "name": campaign.name, "result": result, "acted": acted}
 
 
 @dataclass(slots=True)
@@ -87,6 +116,13 @@ class Overlay:
     page: Page
     net: dict[str | None, Decimal] = field(default_factory=dict)
     changed: dict[UUID, Campaign] = field(default_factory=dict)
+
+    def seen(self, entity_id: UUID | None) -> Iterator[Campaign | Row[Any]]:
+        """Yield the campaigns, or the one of this id, as the next rule finds them: rows, where nothing changed them."""
+        rows = self.page.rows
+        found = rows.values() if entity_id is None else [rows[entity_id]] if entity_id in rows else []
+        for row in found:
+            yield self.changed.get(row.campaign_id, row) if self.changed else row
 
     def get(self, campaign_id: UUID) -> Campaign:
         """Return the campaign as the next action would find it."""

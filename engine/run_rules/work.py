@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from core import clock
+from core.db import ENGINE_ACTOR, Context, switch
 from core.errors import OutOfTimeError
 from engine import chunk
 from engine.lease import LostClaimError
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
     from uuid import UUID
+
+    from sqlalchemy import Connection
 
     from engine.run_rules.group import Unfinished
     from engine.store import tasks
@@ -80,6 +83,20 @@ class Work:
     again: list[tuple[UUID, Unfinished]] = field(default_factory=list)
     cancelled: int = 0
     begun: float = field(default_factory=clock.monotonic)
+    groups: Sequence[chunk.Group] = field(init=False)
+    """The evaluations, org by org."""
+    org_id: UUID = field(init=False)
+    """Whose context the transaction is in."""
+
+    def __post_init__(self) -> None:
+        self.groups = chunk.groups(self.claim.payload)
+        self.org_id = self.claim.org_id
+
+    def enter(self, connection: Connection, org_id: UUID) -> None:
+        """Make an org the transaction's tenant, unless it is."""
+        if org_id != self.org_id:
+            switch(connection, Context(org_id, ENGINE_ACTOR))
+            self.org_id = org_id
 
     @property
     def left(self) -> timedelta:
@@ -93,11 +110,6 @@ class Work:
         if self.left <= timedelta(0):
             message = f"did not finish within its timeout of {self.claim.timeout_seconds} s"
             raise OutOfTimeError(message)
-
-    @property
-    def groups(self) -> Sequence[chunk.Group]:
-        """The evaluations, org by org."""
-        return chunk.groups(self.claim.payload)
 
     @property
     def optimization(self) -> chunk.Optimization | None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
+from core import driver
 from engine.store.statements import with_rows
 from models import AuditEntry
 
@@ -30,7 +31,7 @@ SELECT :org_id, :now, r.audit_id, r.action,
 def record(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
     """Append entries; who acted and from where come from the transaction's context, unless a row has a `user_id`."""
     if rows:
-        connection.execute(_INSERT, {"org_id": org_id, "rows": rows, "now": now})
+        driver.changed(connection, _INSERT, {"org_id": org_id, "rows": rows, "now": now})
 
 
 def listing(

@@ -8,6 +8,7 @@ from sqlalchemy import bindparam, insert, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Uuid
 
+from core import driver
 from engine.store.statements import with_rows
 from models import Campaign
 
@@ -61,30 +62,34 @@ SELECT c.currency, sum(coalesce(l.after, 0) - coalesce(l.before, 0)) AS net
   FROM cmis.budget_ledger l JOIN cmis.campaigns c ON c.org_id = l.org_id AND c.campaign_id = l.campaign_id
  WHERE l.org_id = :org_id AND l.day = :day AND l.seq > 1 GROUP BY c.currency
 """)
+# By campaign and span, each a stretch of the index of current rows: what no rule asks for is not read.
 _SUMS = with_rows("""
-SELECT m.campaign_id, w.key, sum(m.impressions) AS impressions, sum(m.clicks) AS clicks,
-       sum(m.conversions) AS conversions, sum(m.spend) AS spend, sum(m.revenue) AS revenue,
-       max(m.observed_at) AS observed_at
-  FROM jsonb_to_recordset(:rows) AS w(key text, first date, last date)
-  JOIN cmis.campaign_metrics m ON m.date BETWEEN w.first AND w.last
- WHERE m.org_id = :org_id AND m.superseded_at IS NULL AND m.observed_at <= :now AND m.campaign_id BETWEEN :low AND :high
- GROUP BY m.campaign_id, w.key
-""")
+SELECT c.campaign_id, w.key, s.*
+  FROM unnest(:ids) AS c(campaign_id)
+ CROSS JOIN jsonb_to_recordset(:rows) AS w(key text, first date, last date)
+ CROSS JOIN LATERAL (
+   SELECT sum(m.impressions) AS impressions, sum(m.clicks) AS clicks, sum(m.conversions) AS conversions,
+          sum(m.spend) AS spend, sum(m.revenue) AS revenue, max(m.observed_at) AS observed_at
+     FROM cmis.campaign_metrics m
+    WHERE m.org_id = :org_id AND m.superseded_at IS NULL AND m.observed_at <= :now AND m.campaign_id = c.campaign_id
+      AND m.date BETWEEN w.first AND w.last) s
+ WHERE s.observed_at IS NOT NULL
+""").bindparams(bindparam("ids", type_=_UUIDS))
 
 
 def page(connection: Connection, org_id: UUID, *, after: UUID, limit: int) -> Sequence[Row[Any]]:
     """Return the next campaigns that a rule over all campaigns looks at (not archived), by id."""
-    return connection.execute(_PAGE, {"org_id": org_id, "after": after, "limit": limit}).all()
+    return driver.rows(connection, _PAGE, {"org_id": org_id, "after": after, "limit": limit})
 
 
 def some(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> Sequence[Row[Any]]:
     """Return the campaigns of these ids that rules look at (not archived), by id."""
-    return connection.execute(_SOME, {"org_id": org_id, "ids": list(ids)}).all()
+    return driver.rows(connection, _SOME, {"org_id": org_id, "ids": list(ids)})
 
 
 def lock(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> dict[UUID, int]:
     """Lock campaigns in id order until the transaction ends; returns their versions."""
-    rows = connection.execute(_LOCK, {"org_id": org_id, "ids": list(ids)})
+    rows = driver.rows(connection, _LOCK, {"org_id": org_id, "ids": list(ids)})
     return {row.campaign_id: row.version for row in rows}
 
 
@@ -93,7 +98,7 @@ def apply(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]
 
     The action id None: no action, but a person who takes one back.
     """
-    return connection.execute(_APPLY, {"org_id": org_id, "rows": rows}).rowcount
+    return driver.changed(connection, _APPLY, {"org_id": org_id, "rows": rows})
 
 
 def changeable(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
@@ -117,20 +122,18 @@ def sums(
     connection: Connection,
     org_id: UUID,
     spans: Mapping[str, tuple[date, date]],
+    ids: Sequence[UUID],
     *,
-    low: UUID,
-    high: UUID,
     now: datetime,
 ) -> Sequence[Row[Any]]:
-    """Return the metrics' sums per campaign (ids from `low` to `high`) and span of days; a span without rows is absent.
+    """Return the metrics' sums per campaign of these ids and span of days; a span without rows is absent.
 
     What was imported ahead of the clock counts only once it is `now`: a rule sees no more than a replay of it will.
 
     Rows: campaign_id, the span's key, the five sums (NULL = not reported), observed_at of the newest observation.
     """
     rows = [{"key": key, "first": first, "last": last} for key, (first, last) in spans.items()]
-    values = {"org_id": org_id, "rows": rows, "low": low, "high": high, "now": now}
-    return connection.execute(_SUMS, values).all()
+    return driver.rows(connection, _SUMS, {"org_id": org_id, "rows": rows, "ids": list(ids), "now": now})
 
 
 def listing(connection: Connection, org_id: UUID, *, status: str | None, limit: int) -> Sequence[Row[Any]]:

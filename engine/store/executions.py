@@ -12,6 +12,7 @@ from sqlalchemy import bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Uuid
 
+from core import driver
 from core.ids import uuid7_floor, uuid7_time
 from engine.store.statements import with_rows
 from models import AutomationAction, AutomationExecution
@@ -72,7 +73,7 @@ def insert(
 ) -> None:
     """Insert executions; one whose status is not `running` is final at once."""
     if rows:
-        connection.execute(_INSERT, {"org_id": org_id, "task_id": task_id, "rows": rows, "now": now})
+        driver.changed(connection, _INSERT, {"org_id": org_id, "task_id": task_id, "rows": rows, "now": now})
 
 
 def insert_actions(
@@ -80,7 +81,7 @@ def insert_actions(
 ) -> None:
     """Insert effects; all but held and queued ones are final at once. A queued one names the task that will apply it."""
     if rows:
-        connection.execute(_INSERT_ACTIONS, {"org_id": org_id, "task_id": task_id, "rows": rows, "now": now})
+        driver.changed(connection, _INSERT_ACTIONS, {"org_id": org_id, "task_id": task_id, "rows": rows, "now": now})
 
 
 def insert_notifications(
@@ -100,7 +101,7 @@ def held(
 ) -> set[tuple[UUID, int, UUID]]:
     """Return (rule, position, entity) of the effects that wait for approval or were rejected, of the last 28 days."""
     bounds = {"low": uuid7_floor(now - HELD_SEARCH), "high": uuid7_floor(now + _MARGIN)}
-    rows = connection.execute(_HELD, {"org_id": org_id, "rule_ids": list(rule_ids)} | bounds)
+    rows = driver.rows(connection, _HELD, {"org_id": org_id, "rule_ids": list(rule_ids)} | bounds)
     return {(rule_id, position, entity_id) for rule_id, position, entity_id in rows}
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, text
 
+from core import driver
 from engine.store.statements import with_rows
 from models import Occurrence
 
@@ -70,13 +71,13 @@ def cancelled(
     if not planned:
         return frozenset()
     bounds = {"org_id": org_id, "low": min(planned), "high": max(planned)}
-    return frozenset((row.job_id, row.origin, row.scheduled_for) for row in connection.execute(_CANCELLED, bounds))
+    return frozenset((row.job_id, row.origin, row.scheduled_for) for row in driver.rows(connection, _CANCELLED, bounds))
 
 
 def finish(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
     """Write the outcomes of runs (job_id, origin, scheduled_for, outcome)."""
     if rows:
-        connection.execute(_FINISH, {"org_id": org_id, "rows": rows, "now": now} | _bounds(rows))
+        driver.changed(connection, _FINISH, {"org_id": org_id, "rows": rows, "now": now} | _bounds(rows))
 
 
 def move(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]]) -> None:

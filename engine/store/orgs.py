@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import Uuid
 
+from core import driver
 from models import Org
 
 if TYPE_CHECKING:
@@ -54,9 +55,10 @@ def create(connection: Connection, org: OrgRef, *, actor_id: UUID, admin_id: UUI
     connection.execute(_CREATE, values | {"admin_id": admin_id, "admin_email": admin_email})
 
 
-def moment(connection: Connection, org_id: UUID) -> Row[Any]:
+def moment(connection: Connection, org_id: UUID) -> Any:
     """Return what rules of the context's org are judged by: its zone and guardrails, and the time as of this statement."""
-    return connection.execute(_MOMENT, {"org_id": org_id}).one()
+    [row] = driver.rows(connection, _MOMENT, {"org_id": org_id})
+    return row
 
 
 def set_guardrails(connection: Connection, guardrails: Mapping[str, object], never_touch: Collection[UUID]) -> None:

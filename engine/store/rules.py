@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, insert, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Uuid
 
+from core import driver
 from engine.store.statements import with_rows
 from models import AutomationRule
 
@@ -25,15 +26,18 @@ _UUIDS = ARRAY(Uuid())
 
 # Ascending by id: the lock order of RELIABILITY §2. The row lock is what makes limit and cooldown hold among workers.
 _LOCK = text("""
-SELECT org_id, rule_id, name, entity_id, conditions, condition_logic, actions, stop_on_error, priority, status,
-       max_executions_per_day, cooldown_minutes, guardrails, min_sample, max_data_age, delay_between_actions_seconds,
-       version, acted_on, acted_today, failures_in_a_row
+SELECT rule_id, version, name, status, acted_on, acted_today, failures_in_a_row
   FROM cmis.automation_rules WHERE org_id = :org_id AND rule_id = ANY (:rule_ids) ORDER BY rule_id FOR NO KEY UPDATE
 """).bindparams(bindparam("rule_ids", type_=_UUIDS))
 _LOCK_ACTIVE = text("""
 SELECT rule_id, priority FROM cmis.automation_rules
  WHERE org_id = :org_id AND status = 'active' ORDER BY rule_id FOR NO KEY UPDATE
 """)
+_DEFINITIONS = text("""
+SELECT rule_id, version, name, entity_id, conditions, condition_logic, actions, stop_on_error, priority, status,
+       max_executions_per_day, cooldown_minutes, guardrails, min_sample, max_data_age, delay_between_actions_seconds
+  FROM cmis.automation_rules WHERE org_id = :org_id AND rule_id = ANY (:rule_ids)
+""").bindparams(bindparam("rule_ids", type_=_UUIDS))
 _PRIORITIES = text("""
 SELECT rule_id, priority FROM cmis.automation_rules WHERE org_id = :org_id AND rule_id = ANY (:rule_ids)
 """).bindparams(bindparam("rule_ids", type_=_UUIDS))
@@ -68,8 +72,14 @@ UPDATE cmis.automation_rules SET status = 'paused', failures_in_a_row = 0
 
 
 def lock(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -> Sequence[Row[Any]]:
-    """Lock rules in id order until the transaction ends, and return them."""
-    return connection.execute(_LOCK, {"org_id": org_id, "rule_ids": list(rule_ids)}).all()
+    """Lock rules in id order until the transaction ends; returns their versions, and what they remember."""
+    return driver.rows(connection, _LOCK, {"org_id": org_id, "rule_ids": list(rule_ids)})
+
+
+def definitions(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -> dict[UUID, Row[Any]]:
+    """Return what a version fixes of each rule: all that its owner wrote."""
+    rows = driver.rows(connection, _DEFINITIONS, {"org_id": org_id, "rule_ids": list(rule_ids)})
+    return {row.rule_id: row for row in rows}
 
 
 def lock_active(connection: Connection, org_id: UUID) -> dict[UUID, str]:
@@ -86,20 +96,20 @@ def priorities(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -
 
 def cooldowns(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -> dict[tuple[UUID, UUID], datetime]:
     """Return when each of the rules last acted on each entity."""
-    rows = connection.execute(_COOLDOWNS, {"org_id": org_id, "rule_ids": list(rule_ids)})
+    rows = driver.rows(connection, _COOLDOWNS, {"org_id": org_id, "rule_ids": list(rule_ids)})
     return {(rule_id, entity_id): acted_at for rule_id, entity_id, acted_at in rows}
 
 
 def remember(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
     """Start the cooldown of (rule, entity) pairs that were acted on; each pair once."""
     if rows:
-        connection.execute(_REMEMBER, {"org_id": org_id, "rows": rows, "now": now})
+        driver.changed(connection, _REMEMBER, {"org_id": org_id, "rows": rows, "now": now})
 
 
 def count(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
     """Add to the rules' counters; each rule once."""
     if rows:
-        connection.execute(_COUNT, {"org_id": org_id, "rows": rows, "now": now})
+        driver.changed(connection, _COUNT, {"org_id": org_id, "rows": rows, "now": now})
 
 
 def trip(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -> None:

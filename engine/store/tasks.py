@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
+from core import driver
 from core.ids import uuid7
 from engine.store.statements import with_rows
 
@@ -53,17 +54,18 @@ WITH mine AS MATERIALIZED (
   SELECT org_id, task_id FROM cmis.tasks
    WHERE org_id = :org_id AND task_id = :task_id AND state = 'ready' AND run_at <= :now AND NOT cancel_requested
      AND attempt < max_attempts
-     FOR NO KEY UPDATE SKIP LOCKED)
+     FOR NO KEY UPDATE SKIP LOCKED),
+claimed AS (
 UPDATE cmis.tasks t
    SET state = 'running', fence = t.fence + 1, attempt = t.attempt + 1, attempt_id = :attempt_id, lease_owner = :worker,
        started_at = coalesce(t.started_at, :now), lease_expires_at = clock_timestamp() + interval '{LEASE_SECONDS} s'
   FROM mine WHERE t.org_id = mine.org_id AND t.task_id = mine.task_id
-RETURNING t.kind, t.payload, t.fence, t.attempt, t.max_attempts, t.attempt = 1 AND t.delivery <= 1, t.timeout_seconds,
-          t.started_at
-""")
-_ATTEMPT = text("""
+RETURNING t.kind, t.payload, t.fence, t.attempt, t.max_attempts, t.attempt = 1 AND t.delivery <= 1 AS first,
+          t.timeout_seconds, t.started_at),
+attempted AS (
 INSERT INTO cmis.task_attempts (org_id, attempt_id, task_id, fence, attempt, worker, started_at)
-VALUES (:org_id, :attempt_id, :task_id, :fence, :attempt, :worker, :now)
+SELECT :org_id, :attempt_id, :task_id, fence, attempt, :worker, :now FROM claimed)
+SELECT kind, payload, fence, attempt, max_attempts, first, timeout_seconds, started_at FROM claimed
 """)
 _OWNED = "WHERE org_id = :org_id AND task_id = :task_id AND fence = :fence AND state = 'running'"
 _HEARTBEAT = text(f"""
@@ -71,17 +73,24 @@ UPDATE cmis.tasks SET lease_expires_at = clock_timestamp() + interval '{LEASE_SE
 RETURNING cancel_requested
 """)
 _HOLD = text(f"SELECT FROM cmis.tasks {_OWNED} FOR NO KEY UPDATE")
+# A write under the fence that meets a row ends its attempt, too: the statement's rows are those that it met.
+_ENDING_ATTEMPT = """
+attempted AS (
+UPDATE cmis.task_attempts SET outcome = :outcome, finished_at = :now, error = :error
+ WHERE org_id = :org_id AND attempt_id = :attempt_id AND outcome IS NULL AND EXISTS (SELECT FROM owned))
+SELECT FROM owned
+"""
 _FINISH = text(f"""
+WITH owned AS (
 UPDATE cmis.tasks SET state = :state, finished_at = :now, lease_owner = NULL, lease_expires_at = NULL, result = :result,
-       error = :error {_OWNED}
+       error = :error {_OWNED} RETURNING task_id),
+{_ENDING_ATTEMPT}
 """).bindparams(bindparam("result", type_=JSONB(none_as_null=True)), bindparam("error", type_=JSONB(none_as_null=True)))
 _RETRY = text(f"""
+WITH owned AS (
 UPDATE cmis.tasks SET state = 'ready', run_at = :run_at, publish_at = :run_at, published_at = NULL, lease_owner = NULL,
-       lease_expires_at = NULL, error = :error {_OWNED}
-""").bindparams(bindparam("error", type_=JSONB(none_as_null=True)))
-_END_ATTEMPT = text("""
-UPDATE cmis.task_attempts SET outcome = :outcome, finished_at = :now, error = :error
- WHERE org_id = :org_id AND attempt_id = :attempt_id AND outcome IS NULL
+       lease_expires_at = NULL, error = :error {_OWNED} RETURNING task_id),
+{_ENDING_ATTEMPT}
 """).bindparams(bindparam("error", type_=JSONB(none_as_null=True)))
 _INSERT = with_rows("""
 INSERT INTO cmis.tasks (org_id, task_id, kind, queue, payload, state, run_at, publish_at, attempt, timeout_seconds,
@@ -97,13 +106,10 @@ def claim(connection: Connection, org_id: UUID, task_id: UUID, *, worker: str, n
     """Take a ready task and record the attempt; None if there is nothing to take (a duplicate, too early, final)."""
     attempt_id = uuid7(now)
     key = {"org_id": org_id, "task_id": task_id, "attempt_id": attempt_id, "worker": worker, "now": now}
-    row = connection.execute(_CLAIM, key).one_or_none()
-    if row is None:
-        return None
-    kind, payload, fence, attempt, max_attempts, first, timeout, started_at = row
-    connection.execute(_ATTEMPT, key | {"fence": fence, "attempt": attempt})
-    task = (org_id, task_id, attempt_id, kind, payload, fence, attempt, max_attempts, first, worker)
-    return Claim(*task, timeout, started_at)
+    for kind, payload, fence, attempt, max_attempts, first, timeout, started_at in driver.rows(connection, _CLAIM, key):
+        task = (org_id, task_id, attempt_id, kind, payload, fence, attempt, max_attempts, first, worker)
+        return Claim(*task, timeout, started_at)
+    return None
 
 
 def heartbeat(connection: Connection, claimed: Claim) -> bool | None:
@@ -126,19 +132,15 @@ def finish(
     error: dict[str, Any] | None = None,
 ) -> bool:
     """End the task (`succeeded`, `failed` or `cancelled`); False if the claim is lost, and the caller must roll back."""
-    values = _owned(claimed) | {"state": state, "now": now, "result": result, "error": error}
-    if connection.execute(_FINISH, values).rowcount != 1:
-        return False
-    _end_attempt(connection, claimed, "succeeded" if state == "succeeded" else "failed", now, error)
-    return True
+    outcome = "succeeded" if state == "succeeded" else "failed"
+    ending = {"state": state, "outcome": outcome, "now": now, "result": result, "error": error}
+    return driver.changed(connection, _FINISH, _owned(claimed) | {"attempt_id": claimed.attempt_id} | ending) == 1
 
 
 def retry(connection: Connection, claimed: Claim, *, after: timedelta, now: datetime, error: dict[str, Any]) -> bool:
     """Make the task ready again after a delay, which is a row and never a message; False if the claim is lost."""
-    if connection.execute(_RETRY, _owned(claimed) | {"run_at": now + after, "error": error}).rowcount != 1:
-        return False
-    _end_attempt(connection, claimed, "failed", now, error)
-    return True
+    ending = {"run_at": now + after, "outcome": "failed", "now": now, "error": error}
+    return driver.changed(connection, _RETRY, _owned(claimed) | {"attempt_id": claimed.attempt_id} | ending) == 1
 
 
 def insert(connection: Connection, rows: Sequence[dict[str, Any]], *, now: datetime) -> None:
@@ -154,10 +156,3 @@ def insert(connection: Connection, rows: Sequence[dict[str, Any]], *, now: datet
 
 def _owned(claimed: Claim) -> dict[str, Any]:
     return {"org_id": claimed.org_id, "task_id": claimed.task_id, "fence": claimed.fence}
-
-
-def _end_attempt(
-    connection: Connection, claimed: Claim, outcome: str, now: datetime, error: dict[str, Any] | None
-) -> None:
-    key = {"org_id": claimed.org_id, "attempt_id": claimed.attempt_id}
-    connection.execute(_END_ATTEMPT, key | {"outcome": outcome, "now": now, "error": error})

@@ -114,8 +114,7 @@ def _stored(
         spans[str(window)] = (first or date(1, 1, 1), last)
         if before := preceding(window, today):
             spans[f"{window}:previous"] = before
-    ids = rows[0].campaign_id, rows[-1].campaign_id
-    found = campaigns.sums(connection, org.id, spans, low=ids[0], high=ids[1], now=org.world.now())
+    found = campaigns.sums(connection, org.id, spans, [row.campaign_id for row in rows], now=org.world.now())
     return {(row.campaign_id, row.key): row for row in found}
 
 

@@ -1,0 +1,47 @@
+"""How many rules there are, of how many orgs, and how often each thing is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Orgs with rules; each rule is about a campaign of its own."""
+
+    orgs: int
+    rules: int
+    """Rules, and campaigns, of an org."""
+
+    @property
+    def total(self) -> int:
+        """Rules of all orgs."""
+        return self.orgs * self.rules
+
+    @property
+    def acting(self) -> int:
+        """Rules whose conditions hold: a tenth."""
+        return self.total // 10
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The sizes of a run of this part."""
+
+    large_orgs: Shape
+    many_orgs: Shape
+    noops: int
+    """Messages that a worker of bare Celery drains."""
+    single: int
+    """Rules that are evaluated one a task."""
+    rounds: int
+    """How often everything is measured in turn."""
+    repeats: int
+    """How often a round evaluates all rules: as published, as due, and by the bare SQL."""
+
+
+FULL: Final = Scale(Shape(100, 100), Shape(1_000, 10), noops=6_000, single=1_000, rounds=3, repeats=3)
+QUICK: Final = Scale(Shape(10, 50), Shape(50, 10), noops=500, single=100, rounds=1, repeats=1)
+DAYS: Final = 16
+"""Days of metrics that each campaign has, today's included: any zone's seven days, and as many before them."""

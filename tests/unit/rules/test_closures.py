@@ -1,0 +1,56 @@
+"""The closures of a tree against the evaluation that they stand for."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from math import inf
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.rules.closures import distance_of, evaluator, tracer
+from engine.rules.conditions import parse
+from engine.rules.evaluate import evaluate, trace
+from engine.rules.nearest import cost_of
+from tests.unit.rules.strategies import FACTS, KEYS, PATIENT, TREES
+
+EXTREMES = ["NaN", "sNaN", "Infinity", "-Infinity", "1E+999999", "-1E+999999", "1E-999999", "0", "-0.0"]
+EXACT = st.one_of(
+    st.integers(-3, 3).map(Decimal), st.decimals(-100, 100, places=2), st.sampled_from(EXTREMES).map(Decimal)
+)
+DECIMALS = st.dictionaries(st.sampled_from(KEYS), EXACT)
+
+
+@settings(PATIENT, max_examples=500)
+@given(TREES, FACTS, DECIMALS, st.dictionaries(st.sampled_from(KEYS), st.floats(0, 9)))
+def test_the_closures_of_a_tree_agree_with_its_evaluation_and_its_trace(
+    tree: dict[str, Any], facts: dict[str, Any], decimals: dict[str, Decimal], ages: dict[str, float]
+) -> None:
+    condition, known = parse(tree, known_fields=None), {**facts, **decimals}
+    assert evaluator(condition)(known) is evaluate(condition, known)
+    assert tracer(condition)(known, ages, None) == trace(condition, known, ages)
+
+
+@settings(PATIENT, max_examples=300)
+@given(TREES, FACTS, DECIMALS, st.booleans())
+def test_the_distance_of_a_tree_agrees_with_the_cost_of_its_change(
+    tree: dict[str, Any],
+    facts: dict[str, Any],
+    decimals: dict[str, Decimal],
+    wanted: bool,  # noqa: FBT001 - drawn
+) -> None:
+    condition, known = parse(tree, known_fields=None), {**facts, **decimals}
+    distance, cost = distance_of(condition, wanted=wanted), cost_of(condition, known, wanted=wanted)
+    assert distance(known, inf) == pytest.approx(cost)
+    limited = distance(known, 50.0)
+    assert limited == pytest.approx(cost) or (cost > 49 and limited == inf)
+
+
+@pytest.mark.parametrize("withheld", [None, {"x": "too old"}])
+def test_the_closures_tell_why_a_fact_is_not_trusted(withheld: dict[str, str] | None) -> None:
+    condition = parse({"all": [{"field": "x", "operator": ">", "value": 1}]}, known_fields=None)
+    told = tracer(condition)({"x": None}, {}, withheld)
+    assert told == trace(condition, {"x": None}, {}, withheld)
+    assert told["all"][0]["reason"] == ("x: too old" if withheld else "x has no value")
