@@ -53,7 +53,7 @@ FULL: Final = Scale(
     noops=6_000,
     single=500,
     rounds=3,
-    repeats=3,
+    repeats=2,
 )
 QUICK: Final = Scale(
     large_orgs=Shape(10, 50),
