@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
+from typing import Final
 
 from celery.signals import celeryd_init, worker_process_init
 
@@ -14,6 +16,8 @@ from core.errors import SetupError
 from tasks.broker import app, broker_errors
 
 logger = logging.getLogger(__name__)
+
+_COLLECT_AFTER: Final = 50_000
 
 
 @celeryd_init.connect
@@ -44,5 +48,11 @@ def _warn_of_broker() -> None:
 
 @worker_process_init.connect
 def prepare_child(**_: object) -> None:
-    """Arm the fault points of a forked child with chance of its own."""
+    """Arm the fault points of a forked child with chance of its own, and let its collector look rarely.
+
+    What a task makes is freed by reference counts; what was imported, and the definitions of rules that a child keeps,
+    are many objects to look through for cycles that are not there.
+    """
     faults.arm(Settings.load())
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER, 20, 20)

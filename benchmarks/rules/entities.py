@@ -1,4 +1,4 @@
-"""Rule × campaign pairs per second in one process, with traces; beside the evaluator that the tests compare with."""
+"""Pairs of a rule and a campaign per second in one process, with traces; beside the evaluator that the tests use."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import gc
 import time
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
+
+import psycopg
 
 from core.db import ENGINE_ACTOR, Context, Database
 from core.ids import uuid7
@@ -15,6 +17,7 @@ from engine.chunk import Item
 from engine.rules.guardrails import stored
 from engine.run_rules.compiled import compile_rule
 from engine.run_rules.facts import Page, load
+from engine.run_rules.group import PAGE
 from engine.run_rules.plan import plan_page
 from engine.run_rules.state import Memory, Overlay, Run
 from engine.store import campaigns, orgs, rules
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
     from dev.site import Site
     from engine.run_rules.compiled import Rule
+
+_RULES: Final = "SELECT org_id, rule_id FROM cmis.automation_rules ORDER BY rule_id LIMIT %s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +49,11 @@ class Pairs:
         return len(self.rules) * len(self.page.rows)
 
 
-def read(site: Site, org_id: UUID, rule_ids: Sequence[UUID]) -> Pairs:
-    """Read the rules and campaigns of an org, and all facts, as a chunk does."""
+def read(site: Site, count: int) -> Pairs:
+    """Read `count` rules and all campaigns of the one org that there is, and all facts, as a chunk does."""
+    with psycopg.connect(site.urls.migration) as administrator:
+        found = administrator.execute(_RULES, [count]).fetchall()
+    org_id, rule_ids = found[0][0], [rule_id for _, rule_id in found]
     with (
         closing(Database(site.urls.app, variable="DATABASE_URL", application="bench-entities")) as database,
         database.transaction(Context(org_id, ENGINE_ACTOR)) as connection,
@@ -58,8 +66,8 @@ def read(site: Site, org_id: UUID, rule_ids: Sequence[UUID]) -> Pairs:
             replace(compile_rule(org_id, row, written[row.rule_id], guardrails), entity_id=None) for row in rows
         ]
         operands = {operand for rule in compiled for operand in rule.program.operands}
-        found = campaigns.page(connection, org_id, after=UUID(int=0), limit=10_000)
-        page = load(connection, org_id, found, operands, now=org.now, today=org.now.date())
+        rows_of_page = campaigns.page(connection, org_id, after=UUID(int=0), limit=PAGE)
+        page = load(connection, org_id, rows_of_page, operands, now=org.now, today=org.now.date())
     return Pairs(compiled, [{"all": written[row.rule_id].conditions} for row in rows], page, org.now)
 
 

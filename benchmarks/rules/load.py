@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 _ORGS: Final = """
 CREATE SCHEMA bench;
 CREATE TABLE bench.orgs AS
-  SELECT n, uuidv7() AS org_id, uuidv7() AS owner_id, (%(zones)s::text[])[1 + n %% cardinality(%(zones)s::text[])] AS zone
+  SELECT n, uuidv7() AS org_id, uuidv7() AS owner_id,
+         (%(zones)s::text[])[1 + n %% cardinality(%(zones)s::text[])] AS zone
     FROM generate_series(0, %(orgs)s - 1) n;
 INSERT INTO cmis.orgs (org_id, name, timezone, created_at) SELECT org_id, 'org ' || n, zone, now() FROM bench.orgs;
 INSERT INTO cmis.users (user_id, email, name, created_at)
@@ -36,7 +37,8 @@ INSERT INTO cmis.campaigns (org_id, campaign_id, name, platform, objective, stat
     FROM bench.pairs;
 INSERT INTO cmis.budget_ledger (org_id, campaign_id, seq, before, after, day, created_at)
   SELECT org_id, campaign_id, 1, NULL, 100, current_date, now() FROM bench.pairs;
-INSERT INTO cmis.campaign_metrics (org_id, campaign_id, date, observed_at, impressions, clicks, spend, conversions, revenue)
+INSERT INTO cmis.campaign_metrics (org_id, campaign_id, date, observed_at, impressions, clicks, spend, conversions,
+    revenue)
   SELECT org_id, campaign_id, current_date - d, now() - d * interval '1 day', 10000 + (17 * k + 31 * d) %% 997,
          200 + (7 * k + 13 * d) %% 23, 50 + ((37 * k + 41 * d) %% 1009) / 100.0, 5 + (k + d) %% 3,
          60 + ((53 * k + 19 * d) %% 811) / 100.0
@@ -45,20 +47,22 @@ INSERT INTO cmis.campaign_metrics (org_id, campaign_id, date, observed_at, impre
 # Over seven days a campaign spends 350 to 420 for 35 to 49 conversions and 420 to 480 in revenue, of 70,000 impressions
 # and 1,400 to 1,560 clicks. `off` is the number of the condition that does not hold; the thresholds differ by rule.
 _RULES: Final = """
-INSERT INTO cmis.automation_rules (org_id, rule_id, name, status, entity_id, conditions, actions, max_executions_per_day,
-    guardrails, owner_id, created_at, updated_at)
+INSERT INTO cmis.automation_rules (org_id, rule_id, name, status, entity_id, conditions, actions,
+    max_executions_per_day, guardrails, owner_id, created_at, updated_at)
   SELECT org_id, rule_id, 'rule ' || k, 'active', campaign_id, jsonb_build_array(
          jsonb_build_object('field', 'spend', 'operator', '>=',
                             'value', CASE off WHEN 0 THEN 5000 ELSE 100 END + k, 'window', 'last_7d'),
-         jsonb_build_object('field', 'ctr', 'operator', '<', 'value', CASE off WHEN 1 THEN 0.001 ELSE 0.05 END + k / 1e6),
+         jsonb_build_object('field', 'ctr', 'operator', '<',
+                            'value', CASE off WHEN 1 THEN 0.001 ELSE 0.05 END + k / 1e6),
          jsonb_build_object('field', 'cpa', 'operator', '>', 'value', CASE off WHEN 2 THEN 50 ELSE 5 END + k / 1e3),
          jsonb_build_object('field', 'revenue', 'operator', '<',
-                            'value', jsonb_build_object('field', 'spend', 'times', CASE off WHEN 3 THEN 0.5 ELSE 1.5 END)),
+                            'value', jsonb_build_object('field', 'spend',
+                                                        'times', CASE off WHEN 3 THEN 0.5 ELSE 1.5 END)),
          jsonb_build_object('field', 'conversions', 'operator', 'between',
                             'value', jsonb_build_array(CASE off WHEN 4 THEN 900 ELSE 10 END, 1000 + k))),
          CASE (n + k / 10) %% 2 WHEN 0 THEN '[{"type": "pause_campaign", "params": {}}]'::jsonb
                           ELSE '[{"type": "adjust_budget", "params": {"percent": 10, "ceiling": 500}}]' END,
-         5, '{"budget_floor": 20}', owner_id, now(), now()
+         5, '{"budget_floor": 20, "max_change_pct": 25}', owner_id, now(), now()
     FROM bench.pairs, LATERAL (SELECT CASE WHEN k %% 10 > 0 THEN k %% 5 END AS off) o;
 """
 _JOBS: Final = """

@@ -20,12 +20,12 @@ app = Celery("noop")
 app.conf.update(task_default_queue=QUEUE, task_ignore_result=True, worker_send_task_events=False)
 
 
-@app.task(name="noop", ignore_result=True)
+@app.task(name="noop", ignore_result=True)  # type: ignore[untyped-decorator]
 def noop(org_id: str, task_id: str) -> None:
     """Do nothing; the two ids are what our messages carry."""
 
 
-@worker_ready.connect
+@worker_ready.connect  # type: ignore[untyped-decorator]
 def _ready(**_: object) -> None:
     sys.stdout.write(f"{READY}\n")
     sys.stdout.flush()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.rows import Row
 from benchmarks.rules import ours
-from benchmarks.rules.figures import Figures, Subject, subject
+from benchmarks.rules.figures import Figures, Subject, by_entity, subject
 from benchmarks.rules.noops import Noops
 from benchmarks.rules.scale import FULL, QUICK, Scale
 from benchmarks.rules.state import UnfinishedError
@@ -30,17 +30,19 @@ def measure(bench: Bench) -> list[Row]:
 
 
 def _measure(bench: Bench, scale: Scale) -> list[Row]:
-    with bench.made.clone() as other:
+    with bench.made.clone() as other, bench.made.clone() as wide:
         noops = Noops(bench, scale.noops)
         with subject(bench, bench.site, scale.large_orgs) as large:
             _compare(large, noops, scale)
             flushed = _flushed(large, scale)
         with subject(bench, other, scale.many_orgs) as many:
             many.through_celery(scale.repeats)
+        pairs = by_entity(wide, scale)
     best = max(noops.runs, key=lambda pool: statistics.median(noops.runs[pool]))
     baseline = _Baseline(statistics.median(noops.runs[best]), {"baseline_pool": best, "baseline_runs": noops.runs})
     return [
         *_rows(large.figures, baseline, scale),
+        _beside("rules.entities", pairs, "entities", "naive", 5.0, _pairs(scale), unit="pairs/s"),
         baseline.row("rules.pipeline_1000_orgs", many.figures, "pipeline"),
         baseline.row("rules.evaluate_1000_orgs", many.figures, "evaluate"),
         baseline.row("rules.pipeline_2ms_flush", flushed, "pipeline"),
@@ -55,7 +57,6 @@ def _compare(large: Subject, noops: Noops, scale: Scale) -> None:
         noops.run()
         large.through_celery(scale.repeats, single=single)
         large.by_bare_sql(recorded, scale.repeats)
-    large.by_entity(scale)
 
 
 def _flushed(large: Subject, scale: Scale) -> Figures:
@@ -95,8 +96,11 @@ def _rows(figures: Figures, baseline: _Baseline, scale: Scale) -> list[Row]:
         baseline.row("rules.evaluate", figures, "evaluate", 6.0),
         _beside("rules.vs_single", figures, "evaluate", "single", 15.0, {"single_rules": scale.single}),
         _beside("rules.vs_sql", figures, "evaluate", "bare SQL", 0.3, {"rules": scale.large_orgs.total}),
-        _beside("rules.entities", figures, "entities", "naive", 5.0, {}, unit="pairs/s"),
     ]
+
+
+def _pairs(scale: Scale) -> dict[str, Any]:
+    return {"campaigns": scale.wide.rules, "rules": scale.wide_rules}
 
 
 def _beside(

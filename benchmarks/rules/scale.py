@@ -31,6 +31,10 @@ class Scale:
 
     large_orgs: Shape
     many_orgs: Shape
+    wide: Shape
+    """One org, some of whose rules are about all of its campaigns."""
+    wide_rules: int
+    """How many of its rules: with all campaigns as many pairs as a chunk holds."""
     noops: int
     """Messages that a worker of bare Celery drains."""
     single: int
@@ -41,7 +45,25 @@ class Scale:
     """How often a round evaluates all rules: as published, as due, and by the bare SQL."""
 
 
-FULL: Final = Scale(Shape(100, 100), Shape(1_000, 10), noops=6_000, single=1_000, rounds=3, repeats=3)
-QUICK: Final = Scale(Shape(10, 50), Shape(50, 10), noops=500, single=100, rounds=1, repeats=1)
+FULL: Final = Scale(
+    large_orgs=Shape(100, 100),
+    many_orgs=Shape(1_000, 10),
+    wide=Shape(1, 1_000),
+    wide_rules=20,
+    noops=6_000,
+    single=500,
+    rounds=3,
+    repeats=2,
+)
+QUICK: Final = Scale(
+    large_orgs=Shape(10, 50),
+    many_orgs=Shape(50, 10),
+    wide=Shape(1, 200),
+    wide_rules=10,
+    noops=500,
+    single=100,
+    rounds=1,
+    repeats=1,
+)
 DAYS: Final = 16
 """Days of metrics that each campaign has, today's included: any zone's seven days, and as many before them."""

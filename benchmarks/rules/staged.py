@@ -19,7 +19,7 @@ _ASIDE: Final = "bench:"
 class Staged:
     """The messages of a queue's lists, by key, from the last to the first that a worker takes."""
 
-    lists: Mapping[str, Sequence[bytes]]
+    lists: Mapping[str, Sequence[bytes | str]]
 
     @classmethod
     def taken(cls, client: redis.Redis, queue: str) -> Staged:

@@ -96,12 +96,6 @@ class State:
         query = sql.SQL("SELECT org_id, task_id FROM bench.{} ORDER BY task_id").format(kept)
         return [(org_id, task_id) for org_id, task_id in self._connection.execute(query)]
 
-    def rules_of_one_org(self) -> tuple[UUID, list[UUID]]:
-        """Return an org and its rules."""
-        query = "SELECT org_id, array_agg(rule_id) FROM bench.automation_rules GROUP BY org_id ORDER BY org_id LIMIT 1"
-        [(org_id, rule_ids)] = self._connection.execute(query)
-        return org_id, rule_ids
-
     def reset(self, staged: str | None = None) -> None:
         """Put everything back as it was loaded; with the tasks of that name, ready to be run."""
         for table in _WRITTEN:
@@ -131,7 +125,7 @@ class State:
         self._connection.execute(_RESTORE.format(**names))
 
     def await_evaluated(self, count: int, deadline: float, every: float) -> float:
-        """Wait until tasks that evaluated `count` rules are committed; the moment (since the epoch) at which they were."""
+        """Wait until `count` evaluations are committed; returns the moment (since the epoch) at which they were."""
         while True:
             found = self._connection.execute(_EVALUATED).fetchone()
             at = time.time()

@@ -38,6 +38,13 @@ _ORDERS: Final[Mapping[Operator, Callable[[Decimal, Decimal], bool]]] = {
 }
 
 
+class Closures(NamedTuple):
+    """Of facts, and of facts, ages and withheld facts: what `evaluate` and `trace` return for a tree."""
+
+    evaluate: Evaluator
+    trace: Tracer
+
+
 class _Comparison(NamedTuple):
     """Of a finite number and all facts: whether the leaf holds, and where that turns; None: it cannot be said here."""
 
@@ -45,26 +52,16 @@ class _Comparison(NamedTuple):
     turns: Callable[[Decimal, Facts], Decimal | None]
 
 
-def evaluator(condition: Condition) -> Evaluator:
-    """Return `evaluate` of this tree."""
+def compile_tree(condition: Condition) -> Closures:
+    """Return `evaluate` and `trace` of this tree."""
     if isinstance(condition, Leaf):
         compared = _comparison(condition)
-        return partial(leaf_result, condition) if compared is None else _leaf_evaluator(condition, compared)
-    return _group_evaluator(condition.logic, tuple(map(evaluator, condition.nodes)))
-
-
-def tracer(condition: Condition) -> Tracer:
-    """Return `trace` of this tree."""
-    if isinstance(condition, Leaf):
-        compared = _comparison(condition)
-        return partial(trace_leaf, condition) if compared is None else _leaf_tracer(condition, compared)
-    nodes, logic, name = tuple(map(tracer, condition.nodes)), condition.logic, condition.logic.value
-
-    def traced(facts: Facts, ages: Ages, withheld: Withheld) -> dict[str, Any]:
-        documents = [node(facts, ages, withheld) for node in nodes]
-        return {name: documents, "result": join(logic, [document["result"] for document in documents])}
-
-    return traced
+        if compared is None:
+            return Closures(partial(leaf_result, condition), partial(trace_leaf, condition))
+        return Closures(_leaf_evaluator(condition, compared), _leaf_tracer(condition, compared))
+    nodes = [compile_tree(node) for node in condition.nodes]
+    evaluators, tracers = tuple(node.evaluate for node in nodes), tuple(node.trace for node in nodes)
+    return Closures(_group_evaluator(condition.logic, evaluators), _group_tracer(condition.logic, tracers))
 
 
 def distance_of(condition: Condition, *, wanted: bool = True) -> Distance:
@@ -130,6 +127,16 @@ def _group_evaluator(logic: Logic, nodes: tuple[Evaluator, ...]) -> Evaluator:
         return None if unknown else not decided
 
     return evaluated
+
+
+def _group_tracer(logic: Logic, nodes: tuple[Tracer, ...]) -> Tracer:
+    name = logic.value
+
+    def traced(facts: Facts, ages: Ages, withheld: Withheld) -> dict[str, Any]:
+        documents = [node(facts, ages, withheld) for node in nodes]
+        return {name: documents, "result": join(logic, [document["result"] for document in documents])}
+
+    return traced
 
 
 def _leaf_evaluator(leaf: Leaf, compared: _Comparison) -> Evaluator:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from engine.actions.registry import ActionSpec, parse_actions
-from engine.rules.closures import distance_of, evaluator, tracer
+from engine.rules.closures import compile_tree, distance_of
 from engine.rules.conditions import parse
 from engine.rules.guardrails import stored, strictest
 from engine.rules.tree import Group, Logic, operands
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Row
 
-    from engine.rules.closures import Distance, Evaluator, Tracer
+    from engine.rules.closures import Closures, Distance
     from engine.rules.guardrails import Guardrails
     from engine.rules.tree import Condition, Operand
 
 RANKS: Final = {"critical": 0, "high": 1, "medium": 2, "low": 3}
-_CACHED: Final = 16_384
-"""Versions of rules that a process keeps; some 10 KB each."""
+_CACHED: Final = 10_240
+"""Versions of rules that a process keeps, some 10 KB each: within what a worker's child may hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +38,21 @@ class Program:
     condition: Condition
     operands: tuple[Operand, ...]
     actions: tuple[ActionSpec, ...]
-    evaluate: Evaluator = field(init=False, repr=False, compare=False)
-    """What `evaluate` returns for the condition and facts."""
-    trace: Tracer = field(init=False, repr=False, compare=False)
-    """What `trace` returns for the condition, facts, ages and withheld facts."""
-    distance: Distance = field(init=False, repr=False, compare=False)
-    """How far the condition is from holding for facts: what `distance` returns, infinite instead of None."""
+    closures: Closures = field(init=False, repr=False, compare=False)
+    """The condition's evaluation and trace."""
+    _distance: list[Distance] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "distance", distance_of(self.condition))
-        object.__setattr__(self, "evaluate", evaluator(self.condition))
-        object.__setattr__(self, "trace", tracer(self.condition))
+        object.__setattr__(self, "closures", compile_tree(self.condition))
+
+    def distance(self, facts: Mapping[str, object], limit: float) -> float:
+        """Return how far the condition is from holding; infinite for what is beyond the limit, or cannot be said.
+
+        Few rules miss so many campaigns that it is asked for: made when it is, and kept.
+        """
+        if not self._distance:
+            self._distance.append(distance_of(self.condition))
+        return self._distance[0](facts, limit)
 
 
 @dataclass(frozen=True, slots=True)

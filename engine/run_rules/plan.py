@@ -49,7 +49,7 @@ def _plan_entity(run: Run, overlay: Overlay, memory: Memory, campaign: Campaign 
         return
     withheld = overlay.page.withheld(program.operands, campaign.campaign_id, rule.trust) if rule.trust else None
     facts = overlay.page.facts(program.operands, campaign, withheld)
-    result = program.evaluate(facts)
+    result = program.closures.evaluate(facts)
     shown = _NAMES[result]
     effects: Sequence[Effect] = ()
     if stopped := conditions_gate(result):

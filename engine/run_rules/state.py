@@ -78,7 +78,7 @@ class Run:
     ) -> dict[str, Any]:
         """Return what is on record of a campaign that the conditions were evaluated for."""
         ages = page.ages(self.rule.program.operands, campaign.campaign_id)
-        trace = self.rule.program.trace(facts, ages, withheld)
+        trace = self.rule.program.closures.trace(facts, ages, withheld)
         return entity_document(campaign, result, acted=acted) | {"trace": trace}
 
     @property

@@ -90,11 +90,11 @@ def test_the_benchmarks_cron_jobs_have_50_valid_expressions() -> None:
         definition.parse({"cron_expression": expression}, now=datetime(2026, 1, 1, tzinfo=UTC))
 
 
-@pytest.mark.parametrize("part", ["rules", "nonsense"])
+@pytest.mark.parametrize("part", ["rule", "nonsense"])
 def test_a_part_that_does_not_exist_is_refused_with_those_that_do(
     part: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([part, "--json"]) == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err == f"error: PART: there is no part {part!r} (the parts are: schedules)\n"
+    assert said.err == f"error: PART: there is no part {part!r} (the parts are: schedules, rules)\n"

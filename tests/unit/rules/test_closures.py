@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.rules.closures import distance_of, evaluator, tracer
+from engine.rules.closures import compile_tree, distance_of
 from engine.rules.conditions import parse
 from engine.rules.evaluate import evaluate, trace
 from engine.rules.nearest import cost_of
@@ -29,8 +29,9 @@ def test_the_closures_of_a_tree_agree_with_its_evaluation_and_its_trace(
     tree: dict[str, Any], facts: dict[str, Any], decimals: dict[str, Decimal], ages: dict[str, float]
 ) -> None:
     condition, known = parse(tree, known_fields=None), {**facts, **decimals}
-    assert evaluator(condition)(known) is evaluate(condition, known)
-    assert tracer(condition)(known, ages, None) == trace(condition, known, ages)
+    closures = compile_tree(condition)
+    assert closures.evaluate(known) is evaluate(condition, known)
+    assert closures.trace(known, ages, None) == trace(condition, known, ages)
 
 
 @settings(PATIENT, max_examples=300)
@@ -51,6 +52,6 @@ def test_the_distance_of_a_tree_agrees_with_the_cost_of_its_change(
 @pytest.mark.parametrize("withheld", [None, {"x": "too old"}])
 def test_the_closures_tell_why_a_fact_is_not_trusted(withheld: dict[str, str] | None) -> None:
     condition = parse({"all": [{"field": "x", "operator": ">", "value": 1}]}, known_fields=None)
-    told = tracer(condition)({"x": None}, {}, withheld)
+    told = compile_tree(condition).trace({"x": None}, {}, withheld)
     assert told == trace(condition, {"x": None}, {}, withheld)
     assert told["all"][0]["reason"] == ("x: too old" if withheld else "x has no value")
