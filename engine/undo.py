@@ -5,11 +5,14 @@ What cannot be undone is told with the difference, and the rest is undone. A dry
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from sqlalchemy.exc import DBAPIError
+
 from core import clock
-from core.db import repeat_on_conflict
+from core.db import first_line, must_restart, repeat_on_conflict
 from core.errors import ConflictError, PermanentError
 from core.ids import uuid7
 from engine import effects
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
     from core.db import Context, Database
+
+logger = logging.getLogger(__name__)
 
 _BATCH: Final = 100
 
@@ -102,6 +107,12 @@ def _undo_one(connection: Connection, context: Context, seen: Row[Any], now: dat
             difference = _revert(connection, context, row, now)
     except (ConflictError, PermanentError) as error:
         return replace(refused, reason=str(error))
+    except Exception as error:
+        if isinstance(error, DBAPIError) and must_restart(error):
+            raise
+        logger.exception("action %s could not be undone", row.action_id)
+        said = first_line(error) if isinstance(error, DBAPIError) else f"{type(error).__name__}: {error}"
+        return replace(refused, reason=f"{row.type} failed: {said}")
     if difference:
         return replace(refused, reason="its campaign has moved on since", difference=difference)
     return replace(refused, outcome="undone")
@@ -116,7 +127,11 @@ def _revert(connection: Connection, context: Context, row: Row[Any], now: dateti
     found = action.verify(connection, org_id, [effect]).get(row.action_id)
     if found is not None:
         pairs = {key: {"expected": row.after.get(key), "found": is_now} for key, is_now in found.items()}
-        return {key: pair for key, pair in pairs.items() if pair["expected"] != pair["found"]}
+        differing = {key: pair for key, pair in pairs.items() if pair["expected"] != pair["found"]}
+        if not differing:
+            message = f"{row.type} does not find what it did any more"
+            raise PermanentError(message)
+        return differing
     actions.permit(connection, row.action_id, PermitVerb.UNDO)
     action.revert(connection, org_id, [effect], now=now)
     if effects.moved_on(connection, org_id, row):

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from core.db import repeat_on_conflict
+from core.errors import InputError
+from engine.actions.registry import parse_actions
 from engine.dry_run import evaluate_in
 from engine.find import find_campaign, find_rule
 from engine.gate_report import Evaluated, Gate, missed_by, report, stopped_at
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
     from core.db import Context, Database
+    from engine.actions.base import Params
     from engine.rules.nearest import NearestMiss
 
 Verdict: TypeAlias = Literal["would_fire", "would_ask", "stopped", "would_fail"]
@@ -100,9 +103,17 @@ def _ask(connection: Connection, context: Context, rule_reference: UUID | str, e
         entity=next(iter(tried.execution.conditions_evaluated.get("entities", ())), None),
         actions=tried.actions,
         last_acted_at=memory.last_acted_at if memory else None,
-        waiting=waiting,
+        waiting=[one for one in waiting if (one.type, one.params) in _wanted(rule)],
     )
     return Why(evaluated, tried.execution.error, last_acted, next(iter(before), None))
+
+
+def _wanted(rule: Row[Any]) -> list[tuple[str, Params]]:
+    """Return the rule's actions; none where they cannot be read any more."""
+    try:
+        return [(spec.kind, spec.params) for spec in parse_actions(rule.actions, "actions")]
+    except InputError:
+        return []
 
 
 def _bounded_together(evaluated: Evaluated) -> bool:

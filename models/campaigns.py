@@ -21,8 +21,8 @@ class Campaign(Base):
         UniqueConstraint("org_id", "platform", "external_id"),
         one_of("status", CampaignStatus),
         one_of("budget_type", BudgetType),
-        CheckConstraint("budget >= 0", name="budget"),
-        CheckConstraint("bid_amount >= 0", name="bid_amount"),
+        CheckConstraint("budget >= 0 AND budget < 'NaN'", name="budget"),
+        CheckConstraint("bid_amount >= 0 AND bid_amount < 'NaN'", name="bid_amount"),
         CheckConstraint("jsonb_typeof(tags) = 'array'", name="tags"),
         Index(None, "org_id", "status"),
     )
@@ -65,6 +65,7 @@ class CampaignMetric(Base):
         CheckConstraint(
             "impressions >= 0 AND clicks >= 0 AND spend >= 0 AND conversions >= 0 AND revenue >= 0", name="nonnegative"
         ),
+        CheckConstraint("spend < 'NaN' AND conversions < 'NaN' AND revenue < 'NaN'", name="numbers"),
     )
 
     org_id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -18,7 +18,7 @@ from engine.run_rules.ended import ended
 from engine.run_rules.facts import Page, Sums, spans
 from engine.run_rules.narrow import Narrowest
 from engine.run_rules.plan import close_gates, plan_page
-from engine.run_rules.state import Memory, Overlay, Run
+from engine.run_rules.state import Asked, Memory, Overlay, Run
 from engine.schedule.zones import local_day
 from engine.store.executions import HELD_SEARCH
 from models.enums import CampaignStatus, ExecutionStatus, RuleStatus, TriggerType
@@ -82,7 +82,7 @@ class State:
     """The org's: its days bound windows, limits and net changes."""
     never_touch: frozenset[UUID] = frozenset()
     last_acted: dict[tuple[UUID, UUID], datetime] = field(default_factory=dict)
-    held: dict[tuple[UUID, int, UUID], datetime] = field(default_factory=dict)
+    held: dict[Asked, datetime] = field(default_factory=dict)
     day: date | None = None
     net: dict[str | None, Decimal] = field(default_factory=dict)
     """The budget changes of `day`, by currency."""
@@ -136,7 +136,7 @@ def _remember(state: State, run: Run, overlay: Overlay, memory: Memory, status: 
         if effect.status == "succeeded":
             state.last_acted[effect.rule_id, effect.entity_id] = memory.now
         elif effect.status == "held":
-            state.held[effect.rule_id, effect.position, effect.entity_id] = memory.now
+            state.held[Asked.of(effect, effect.kind)] = memory.now
     rule = run.rule
     if run.acted:
         rule = replace(rule, acted_on=memory.today, acted_today=memory.acted_today(rule) + 1)

@@ -8,12 +8,14 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from core.errors import TransientError
 from engine.actions.registry import ActionSpec, parse_actions
 from engine.rules.closures import compile_tree, distance_of
 from engine.rules.conditions import parse
 from engine.rules.guardrails import stored, strictest
 from engine.rules.tree import Group, Logic, operands
 from engine.rules.trust import Trust
+from models.enums import RuleStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -95,7 +97,9 @@ _DEFINED: Final[dict[tuple[UUID, UUID, int], _Defined]] = {}
 
 
 def unread(org_id: UUID, rows: Iterable[Row[Any]]) -> list[UUID]:
-    """Return those of the locked rules whose definitions this process has yet to read."""
+    """Return those of the locked rules whose definitions this process has yet to read; the others will be there."""
+    if len(_DEFINED) >= _CACHED:
+        _DEFINED.clear()  # here and nowhere else: what was told to be there may not go before it is compiled
     return [row.rule_id for row in rows if (org_id, row.rule_id, row.version) not in _DEFINED]
 
 
@@ -103,17 +107,19 @@ def compile_rule(org_id: UUID, row: Row[Any], definition: Row[Any] | None, org: 
     """Return the rule of a locked row; raises InputError if what is stored cannot be parsed.
 
     `definition` is its row of `rules.definitions`, needed where it is `unread`; `org` are its org's guardrails.
+    Raises TransientError where it was known and is not any more.
     """
     key = (org_id, row.rule_id, row.version)
     defined = _DEFINED.get(key)
     if defined is None:
-        if definition is None:
-            message = f"rule {row.rule_id} has not been read"
-            raise LookupError(message)
+        if definition is None:  # another thread made room
+            message = f"the definition of rule {row.rule_id} is gone"
+            raise TransientError(message)
         defined = _define(definition, _program(definition))
-        if len(_DEFINED) >= _CACHED:
-            _DEFINED.clear()
-        _DEFINED[key] = defined
+        # The breaker's is the one version that is made while a task runs, and it may yet be rolled back: somebody else
+        # then makes another of that number. It is none that is active.
+        if row.status == RuleStatus.ACTIVE:
+            _DEFINED[key] = defined
     return _made(defined, row, org)
 
 

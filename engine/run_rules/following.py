@@ -20,7 +20,7 @@ from engine.run_rules.facts import load
 from engine.run_rules.locking import MOVING, PLANS, facts_hold, remember
 from engine.run_rules.plan import plan_effect, rounds
 from engine.run_rules.record import action_row, taken
-from engine.run_rules.state import Overlay, Run
+from engine.run_rules.state import Asked, Overlay, Run
 from engine.store import audit, campaigns, delayed, occurrences, orgs, rules
 from models.audit_actions import AuditAction
 from models.enums import ExecutionStatus, RuleStatus
@@ -148,7 +148,7 @@ def _effect(due: _Due, run: Run, overlay: Overlay, memory: Memory, action: Row[A
     planned = plan_effect(run, overlay, memory, action.position, spec, overlay.get(action.entity_id))
     if planned is None:
         return replace(nothing, reason=_NO_CHANGE)
-    if planned.status == "held" and (due.item.rule_id, action.position, action.entity_id) in memory.held:
+    if planned.status == "held" and Asked.of(planned, planned.kind) in memory.held:
         return replace(nothing, reason=_ASKED)
     return replace(planned, action_id=action.action_id)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from engine.run_rules.plan import changes_budgets, conflicting_versions, touched
-from engine.run_rules.state import Memory
+from engine.run_rules.state import Asked, Memory
 from engine.schedule.zones import local_day, zone
 from engine.store import campaigns, executions, rules
 
@@ -27,7 +27,8 @@ def remember(connection: Connection, org: Row[Any], rule_ids: Sequence[UUID]) ->
     today = local_day(org.now, zone(org.timezone))
     last_acted = rules.cooldowns(connection, org.org_id, rule_ids)
     held = executions.held(connection, org.org_id, rule_ids, now=org.now)
-    return Memory(org.now, today, last_acted, held, frozenset(org.never_touch))
+    asked = {Asked.of(row, row.type) for row in held}
+    return Memory(org.now, today, last_acted, asked, frozenset(org.never_touch))
 
 
 def facts_hold(connection: Connection, org_id: UUID, runs: list[Run], overlays: list[Overlay], memory: Memory) -> bool:

@@ -15,7 +15,7 @@ from engine.actions.registry import KINDS
 from engine.rules.gates import SkipReason, conditions_gate, cooldown_gate, rule_gate
 from engine.rules.guardrails import Situation, breach
 from engine.run_rules.narrow import Miss
-from engine.run_rules.state import SHOWN_ACTED, SHOWN_OTHERS, ZERO, Memory, Overlay, Run, entity_document
+from engine.run_rules.state import SHOWN_ACTED, SHOWN_OTHERS, ZERO, Asked, Memory, Overlay, Run, entity_document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,7 +106,7 @@ def _plan_actions(run: Run, overlay: Overlay, memory: Memory, campaign: Campaign
         if effect is None:
             run.reached.add(SkipReason.NO_CHANGE)
             continue
-        if effect.status == "held" and (run.rule.rule_id, position, campaign.campaign_id) in memory.held:
+        if effect.status == "held" and Asked.of(effect, effect.kind) in memory.held:
             run.reached.add(SkipReason.GUARDRAIL)  # it already waits for approval: do not ask again
             continue
         run.effects.append(effect)
@@ -135,7 +135,7 @@ def plan_effect(
     before: Mapping[str, Any] = {}
     after: Mapping[str, Any] = {}
     status: EffectStatus = "failed"
-    reason: str | None = None
+    reason: str | None = f"{spec.kind} planned nothing that an action can"
     guardrail: str | None = None
     match KINDS[spec.kind].plan(spec.params, campaign, Scope(run.rule.name)):
         case Nothing():

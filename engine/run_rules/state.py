@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from engine.actions.base import Campaign
 from engine.rules.guardrails import net_change
@@ -29,6 +30,20 @@ SHOWN_ACTED: Final = 1000
 SHOWN_OTHERS: Final = 20
 ZERO: Final = Decimal(0)
 _CENT: Final = Decimal("0.01")
+
+
+class Asked(NamedTuple):
+    """What a rule asked people for: an action on an entity, wherever it stands in the rule's list."""
+
+    rule_id: UUID
+    entity_id: UUID
+    kind: str
+    params: str
+
+    @classmethod
+    def of(cls, one: Effect | Row[Any], kind: str) -> Asked:
+        """Return what an effect, or the row of one, asks for."""
+        return cls(one.rule_id, one.entity_id, kind, json.dumps(one.params, sort_keys=True, default=str))
 
 
 @dataclass(slots=True)
@@ -99,7 +114,8 @@ class Memory:
     now: datetime
     today: date
     last_acted: dict[tuple[UUID, UUID], datetime]
-    held: set[tuple[UUID, int, UUID]]
+    held: set[Asked]
+    """What waits for approval or was rejected: it is not asked for again."""
     never_touch: frozenset[UUID] = frozenset()
     net: dict[str | None, Decimal] = field(default_factory=dict)
     """Today's budget changes of the org by currency; only read where a guardrail bounds them."""

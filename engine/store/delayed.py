@@ -26,10 +26,14 @@ SELECT action_id, entity_id, position, type, params FROM cmis.automation_actions
  WHERE org_id = :org_id AND execution_id = :execution_id AND task_id = :task_id AND status = 'queued'
    AND action_id BETWEEN :low AND :high ORDER BY entity_id
 """)
+# A campaign counts as changed as it does for the database (cmis.run_changes): also where that was undone since, and not
+# where a person let it pass.
 _BEFORE = text("""
-SELECT entity_id, bool_or(status = 'failed') AS failed, bool_or(status = 'succeeded' AND before <> '{}') AS changed
+SELECT entity_id, bool_or(status = 'failed') AS failed,
+       bool_or(status IN ('succeeded', 'undone') AND decided_at IS NULL AND before <> '{}') AS changed
   FROM cmis.automation_actions
- WHERE org_id = :org_id AND execution_id = :execution_id AND task_id <> :task_id AND status IN ('failed', 'succeeded')
+ WHERE org_id = :org_id AND execution_id = :execution_id AND task_id <> :task_id
+   AND status IN ('failed', 'succeeded', 'undone')
    AND action_id BETWEEN :low AND :high GROUP BY entity_id
 """)
 _FINISH = with_rows("""

@@ -59,7 +59,7 @@ SELECT :org_id, r.notification_id, r.channel, r.title, r.body, r.rule_id, r.exec
        execution_id uuid, action_id uuid, entity_id uuid)
 """)
 _HELD = text("""
-SELECT rule_id, position, entity_id FROM cmis.automation_actions
+SELECT rule_id, entity_id, type, params FROM cmis.automation_actions
  WHERE org_id = :org_id AND status IN ('held', 'rejected') AND rule_id = ANY (:rule_ids) AND action_id BETWEEN :low AND :high
 """).bindparams(bindparam("rule_ids", type_=ARRAY(Uuid())))
 
@@ -96,13 +96,10 @@ def notified(connection: Connection, org_id: UUID, action_ids: Sequence[UUID]) -
     return set(connection.execute(_NOTIFIED, {"org_id": org_id, "ids": list(action_ids)}).scalars())
 
 
-def held(
-    connection: Connection, org_id: UUID, rule_ids: Sequence[UUID], *, now: datetime
-) -> set[tuple[UUID, int, UUID]]:
-    """Return (rule, position, entity) of the effects that wait for approval or were rejected, of the last 28 days."""
+def held(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID], *, now: datetime) -> Sequence[Row[Any]]:
+    """Return (rule_id, entity_id, type, params) of what waits for approval or was rejected, of the last 28 days."""
     bounds = {"low": uuid7_floor(now - HELD_SEARCH), "high": uuid7_floor(now + _MARGIN)}
-    rows = driver.rows(connection, _HELD, {"org_id": org_id, "rule_ids": list(rule_ids)} | bounds)
-    return {(rule_id, position, entity_id) for rule_id, position, entity_id in rows}
+    return connection.execute(_HELD, {"org_id": org_id, "rule_ids": list(rule_ids)} | bounds).all()
 
 
 def listing(

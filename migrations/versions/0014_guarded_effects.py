@@ -27,6 +27,7 @@ _CONFIGURATION = [
 def upgrade() -> None:
     run(_TABLES)
     run(_COLUMNS)
+    run(_NUMBERS)
     protect("permits", app="SELECT", engine="SELECT, INSERT")
     protect("run_changes", app="SELECT", engine="SELECT, INSERT, DELETE")
     run(_GRANTS)
@@ -53,6 +54,10 @@ def downgrade() -> None:
     run("REVOKE UPDATE (name) ON cmis.orgs FROM cmis_app; GRANT UPDATE ON cmis.orgs TO cmis_app;")
     drop_tables(["run_changes", "permits"])
     run("""
+        ALTER TABLE cmis.campaigns DROP CONSTRAINT campaigns_budget_check, DROP CONSTRAINT campaigns_bid_amount_check,
+          ADD CONSTRAINT campaigns_budget_check CHECK (budget >= 0),
+          ADD CONSTRAINT campaigns_bid_amount_check CHECK (bid_amount >= 0);
+        ALTER TABLE cmis.campaign_metrics DROP CONSTRAINT campaign_metrics_numbers_check;
         ALTER TABLE cmis.automation_actions DROP COLUMN decided_by, DROP COLUMN decided_at, DROP COLUMN note,
           DROP COLUMN undone_by, DROP COLUMN undone_at;
     """)
@@ -96,6 +101,15 @@ ALTER TABLE cmis.automation_actions
   ADD COLUMN undone_at TIMESTAMP WITH TIME ZONE,
   ADD CONSTRAINT automation_actions_decided_at_check CHECK ((decided_at IS NULL) = (decided_by IS NULL)),
   ADD CONSTRAINT automation_actions_undone_at_check CHECK ((status = 'undone') = (undone_at IS NOT NULL) AND (undone_at IS NULL) = (undone_by IS NULL));
+"""
+
+# For Postgres NaN is more than any number: no floor would stop it, and no rule could be planned with it.
+_NUMBERS = """
+ALTER TABLE cmis.campaigns DROP CONSTRAINT campaigns_budget_check, DROP CONSTRAINT campaigns_bid_amount_check,
+  ADD CONSTRAINT campaigns_budget_check CHECK (budget >= 0 AND budget < 'NaN'),
+  ADD CONSTRAINT campaigns_bid_amount_check CHECK (bid_amount >= 0 AND bid_amount < 'NaN');
+ALTER TABLE cmis.campaign_metrics
+  ADD CONSTRAINT campaign_metrics_numbers_check CHECK (spend < 'NaN' AND conversions < 'NaN' AND revenue < 'NaN');
 """
 
 # What bounds an org is changed by its admins, through a function that asks who they are. The zone is part of it: a day's

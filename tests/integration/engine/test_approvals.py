@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from core.db import CLI_ACTOR, ENGINE_ACTOR, Context, sqlstate
 from core.errors import ConflictError, InputError, NotFoundError
 from core.ids import uuid7
-from engine import approve
+from engine import approve, why
 from models.enums import ActionStatus, ExecutionStatus
 from tests.integration.engine.guarding import DECREASE, bind, held_action, raw
 from tests.world import SPENT
@@ -241,3 +241,17 @@ def test_what_the_never_touch_list_holds_a_person_may_let_happen(world: World, o
     assert (row.status, row.budget) == ("paused", 120)
     assert len(held) == 2
     assert world.now() - execution_row(world, held[0][0]).finished_at < timedelta(minutes=1)
+
+
+def test_what_was_rejected_keeps_a_rule_from_the_same_action_only_wherever_it_stands(world: World, org: Org) -> None:
+    campaign, action = held_action(org)
+    rule = action_row(world, action).rule_id
+    approve.reject(world.app, org.context, action)
+    org.update_rule(rule, actions=[{"type": "tag_entity", "value": "seen"}, *DECREASE])
+    [tagged] = org.evaluate(rule)
+    assert (tagged.status, tagged.results) == ("success", {"succeeded": 1})
+    org.update_rule(rule, actions=[{"type": "decrease_budget", "value": 40}])
+    [asked] = org.evaluate(rule)
+    assert (asked.status, asked.results) == ("running", {"held": 1})
+    assert [one.skip_reason for one in org.evaluate(rule)] == ["guardrail"]
+    assert why.why(world.app, org.context, rule, campaign).evaluated.waiting[0].execution_id == asked.execution_id

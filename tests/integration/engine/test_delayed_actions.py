@@ -15,10 +15,11 @@ from core.db import ENGINE_ACTOR, Context
 from core.errors import PermanentError, TransientError
 from dev.fleet import fleet
 from dev.launch import wait_until
-from engine import approve, invariants, rescue
+from engine import approve, invariants, rescue, undo
 from engine.actions.registry import KINDS
 from engine.run_rules import work
 from engine.store import tasks
+from tests.integration.engine.guarding import bind
 from tests.world import NOTIFY, SPENT
 
 if TYPE_CHECKING:
@@ -228,6 +229,30 @@ def test_a_run_changes_no_more_campaigns_than_it_may_with_its_actions_apart(worl
     world.run_all()
     assert [str(org.campaign_row(one).bid_amount) for one in campaigns] == ["1.10", "1.10", "1.00"]
     assert _statuses(world)[3:] == [(1, "succeeded"), (1, "succeeded"), (1, "held")]
+
+
+def test_a_campaign_whose_change_was_undone_still_counts_among_those_of_the_run(world: World, org: Org) -> None:
+    bind(org, max_entities_per_run=1)
+    org.campaign(tags=["hot"])
+    org.campaign()
+    org.evaluate(_later(org, RAISE, HOT))
+    [done] = world.rows("SELECT action_id FROM cmis.automation_actions WHERE status = 'succeeded'")
+    undo.undo(world.app, org.context, [done.action_id])
+    world.advance(seconds=60)
+    world.run_all()
+    assert _statuses(world) == [(0, "undone"), (0, "held"), (1, "discarded"), (1, "held")]
+
+
+def test_a_campaign_that_a_person_let_pass_does_not_count_among_those_of_the_run(world: World, org: Org) -> None:
+    bind(org, max_entities_per_run=1)
+    org.campaign()
+    org.campaign()
+    org.evaluate(_later(org, RAISE, HOT))
+    [held] = world.rows("SELECT action_id FROM cmis.automation_actions WHERE status = 'held'")
+    approve.approve(world.app, org.context, held.action_id)
+    world.advance(seconds=60)
+    world.run_all()
+    assert _statuses(world) == [(0, "succeeded"), (0, "succeeded"), (1, "succeeded"), (1, "held")]
 
 
 @pytest.mark.parametrize(("stop", "last"), [(True, "discarded"), (False, "succeeded")])

@@ -211,6 +211,14 @@ def _put_back(world: World) -> None:
         connection.execute("UPDATE cmis.campaigns SET budget = 100")
 
 
+@pytest.mark.parametrize("column", ["budget", "bid_amount"])
+def test_what_is_no_number_is_no_way_past_the_floor(org: Org, column: str) -> None:
+    campaign = org.campaign(budget=100, bid_amount=1)
+    change = f"UPDATE cmis.campaigns SET {column} = 'NaN' WHERE campaign_id = '{campaign}'"
+    assert raw(org, change) == "23514"
+    assert raw(org, f"UPDATE cmis.campaign_metrics SET spend = 'NaN' WHERE campaign_id = '{campaign}'") == "23514"
+
+
 def test_a_new_day_begins_at_nought(world: World, org: Org) -> None:
     org.campaign(budget=100)
     bind(org, max_daily_net_change=50)

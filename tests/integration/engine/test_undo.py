@@ -12,6 +12,7 @@ from core.db import ENGINE_ACTOR, Context, sqlstate
 from core.errors import NotFoundError
 from core.ids import uuid7
 from engine import approve
+from engine.actions.budget import AdjustBudget
 from engine.undo import undo
 from tests.integration.engine.guarding import bind, held_action, raw
 from tests.integration.engine.test_approvals import action_row, audited, execution_row, rule_row
@@ -178,3 +179,34 @@ def test_of_many_undos_at_once_one_does_it(world: World, org: Org) -> None:
     assert set(found) == {"undone", "already"}
     row = org.campaign_row(campaign)
     assert (row.budget, row.status) == (100, "active")
+
+
+def test_a_kind_that_fails_to_revert_is_refused_and_the_rest_is_undone(
+    world: World, org: Org, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object, **_named: object) -> None:
+        raise ValueError("out of order")
+
+    campaign = org.campaign(budget=100)
+    org.evaluate(org.rule(SPENT, [{"type": "increase_budget", "value": 10}, {"type": "pause"}]))
+    monkeypatch.setattr(AdjustBudget, "revert", fail)
+    outcomes = undo(world.app, org.context, effects(world))
+    assert [(one.outcome, one.reason) for one in outcomes] == [
+        ("refused", "adjust_budget failed: ValueError: out of order"),
+        ("undone", None),
+    ]
+    assert (org.campaign_row(campaign).budget, org.campaign_row(campaign).status) == (110, "active")
+
+
+def test_a_kind_that_cannot_say_what_is_there_instead_is_refused(
+    world: World, org: Org, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find_nothing(_self: object, _connection: object, _org_id: object, done: Sequence[Any]) -> dict[UUID, Any]:
+        return {effect.action_id: {} for effect in done}
+
+    campaign = org.campaign(budget=100)
+    org.evaluate(org.rule(SPENT, [{"type": "increase_budget", "value": 10}]))
+    monkeypatch.setattr(AdjustBudget, "verify", find_nothing)
+    [outcome] = undo(world.app, org.context, effects(world))
+    assert (outcome.outcome, outcome.reason) == ("refused", "adjust_budget does not find what it did any more")
+    assert org.campaign_row(campaign).budget == 110

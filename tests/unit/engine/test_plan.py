@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 from core.errors import InputError, PermanentError, TransientError
 from engine.actions.base import Effect
 from engine.actions.registry import parse_actions
+from engine.actions.status import PauseCampaign
 from engine.chunk import Item
 from engine.rules.conditions import parse
 from engine.rules.guardrails import DEFAULTS, Guardrails
@@ -32,7 +33,7 @@ from engine.run_rules.plan import (
     rounds,
     touched,
 )
-from engine.run_rules.state import SHOWN_ACTED, SHOWN_OTHERS, Memory, Overlay, Run
+from engine.run_rules.state import SHOWN_ACTED, SHOWN_OTHERS, Asked, Memory, Overlay, Run
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ACTIVE = [{"field": "status", "operator": "=", "value": "active"}]
@@ -218,7 +219,7 @@ def test_a_rule_acts_by_what_it_queues_and_a_single_action_needs_no_task() -> No
 
 def test_what_is_held_already_is_not_asked_for_again() -> None:
     run = _run(ACTIVE, [{"type": "decrease_budget", "value": 99}])
-    _planned(run, rows=_rows(2), held={(run.rule.rule_id, 0, UUID(int=1))})
+    _planned(run, rows=_rows(2), held={Asked(run.rule.rule_id, UUID(int=1), "adjust_budget", '{"percent": -99}')})
     assert [effect.entity_id for effect in run.effects] == [UUID(int=2)]
     assert "guardrail" in run.reached
 
@@ -331,3 +332,11 @@ def test_a_database_error_is_recorded_without_its_statement_and_values() -> None
 
     error = OperationalError("SELECT secret", {"key": "value"}, DriverError("canceling statement\nDETAIL: row (1)"))
     assert error_document(error) == {"code": "TRANSIENT", "type": "OperationalError", "message": "canceling statement"}
+
+
+def test_a_plan_that_is_none_is_a_failure_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = _run(ACTIVE, [{"type": "pause"}])
+    monkeypatch.setattr(PauseCampaign, "plan", lambda *_: None)
+    _planned(run, rows=_rows(1))
+    [effect] = run.effects
+    assert (effect.status, effect.reason) == ("failed", "pause_campaign planned nothing that an action can")
