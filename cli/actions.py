@@ -10,9 +10,10 @@ import click
 from cli.action_kinds import kinds_command
 from cli.action_selection import selected, selection_options
 from cli.arguments import limit_option, moment_at, parse_id, parse_moment
+from cli.explain import change_text
 from cli.output import emit_json, out, rows_as_dicts
 from cli.session import open_org, org_command
-from cli.tables import cell, cut, show_fields, show_rows
+from cli.tables import cut, show_fields, show_rows, words
 from core import clock
 from core.errors import InputError, Problem
 from engine import approve as approving
@@ -20,11 +21,11 @@ from engine import effects
 from engine import undo as undoing
 from engine.find import find_campaign, find_rule
 from engine.store import actions as store
-from engine.store import rules
+from engine.store import campaigns, rules
 from models.enums import ActionStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from uuid import UUID
 
     from sqlalchemy import Connection
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from engine.approve import Decided
     from engine.undo import Outcome
 
-_COLUMNS: Final = ["action_id", "status", "type", "rule", "entity_id", "before", "after", "why", "created_at"]
-_OUTCOMES: Final = ["action_id", "outcome", "type", "entity_id", "why"]
+_COLUMNS: Final = ["action_id", "status", "type", "rule", "campaign", "change", "why", "created_at"]
+_OUTCOMES: Final = ["action_id", "outcome", "type", "campaign", "why"]
 EXIT_REFUSED: Final = 1
 
 
@@ -69,15 +70,21 @@ def list_command(
             raise InputError.of("--until", "is before --since", "give a later --until or an earlier --since")
         matching = _matching(connection, session, wanted)
         rows = store.listing(connection, session.org.org_id, since=start, until=end, matching=matching, limit=limit + 1)
-        names = {} if as_json else rules.names(connection, session.org.org_id)
-    shown = cut(rows_as_dicts(rows), limit)
+        told = _named(connection, session.org.org_id, cut(rows_as_dicts(rows), limit))
     if as_json:
-        emit_json(shown)
+        emit_json(told)
     else:
-        named = [
-            {**row, "rule": names.get(row["rule_id"]), "why": (row["error"] or {}).get("message")} for row in shown
-        ]
-        show_rows("Actions", named, _COLUMNS, hint="A longer --since may show some.")
+        rows_told = [{**row, "change": change_text(row), "why": (row["error"] or {}).get("message")} for row in told]
+        show_rows("Actions", rows_told, _COLUMNS, hint="A longer --since may show some.")
+
+
+def _named(connection: Connection, org_id: UUID, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add to effects the names of their rule and of their campaign."""
+    of_rules = rules.names(connection, org_id)
+    of_campaigns = campaigns.names(connection, org_id, list({row["entity_id"] for row in rows}))
+    return [
+        {**row, "rule": of_rules.get(row["rule_id"]), "campaign": of_campaigns.get(row["entity_id"])} for row in rows
+    ]
 
 
 def _matching(connection: Connection, session: OrgSession, wanted: dict[str, str | None]) -> dict[str, Any]:
@@ -100,7 +107,8 @@ def show_command(action: str, org_ref: str, user_id: str | None, as_json: bool) 
     """
     [action_id] = _ids((action,))
     with open_org(org_ref, user_id) as session, session.database.transaction(session.context) as connection:
-        [row] = rows_as_dicts([effects.find(connection, session.org.org_id, action_id)])
+        found = rows_as_dicts([effects.find(connection, session.org.org_id, action_id)])
+        [row] = _named(connection, session.org.org_id, found)
     if as_json:
         emit_json(row)
     else:
@@ -193,25 +201,36 @@ def undo_command(
     with open_org(org_ref, user_id) as session:
         ids = selected(session, _ids(action_ids), wanted)
         outcomes = undoing.undo(session.database, session.context, ids, dry_run=dry_run)
+        told = [
+            asdict(one) | {"campaign": name} for one, name in zip(outcomes, _campaigns(session, outcomes), strict=True)
+        ]
     if as_json:
-        emit_json([{**asdict(one), "dry_run": dry_run} for one in outcomes])
+        emit_json([{**one, "dry_run": dry_run} for one in told])
     else:
-        _show_outcomes(outcomes, dry_run=dry_run)
+        _show_outcomes(told, dry_run=dry_run)
     return EXIT_REFUSED if any(one.outcome == "refused" for one in outcomes) else 0
 
 
-def _show_outcomes(outcomes: Sequence[Outcome], *, dry_run: bool) -> None:
+def _campaigns(session: OrgSession, outcomes: Sequence[Outcome]) -> list[str | None]:
+    """Return the name of each outcome's campaign."""
+    ids = list({one.entity_id for one in outcomes})
+    with session.database.transaction(session.context) as connection:
+        named = campaigns.names(connection, session.org.org_id, ids)
+    return [named.get(one.entity_id) for one in outcomes]
+
+
+def _show_outcomes(outcomes: Sequence[Mapping[str, Any]], *, dry_run: bool) -> None:
     said = {"undone": "would be undone" if dry_run else "undone", "already": "was undone already", "refused": "refused"}
-    rows = [asdict(one) | {"outcome": said[one.outcome], "why": _why(one)} for one in outcomes]
+    rows = [{**one, "outcome": said[one["outcome"]], "why": _why(one)} for one in outcomes]
     show_rows("Undo", rows, _OUTCOMES, hint="Nothing matches.")
 
 
-def _why(outcome: Outcome) -> str | None:
+def _why(outcome: Mapping[str, Any]) -> str | None:
     differing = [
-        f"{column}: it left {cell(pair['expected'])}, there is {cell(pair['found'])}"
-        for column, pair in outcome.difference.items()
+        f"{column}: it left {words(pair['expected'])}, there is {words(pair['found'])}"
+        for column, pair in outcome["difference"].items()
     ]
-    return "; ".join(filter(None, [outcome.reason, *differing])) or None
+    return "; ".join(filter(None, [outcome["reason"], *differing])) or None
 
 
 def _ids(texts: Sequence[str]) -> list[UUID]:

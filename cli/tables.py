@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from cli.output import err, out
@@ -16,10 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _ROOM: Final = 200
+_UNBOUNDED: Final = 10_000
 
 
 def show_rows(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, hint: str = "") -> None:
-    """Print columns of rows; `hint` says what to do where there are none."""
+    """Print columns of rows; `hint` says what to do where there are none.
+
+    Where a terminal is too narrow for the words of a table, each row is a record of its own, one line a column.
+    """
     if not rows:
         out.print(f"{title}: none. {hint}".strip(), markup=False, highlight=False)
         return
@@ -28,17 +33,37 @@ def show_rows(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[s
         table.add_column(column, no_wrap=column == columns[0], overflow="fold")
     for row in rows:
         table.add_row(*(cell(row.get(column)) for column in columns))
-    _print(table)
+    _print(table if _fits(table) else _records(title, rows, columns))
+
+
+def _fits(table: Table) -> bool:
+    """Say whether the output has room for the longest word of each column."""
+    room = out.width if out.is_terminal else _ROOM
+    return Measurement.get(out, out.options.update_width(_UNBOUNDED), table).minimum <= room
+
+
+def _records(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table:
+    table = _pairs(title)
+    for row in rows:
+        for column in columns:
+            table.add_row(column, cell(row.get(column)))
+        table.add_section()
+    return table
 
 
 def show_fields(title: str, row: Mapping[str, Any]) -> None:
     """Print one row as two columns."""
-    table = Table(title=escape(title), title_justify="left", show_header=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
+    table = _pairs(title)
     for key, value in row.items():
         table.add_row(key, cell(value))
     _print(table)
+
+
+def _pairs(title: str) -> Table:
+    table = Table(title=escape(title), title_justify="left", show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
 
 
 def _print(table: Table) -> None:

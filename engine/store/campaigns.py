@@ -54,6 +54,9 @@ _CHANGEABLE = text("""
 SELECT campaign_id, status, budget, bid_amount, tags, name, objective, end_date::text AS end_date FROM cmis.campaigns
  WHERE org_id = :org_id AND campaign_id = ANY (:ids)
 """).bindparams(bindparam("ids", type_=_UUIDS))
+_NAMES = text("""
+SELECT campaign_id, name FROM cmis.campaigns WHERE org_id = :org_id AND campaign_id = ANY (:ids)
+""").bindparams(bindparam("ids", type_=_UUIDS))
 # Whoever changes budgets under a limit of the day waits here for whoever is doing so; the last of all locks.
 _LOCK_DAY = text("SELECT cmis.lock_budget_day(:org_id, :day)")
 _NETS = text("""
@@ -150,8 +153,7 @@ def find(connection: Connection, org_id: UUID, reference: UUID | str) -> Sequenc
 
 def names(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> dict[UUID, str]:
     """Return the name of each of the campaigns."""
-    query = select(Campaign.campaign_id, Campaign.name).where(Campaign.org_id == org_id, Campaign.campaign_id.in_(ids))
-    return {row.campaign_id: row.name for row in connection.execute(query)}
+    return {row.campaign_id: row.name for row in connection.execute(_NAMES, {"org_id": org_id, "ids": list(ids)})}
 
 
 def create(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
