@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from engine.undo import Outcome
 
 _COLUMNS: Final = ["action_id", "status", "type", "rule", "campaign", "change", "why", "created_at"]
+EXIT_REFUSED: Final = 2
 _OUTCOMES: Final = ["action_id", "outcome", "type", "campaign", "why"]
-EXIT_REFUSED: Final = 1
 
 
 @click.group()
@@ -119,41 +119,73 @@ _note_option = click.option("--note", metavar="TEXT", help="Why; it stays with t
 
 
 @actions.command("approve")
-@click.argument("action_ids", metavar="ACTION...", nargs=-1, required=True)
+@click.argument("action_ids", metavar="[ACTION]...", nargs=-1)
 @org_command
+@selection_options
 @_note_option
 def approve_command(
-    action_ids: tuple[str, ...], org_ref: str, user_id: str | None, as_json: bool, note: str | None
+    action_ids: tuple[str, ...],
+    *,
+    org_ref: str,
+    user_id: str | None,
+    as_json: bool,
+    note: str | None,
+    **wanted: str | None,
 ) -> None:
     """Apply held ACTIONs although a guardrail holds them: exactly what was held, if the campaign is still as it was.
 
-    Needs the role operator. What cannot be approved is told with the difference; the others are approved.
+    ACTIONs, or all that is held of an --execution, a --rule or a time. What cannot be approved is told with the
+    difference; the others are approved. Needs the role operator.
 
-    Example: cmis actions approve 01980000-0000-7000-8000-000000000000 --org acme --note "agreed with Ana"
-    """
+    \b
+    Examples:
+      cmis actions approve 01980000-0000-7000-8000-000000000000 --org acme --note "agreed with Ana"
+      cmis actions approve --rule "Cut dear budgets" --since 1d --org acme
+    """  # noqa: D301 - \b is click's mark for lines that stay as they are
     with open_org(org_ref, user_id) as session:
-        _decide(approving.approve, session, action_ids, note, as_json=as_json)
+        ids = _held(session, _ids(action_ids), wanted)
+        _decide(approving.approve, session, ids, note, as_json=as_json)
 
 
 @actions.command("reject")
-@click.argument("action_ids", metavar="ACTION...", nargs=-1, required=True)
+@click.argument("action_ids", metavar="[ACTION]...", nargs=-1)
 @org_command
+@selection_options
 @_note_option
 def reject_command(
-    action_ids: tuple[str, ...], org_ref: str, user_id: str | None, as_json: bool, note: str | None
+    action_ids: tuple[str, ...],
+    *,
+    org_ref: str,
+    user_id: str | None,
+    as_json: bool,
+    note: str | None,
+    **wanted: str | None,
 ) -> None:
-    """Turn held ACTIONs down. A rule asks for the same no second time within 28 days. Needs the role operator.
+    """Turn held ACTIONs down, or all that is held of an --execution, a --rule or a time. Needs the role operator.
 
-    Example: cmis actions reject 01980000-0000-7000-8000-000000000000 --org acme
-    """
+    A rule asks for the same no second time within 28 days.
+
+    \b
+    Examples:
+      cmis actions reject 01980000-0000-7000-8000-000000000000 --org acme
+      cmis actions reject --execution 01980000-0000-7000-8000-000000000000 --org acme
+    """  # noqa: D301 - \b is click's mark for lines that stay as they are
     with open_org(org_ref, user_id) as session:
-        _decide(approving.reject, session, action_ids, note, as_json=as_json)
+        ids = _held(session, _ids(action_ids), wanted)
+        _decide(approving.reject, session, ids, note, as_json=as_json)
+
+
+def _held(session: OrgSession, action_ids: Sequence[UUID], wanted: dict[str, str | None]) -> Sequence[UUID]:
+    """Return the effects to decide: those that are named, or what is held of a selection, oldest first."""
+    if action_ids and not any(wanted.values()):
+        return action_ids
+    return selected(session, action_ids, wanted, ActionStatus.HELD)[::-1]
 
 
 def _decide(
     verdict: Callable[..., Decided],
     session: OrgSession,
-    action_ids: Sequence[str],
+    action_ids: Sequence[UUID],
     note: str | None,
     *,
     as_json: bool,
@@ -161,13 +193,15 @@ def _decide(
     """Decide one action after the other; whatever is refused is told at the end, all at once."""
     decided: list[Decided] = []
     refused: list[Problem] = []
-    for action_id in _ids(action_ids):
+    for action_id in action_ids:
         try:
             decided.append(verdict(session.database, session.context, action_id, note=note))
         except InputError as error:
             refused.extend(error.problems)
     if as_json:
         emit_json([asdict(one) for one in decided])
+    elif not action_ids:
+        out.print("Nothing of that is held.")
     for one in () if as_json else decided:
         rest = " already" if one.already else f"; its execution is {one.execution_status}"
         out.print(f"{one.action_id} is {one.status}{rest}", highlight=False, soft_wrap=True)
@@ -192,7 +226,7 @@ def undo_command(
     """Take effects back, newest first: ACTIONs, or all of an --execution, a --rule or a time.
 
     Each is undone only if what it left is still there; else it is refused with the difference, and the rest is undone.
-    Exit code 1 if any is refused. Needs the role operator.
+    Exit code 2 if any is refused. Needs the role operator.
 
     \b
     Examples: cmis actions undo --execution 01980000-0000-7000-8000-000000000000 --org acme --dry-run
