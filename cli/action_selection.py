@@ -40,9 +40,15 @@ def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def selected(session: OrgSession, action_ids: Sequence[UUID], wanted: dict[str, str | None]) -> list[UUID]:
-    """Return the effects that are meant, newest first; of a whole execution, rule or time only those that were applied.
+def selected(
+    session: OrgSession,
+    action_ids: Sequence[UUID],
+    wanted: dict[str, str | None],
+    status: ActionStatus = ActionStatus.SUCCEEDED,
+) -> list[UUID]:
+    """Return the effects that are meant, newest first; of a whole execution, rule or time only those of the status.
 
+    The time is when they were applied, or, of what is held, when that was asked for.
     Raises InputError if nothing is said, or ids and a selection at once; NotFoundError for what does not exist.
     """
     given = [name for name, value in wanted.items() if value is not None]
@@ -56,19 +62,23 @@ def selected(session: OrgSession, action_ids: Sequence[UUID], wanted: dict[str, 
             rows = [effects.find(connection, session.org.org_id, action_id) for action_id in action_ids]
             newest = sorted(rows, key=lambda row: (row.finished_at or row.created_at, row.position), reverse=True)
             return [row.action_id for row in newest]
-        return [row.action_id for row in _matching(connection, session, wanted) if row.status == ActionStatus.SUCCEEDED]
+        return [row.action_id for row in _matching(connection, session, wanted, status)]
 
 
-def _matching(connection: Connection, session: OrgSession, wanted: dict[str, str | None]) -> Sequence[Any]:
+def _matching(
+    connection: Connection, session: OrgSession, wanted: dict[str, str | None], status: ActionStatus
+) -> Sequence[Any]:
     org_id, zone, now = session.org.org_id, session.org.timezone, clock.now(connection)
     execution_id = parse_id("--execution", wanted["execution"])
     if execution_id is not None:
-        return store.of_execution(connection, org_id, execution_id)
+        return [row for row in store.of_execution(connection, org_id, execution_id) if row.status == status]
     since = moment_at(parse_moment("--since", wanted["since"] or _USUAL, zone), now)
     until = moment_at(parse_moment("--until", wanted["until"], zone), now) if wanted["until"] else now
     if since > until:
         raise InputError.of("--until", "is before --since", "give a later --until or an earlier --since")
     rule = wanted["rule_ref"]
-    matching = {} if rule is None else {"rule_id": find_rule(connection, org_id, rule, "--rule").rule_id}
+    matching = {"status": status.value}
+    if rule is not None:
+        matching["rule_id"] = find_rule(connection, org_id, rule, "--rule").rule_id
     rows = store.listing(connection, org_id, since=since - _DECIDED_WITHIN, until=until, matching=matching)
-    return [row for row in rows if row.finished_at is not None and since <= row.finished_at <= until]
+    return [row for row in rows if since <= (row.finished_at or row.created_at) <= until]

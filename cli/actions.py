@@ -10,9 +10,10 @@ import click
 from cli.action_kinds import kinds_command
 from cli.action_selection import selected, selection_options
 from cli.arguments import limit_option, moment_at, parse_id, parse_moment
+from cli.explain import change_text
 from cli.output import emit_json, out, rows_as_dicts
 from cli.session import open_org, org_command
-from cli.tables import cell, cut, show_fields, show_rows
+from cli.tables import cut, show_fields, show_rows, words
 from core import clock
 from core.errors import InputError, Problem
 from engine import approve as approving
@@ -20,11 +21,11 @@ from engine import effects
 from engine import undo as undoing
 from engine.find import find_campaign, find_rule
 from engine.store import actions as store
-from engine.store import rules
+from engine.store import campaigns, rules
 from models.enums import ActionStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from uuid import UUID
 
     from sqlalchemy import Connection
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
     from engine.approve import Decided
     from engine.undo import Outcome
 
-_COLUMNS: Final = ["action_id", "status", "type", "rule", "entity_id", "before", "after", "why", "created_at"]
-_OUTCOMES: Final = ["action_id", "outcome", "type", "entity_id", "why"]
-EXIT_REFUSED: Final = 1
+_COLUMNS: Final = ["action_id", "status", "type", "rule", "campaign", "change", "why", "created_at"]
+EXIT_REFUSED: Final = 2
+_OUTCOMES: Final = ["action_id", "outcome", "type", "campaign", "why"]
 
 
 @click.group()
@@ -69,15 +70,21 @@ def list_command(
             raise InputError.of("--until", "is before --since", "give a later --until or an earlier --since")
         matching = _matching(connection, session, wanted)
         rows = store.listing(connection, session.org.org_id, since=start, until=end, matching=matching, limit=limit + 1)
-        names = {} if as_json else rules.names(connection, session.org.org_id)
-    shown = cut(rows_as_dicts(rows), limit)
+        told = _named(connection, session.org.org_id, cut(rows_as_dicts(rows), limit))
     if as_json:
-        emit_json(shown)
+        emit_json(told)
     else:
-        named = [
-            {**row, "rule": names.get(row["rule_id"]), "why": (row["error"] or {}).get("message")} for row in shown
-        ]
-        show_rows("Actions", named, _COLUMNS, hint="A longer --since may show some.")
+        rows_told = [{**row, "change": change_text(row), "why": (row["error"] or {}).get("message")} for row in told]
+        show_rows("Actions", rows_told, _COLUMNS, hint="A longer --since may show some.")
+
+
+def _named(connection: Connection, org_id: UUID, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add to effects the names of their rule and of their campaign."""
+    of_rules = rules.names(connection, org_id)
+    of_campaigns = campaigns.names(connection, org_id, list({row["entity_id"] for row in rows}))
+    return [
+        {**row, "rule": of_rules.get(row["rule_id"]), "campaign": of_campaigns.get(row["entity_id"])} for row in rows
+    ]
 
 
 def _matching(connection: Connection, session: OrgSession, wanted: dict[str, str | None]) -> dict[str, Any]:
@@ -100,7 +107,8 @@ def show_command(action: str, org_ref: str, user_id: str | None, as_json: bool) 
     """
     [action_id] = _ids((action,))
     with open_org(org_ref, user_id) as session, session.database.transaction(session.context) as connection:
-        [row] = rows_as_dicts([effects.find(connection, session.org.org_id, action_id)])
+        found = rows_as_dicts([effects.find(connection, session.org.org_id, action_id)])
+        [row] = _named(connection, session.org.org_id, found)
     if as_json:
         emit_json(row)
     else:
@@ -111,41 +119,73 @@ _note_option = click.option("--note", metavar="TEXT", help="Why; it stays with t
 
 
 @actions.command("approve")
-@click.argument("action_ids", metavar="ACTION...", nargs=-1, required=True)
+@click.argument("action_ids", metavar="[ACTION]...", nargs=-1)
 @org_command
+@selection_options
 @_note_option
 def approve_command(
-    action_ids: tuple[str, ...], org_ref: str, user_id: str | None, as_json: bool, note: str | None
+    action_ids: tuple[str, ...],
+    *,
+    org_ref: str,
+    user_id: str | None,
+    as_json: bool,
+    note: str | None,
+    **wanted: str | None,
 ) -> None:
     """Apply held ACTIONs although a guardrail holds them: exactly what was held, if the campaign is still as it was.
 
-    Needs the role operator. What cannot be approved is told with the difference; the others are approved.
+    ACTIONs, or all that is held of an --execution, a --rule or a time. What cannot be approved is told with the
+    difference; the others are approved. Needs the role operator.
 
-    Example: cmis actions approve 01980000-0000-7000-8000-000000000000 --org acme --note "agreed with Ana"
-    """
+    \b
+    Examples:
+      cmis actions approve 01980000-0000-7000-8000-000000000000 --org acme --note "agreed with Ana"
+      cmis actions approve --rule "Cut dear budgets" --since 1d --org acme
+    """  # noqa: D301 - \b is click's mark for lines that stay as they are
     with open_org(org_ref, user_id) as session:
-        _decide(approving.approve, session, action_ids, note, as_json=as_json)
+        ids = _held(session, _ids(action_ids), wanted)
+        _decide(approving.approve, session, ids, note, as_json=as_json)
 
 
 @actions.command("reject")
-@click.argument("action_ids", metavar="ACTION...", nargs=-1, required=True)
+@click.argument("action_ids", metavar="[ACTION]...", nargs=-1)
 @org_command
+@selection_options
 @_note_option
 def reject_command(
-    action_ids: tuple[str, ...], org_ref: str, user_id: str | None, as_json: bool, note: str | None
+    action_ids: tuple[str, ...],
+    *,
+    org_ref: str,
+    user_id: str | None,
+    as_json: bool,
+    note: str | None,
+    **wanted: str | None,
 ) -> None:
-    """Turn held ACTIONs down. A rule asks for the same no second time within 28 days. Needs the role operator.
+    """Turn held ACTIONs down, or all that is held of an --execution, a --rule or a time. Needs the role operator.
 
-    Example: cmis actions reject 01980000-0000-7000-8000-000000000000 --org acme
-    """
+    A rule asks for the same no second time within 28 days.
+
+    \b
+    Examples:
+      cmis actions reject 01980000-0000-7000-8000-000000000000 --org acme
+      cmis actions reject --execution 01980000-0000-7000-8000-000000000000 --org acme
+    """  # noqa: D301 - \b is click's mark for lines that stay as they are
     with open_org(org_ref, user_id) as session:
-        _decide(approving.reject, session, action_ids, note, as_json=as_json)
+        ids = _held(session, _ids(action_ids), wanted)
+        _decide(approving.reject, session, ids, note, as_json=as_json)
+
+
+def _held(session: OrgSession, action_ids: Sequence[UUID], wanted: dict[str, str | None]) -> Sequence[UUID]:
+    """Return the effects to decide: those that are named, or what is held of a selection, oldest first."""
+    if action_ids and not any(wanted.values()):
+        return action_ids
+    return selected(session, action_ids, wanted, ActionStatus.HELD)[::-1]
 
 
 def _decide(
     verdict: Callable[..., Decided],
     session: OrgSession,
-    action_ids: Sequence[str],
+    action_ids: Sequence[UUID],
     note: str | None,
     *,
     as_json: bool,
@@ -153,13 +193,15 @@ def _decide(
     """Decide one action after the other; whatever is refused is told at the end, all at once."""
     decided: list[Decided] = []
     refused: list[Problem] = []
-    for action_id in _ids(action_ids):
+    for action_id in action_ids:
         try:
             decided.append(verdict(session.database, session.context, action_id, note=note))
         except InputError as error:
             refused.extend(error.problems)
     if as_json:
         emit_json([asdict(one) for one in decided])
+    elif not action_ids:
+        out.print("Nothing of that is held.")
     for one in () if as_json else decided:
         rest = " already" if one.already else f"; its execution is {one.execution_status}"
         out.print(f"{one.action_id} is {one.status}{rest}", highlight=False, soft_wrap=True)
@@ -184,7 +226,7 @@ def undo_command(
     """Take effects back, newest first: ACTIONs, or all of an --execution, a --rule or a time.
 
     Each is undone only if what it left is still there; else it is refused with the difference, and the rest is undone.
-    Exit code 1 if any is refused. Needs the role operator.
+    Exit code 2 if any is refused. Needs the role operator.
 
     \b
     Examples: cmis actions undo --execution 01980000-0000-7000-8000-000000000000 --org acme --dry-run
@@ -193,25 +235,36 @@ def undo_command(
     with open_org(org_ref, user_id) as session:
         ids = selected(session, _ids(action_ids), wanted)
         outcomes = undoing.undo(session.database, session.context, ids, dry_run=dry_run)
+        told = [
+            asdict(one) | {"campaign": name} for one, name in zip(outcomes, _campaigns(session, outcomes), strict=True)
+        ]
     if as_json:
-        emit_json([{**asdict(one), "dry_run": dry_run} for one in outcomes])
+        emit_json([{**one, "dry_run": dry_run} for one in told])
     else:
-        _show_outcomes(outcomes, dry_run=dry_run)
+        _show_outcomes(told, dry_run=dry_run)
     return EXIT_REFUSED if any(one.outcome == "refused" for one in outcomes) else 0
 
 
-def _show_outcomes(outcomes: Sequence[Outcome], *, dry_run: bool) -> None:
+def _campaigns(session: OrgSession, outcomes: Sequence[Outcome]) -> list[str | None]:
+    """Return the name of each outcome's campaign."""
+    ids = list({one.entity_id for one in outcomes})
+    with session.database.transaction(session.context) as connection:
+        named = campaigns.names(connection, session.org.org_id, ids)
+    return [named.get(one.entity_id) for one in outcomes]
+
+
+def _show_outcomes(outcomes: Sequence[Mapping[str, Any]], *, dry_run: bool) -> None:
     said = {"undone": "would be undone" if dry_run else "undone", "already": "was undone already", "refused": "refused"}
-    rows = [asdict(one) | {"outcome": said[one.outcome], "why": _why(one)} for one in outcomes]
+    rows = [{**one, "outcome": said[one["outcome"]], "why": _why(one)} for one in outcomes]
     show_rows("Undo", rows, _OUTCOMES, hint="Nothing matches.")
 
 
-def _why(outcome: Outcome) -> str | None:
+def _why(outcome: Mapping[str, Any]) -> str | None:
     differing = [
-        f"{column}: it left {cell(pair['expected'])}, there is {cell(pair['found'])}"
-        for column, pair in outcome.difference.items()
+        f"{column}: it left {words(pair['expected'])}, there is {words(pair['found'])}"
+        for column, pair in outcome["difference"].items()
     ]
-    return "; ".join(filter(None, [outcome.reason, *differing])) or None
+    return "; ".join(filter(None, [outcome["reason"], *differing])) or None
 
 
 def _ids(texts: Sequence[str]) -> list[UUID]:

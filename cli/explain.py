@@ -33,8 +33,8 @@ def print_execution(execution: Mapping[str, Any], rule_name: str, *, title: str 
     """Print an execution with its `actions`: what happened, why, and to whom. `title`: what it is, if no record."""
     heading = f"[bold]{title or 'Execution ' + str(execution['execution_id'])}[/bold] of rule {plain(rule_name)}"
     out.print("\n  ".join([heading, *_summary(execution)]), highlight=False, soft_wrap=True)
-    seen = sorted(execution["conditions_evaluated"].get("entities", []), key=lambda entity: not entity["acted"])
     effects = _by_entity(execution["actions"])
+    seen = sorted(execution["conditions_evaluated"].get("entities", []), key=lambda entity: _place(entity, effects))
     if not seen:
         return
     tree = Tree("campaigns")
@@ -78,6 +78,11 @@ def _summary(execution: Mapping[str, Any]) -> list[str]:
     if execution["error"]:
         lines.append(f"error    {plain(str(execution['error'].get('message')))}")
     return lines
+
+
+def _place(entity: Mapping[str, Any], effects: Mapping[str, object]) -> tuple[bool, bool, bool]:
+    """First whatever has an effect, done or asked for; then what was missed narrowly; what nobody knows comes last."""
+    return not entity["acted"], entity["entity_id"] not in effects, entity["result"] == "unknown"
 
 
 def _by_entity(actions: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:

@@ -15,6 +15,7 @@ from core.errors import InputError
 from engine import define, org_guardrails
 from engine.rules.guardrails import NAMES
 from engine.rules.reading import shown
+from engine.store import campaigns
 from engine.store import orgs as store
 
 
@@ -72,12 +73,15 @@ def guardrails_command(
             found = org_guardrails.change(session.database, session.context, wanted)
         else:
             found = org_guardrails.show(session.database, session.context)
+        with session.database.transaction(session.context) as connection:
+            named = campaigns.names(connection, session.org.org_id, found.never_touch)
     if as_json:
         emit_json(asdict(found))
         return
     rows = [{"guardrail": name, "bound": found.binding.get(name), "from": _origin(name, found)} for name in NAMES]
     show_rows(f"Guardrails of {session.org.name}", rows, ["guardrail", "bound", "from"])
-    show_rows("Never touched", [{"campaign_id": one} for one in found.never_touch], ["campaign_id"])
+    untouched = [{"campaign_id": one, "name": named.get(one)} for one in found.never_touch]
+    show_rows("Never touched", untouched, ["campaign_id", "name"])
 
 
 def _bound(text: str) -> tuple[str, object]:

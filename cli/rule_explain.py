@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 
 _RULE_KEYS: Final = ("name", "conditions", "actions")
 _TAGGING: Final = {"add": "tags", "remove": "remove"}
+_DEEDS: Final = {
+    "pause_campaign": "pause the campaign",
+    "resume_campaign": "resume the campaign",
+    "send_notification": "send a notification",
+}
 _STEPS: Final = {"adjust_budget": "budget", "adjust_bid": "bid"}
 _WORD: Final = re.compile(r"[A-Za-z0-9_-]+")
 _UNITS: Final = {"percent": " %", "amount": ""}
@@ -111,7 +116,7 @@ def action_phrase(action: ActionSpec) -> str:
             return f"empty the {field}" if value is None else f"set the {field} to {_param(value)}"
         case "tag_entity":
             return " and ".join(_tags(verb, params[key]) for verb, key in _TAGGING.items() if key in params)
-    step = _step(_STEPS.get(action.kind), params) or action.kind.replace("_", " ")
+    step = _step(_STEPS.get(action.kind), params) or _DEEDS.get(action.kind) or action.kind.replace("_", " ")
     rest = ", ".join(f"{name} {_param(value)}" for name, value in params.items())
     return f"{step} ({rest})" if rest else step
 

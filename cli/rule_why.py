@@ -31,6 +31,12 @@ _MARKS: Final = {
     "stopped": "[red]stopped[/red]",
     "not_reached": "[dim]not reached[/dim]",
 }
+_WOULD: Final = {
+    "succeeded": "would do",
+    "held": "would ask for",
+    "failed": "would fail at",
+    "queued": "would do later",
+}
 _RECORDS: Final = {"last_acted": "last acted on it:", "last_evaluation": "last evaluated:"}
 _OWN: Final = frozenset({"gate", "result", "reason", "trace"})
 
@@ -87,7 +93,10 @@ def _print(document: Mapping[str, Any]) -> None:
     lines = [f"{plain(document['rule'])} [bold]{verdict}[/bold] for {plain(document['campaign'])}"]
     if document["reason"]:
         lines.append(plain(document["reason"]))
-    lines += [f"{action['type']} {action['status']} {plain(change_text(action))}" for action in document["actions"]]
+    lines += [
+        f"{_WOULD[action['status']]} {action['type']}: {plain(change_text(action))}".rstrip(": ")
+        for action in document["actions"]
+    ]
     lines += [f"{_RECORDS[name]} {plain(_recorded(document[name]))}" for name in _RECORDS]
     out.print("\n  ".join(lines), highlight=False, soft_wrap=True)
     if document["gates"]:

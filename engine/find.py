@@ -10,19 +10,23 @@ from engine.rules.reading import shown
 from engine.store import bundles, campaigns, jobs, rules
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Connection, Row
 
 _LISTED_IDS: Final = 10
+_ARCHIVED: Final = "archived"  # rules' and campaigns' alike
 
 
 def find_rule(connection: Connection, org_id: UUID, reference: UUID | str, field: str = "rule") -> Row[Any]:
-    """Return the rule of this id or exact name.
+    """Return the rule of this id or exact name; of several with the name, the only one that is not archived.
 
     Raises NotFoundError on `field` if there is none, InputError that lists the ids if several have the name.
     """
     found = rules.find(connection, org_id, _as_id(reference)) or rules.find(connection, org_id, str(reference))
     if not found:
         raise NotFoundError.of(field, f"there is no rule {shown(str(reference))}", "see `cmis rules list`")
+    found = _in_use(found)
     if len(found) > 1:
         ids = ", ".join(str(row.rule_id) for row in found[:_LISTED_IDS])
         message = f"{len(found)} rules are named {shown(str(reference))}"
@@ -39,13 +43,14 @@ def find_job(connection: Connection, org_id: UUID, reference: UUID | str, field:
 
 
 def find_campaign(connection: Connection, org_id: UUID, reference: UUID | str, field: str = "campaign") -> Row[Any]:
-    """Return the campaign of this id or exact name, archived ones too.
+    """Return the campaign of this id or exact name, archived ones too if no other has the name.
 
     Raises NotFoundError on `field` if there is none, InputError that lists the ids if several have the name.
     """
     found = campaigns.find(connection, org_id, _as_id(reference)) or campaigns.find(connection, org_id, str(reference))
     if not found:
         raise NotFoundError.of(field, f"there is no campaign {shown(str(reference))}", "see `cmis campaigns list`")
+    found = _in_use(found)
     if len(found) > 1:
         ids = ", ".join(str(row.campaign_id) for row in found[:_LISTED_IDS])
         message = f"{len(found)} campaigns are named {shown(str(reference))}"
@@ -67,6 +72,11 @@ def find_bundle(connection: Connection, org_id: UUID, reference: UUID | str, fie
         message = f"{len(found)} bundles are named {shown(str(reference))}"
         raise InputError.of(field, message, f"give the id of one: {ids}")
     return (own or found)[0]
+
+
+def _in_use(found: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+    """Leave archived ones out where others have the name: they cannot be renamed, and would keep it for ever."""
+    return [row for row in found if row.status != _ARCHIVED] or found
 
 
 def _as_id(reference: UUID | str) -> UUID | str:

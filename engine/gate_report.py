@@ -7,7 +7,7 @@ says stopped it, and this module adds the numbers by which it did.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from engine.rules.conditions import parse
@@ -144,13 +144,13 @@ def _not_for_it(evaluated: Evaluated) -> str:
 
 def _cooling(evaluated: Evaluated) -> str:
     minutes, free = evaluated.rule.cooldown_minutes, _free_at(evaluated)
-    until = "" if free is None else f", until {free.isoformat(timespec='seconds')}"
+    until = "" if free is None else f", until {free.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
     return f"it acted on the campaign and leaves it alone for {minutes} minutes{until}"
 
 
 def _not_met(evaluated: Evaluated) -> str:
     unknown = evaluated.skip_reason is SkipReason.CONDITIONS_UNKNOWN
-    said = "they cannot be decided" if unknown else "they do not hold"
+    said = "its conditions cannot be decided" if unknown else "its conditions do not hold"
     miss = missed_by(evaluated)
     return said if miss is None else f"{said}; {miss.text}"
 

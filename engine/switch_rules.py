@@ -69,12 +69,13 @@ def switch_rules(
 ) -> list[Outcome]:
     """Give rules a status in one transaction and return what became of each, in the order in which they were selected.
 
-    An archived rule stays so; the active jobs of rules that are archived are paused with them. Raises InputError with
-    every reference that names no single rule; with `strict`, ConflictError if rules would be active that work against
-    each other or against active ones. Nothing is changed then.
+    An archived rule stays so, and a draft that no name and no status selects is not paused. The active jobs of rules
+    that are archived are paused with them. Raises InputError with every reference that names no single rule; with
+    `strict`, ConflictError if rules would be active that work against each other or against active ones. Nothing is
+    changed then.
     """
     with database.transaction(context) as connection:
-        selected = _select(connection, context.org_id, selection)
+        selected = _select(connection, context.org_id, selection, status)
         others = rule_conflicts.active(connection, context.org_id) if status is RuleStatus.ACTIVE else []
     found: list[Clash] = []
     if status is RuleStatus.ACTIVE:
@@ -85,7 +86,7 @@ def switch_rules(
     return repeat_on_conflict(lambda: _switch(database, context, [row.rule_id for row in selected], status, found))
 
 
-def _select(connection: Connection, org_id: UUID, selection: Selection) -> list[Row[Any]]:
+def _select(connection: Connection, org_id: UUID, selection: Selection, status: RuleStatus) -> list[Row[Any]]:
     problems = Problems()
     rows = []
     for reference in selection.references:
@@ -96,7 +97,11 @@ def _select(connection: Connection, org_id: UUID, selection: Selection) -> list[
     problems.raise_if_any()
     if selection.filters:
         given = {"status": selection.status, "rule_type": selection.rule_type, "priority": selection.priority}
-        rows += rules.matching(connection, org_id, **given)
+        matching = rules.matching(connection, org_id, **given)
+        if status is RuleStatus.PAUSED and selection.status is None:
+            # Drafts do not act, and whoever activates what was paused shall not set them going.
+            matching = [row for row in matching if row.status != RuleStatus.DRAFT]
+        rows += matching
     return list({row.rule_id: row for row in rows}.values())
 
 

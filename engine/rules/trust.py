@@ -52,7 +52,8 @@ class Trust:
             found = sums.get(metric)
             if found is None or found < least:
                 shown_sum = "no" if found is None else json_number(found)
-                return f"only {shown_sum} {metric} in {days}, min_sample asks for {json_number(least)}"
+                noun = metric.removesuffix("s") if found == 1 else metric
+                return f"only {shown_sum} {noun} in {days}, min_sample asks for {json_number(least)}"
         if self.max_age is not None and window is not Window.LIFETIME and age > self.max_age:
             return f"the newest data in {days} is {_spoken(age)} old, max_data_age allows {_spoken(self.max_age)}"
         return None

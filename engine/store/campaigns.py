@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, insert, select, text
+from sqlalchemy import bindparam, insert, or_, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Uuid
 
@@ -54,6 +54,9 @@ UPDATE cmis.campaigns c
 _CHANGEABLE = text("""
 SELECT campaign_id, status, budget, bid_amount, tags, name, objective, end_date::text AS end_date FROM cmis.campaigns
  WHERE org_id = :org_id AND campaign_id = ANY (:ids)
+""").bindparams(bindparam("ids", type_=_UUIDS))
+_NAMES = text("""
+SELECT campaign_id, name FROM cmis.campaigns WHERE org_id = :org_id AND campaign_id = ANY (:ids)
 """).bindparams(bindparam("ids", type_=_UUIDS))
 # Whoever changes budgets under a limit of the day waits here for whoever is doing so; the last of all locks.
 _LOCK_DAY = text("SELECT cmis.lock_budget_day(:org_id, :day)")
@@ -153,8 +156,14 @@ def find(connection: Connection, org_id: UUID, reference: UUID | str) -> Sequenc
 
 def names(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> dict[UUID, str]:
     """Return the name of each of the campaigns."""
-    query = select(Campaign.campaign_id, Campaign.name).where(Campaign.org_id == org_id, Campaign.campaign_id.in_(ids))
-    return {row.campaign_id: row.name for row in connection.execute(query)}
+    return {row.campaign_id: row.name for row in connection.execute(_NAMES, {"org_id": org_id, "ids": list(ids)})}
+
+
+def change(connection: Connection, org_id: UUID, campaign_id: UUID, columns: Mapping[str, object]) -> None:
+    """Give columns of a campaign other values, as a person does; it is not written where all are the same already."""
+    differs = or_(*(getattr(Campaign, column).is_distinct_from(value) for column, value in columns.items()))
+    query = update(Campaign).where(Campaign.org_id == org_id, Campaign.campaign_id == campaign_id, differs)
+    connection.execute(query.values(columns))
 
 
 def create(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -60,6 +60,19 @@ def test_of_several_those_that_can_be_are_decided_and_the_others_told(cmis: Cmis
     assert (rejected["status"], rejected["execution_status"]) == ("rejected", "failure")
 
 
+def test_all_that_is_held_of_a_rule_an_execution_or_a_time_is_decided_at_once(cmis: Cmis, org: Org) -> None:
+    (_, halved), (_, other) = held_action(org, name="Halve"), held_action(org, name="Other")
+    assert cmis("actions", "approve", "--rule", "Halve", "--until", "1h").out == "Nothing of that is held.\n"
+    [approved] = cmis("actions", "approve", "--rule", "Halve", "--json").json
+    assert (approved["action_id"], approved["status"]) == (str(halved), "succeeded")
+    execution = cmis("actions", "show", str(other), "--json").json["execution_id"]
+    [rejected] = cmis("actions", "reject", "--execution", execution, "--note", "no", "--json").json
+    assert (rejected["action_id"], rejected["status"]) == (str(other), "rejected")
+    assert cmis("actions", "reject", "--since", "1h", "--json").json == []
+    refused = cmis("actions", "approve", str(halved), "--rule", "Halve")
+    assert (refused.code, "needs either ACTIONs or one of" in refused.err) == (2, True)
+
+
 def test_a_viewer_is_told_which_role_it_takes(cmis: Cmis, org: Org) -> None:
     _, action = held_action(org)
     org.world.meddle("UPDATE cmis.user_orgs SET role = 'viewer'")
@@ -96,7 +109,7 @@ def test_what_cannot_be_undone_is_shown_and_the_exit_code_says_so(cmis: Cmis, or
     raw(org, "UPDATE cmis.campaigns SET budget = 105")
     for option in ((), ("--dry-run",)):
         refused = cmis("actions", "undo", "--since", "1h", *option)
-        assert refused.code == 1
+        assert refused.code == 2
         assert "its campaign has moved on since; budget: it left 110, there is 105" in " ".join(refused.out.split())
 
 

@@ -116,7 +116,7 @@ def test_a_stored_rule_is_explained_in_words(cmis: Cmis, tmp_path: Path) -> None
     rule = create_rule(cmis, tmp_path, min_sample={"clicks": 10}, max_data_age="36h")
     told = cmis("rules", "explain", rule["rule_id"], "--json").json
     assert told["sentence"] == (
-        "For each campaign: if cost per acquisition over the lifetime is above 50.1, then pause campaign, "
+        "For each campaign: if cost per acquisition over the lifetime is above 50.1, then pause the campaign, "
         "then raise the budget by 12.5 %. What comes from fewer than 10 clicks or data older than 36 hours "
         "(but for the lifetime) counts as unknown. After it acted on a campaign it leaves that one alone for 1 hour. "
         "It acts at most 3 times a day."

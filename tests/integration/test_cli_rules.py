@@ -122,7 +122,7 @@ def test_one_rule_is_archived_with_its_job(cmis: Cmis, given: Any) -> None:
 def test_many_rules_are_switched_at_once_and_each_is_told_of(cmis: Cmis, given: Any) -> None:
     given(RULE, "rules", "create")
     cmis("rules", "archive", "Pause high CPA")
-    done = cmis("rules", "pause", "Pause high CPA", RULE["name"], "--type", "budget", "--json")
+    done = cmis("rules", "pause", "Pause high CPA", RULE["name"], "--type", "budget", "--status", "draft", "--json")
     assert done.code == 2
     assert [(row["name"], row["outcome"], row["reason"]) for row in json.loads(done.out)] == [
         ("Pause high CPA", "refused", "the rule 'Pause high CPA' is archived"),

@@ -68,6 +68,19 @@ def test_people_see_what_would_change_campaign_by_campaign(cmis: Cmis, file: str
     assert "What would change: none" in alone.out
 
 
+def test_what_would_ask_for_approval_is_shown_before_all_that_nobody_knows(
+    cmis: Cmis, file: str, tmp_path: Path
+) -> None:
+    silent = "".join(f"Silent {n},2026-01-01,1,0\n" for n in range(60))
+    (tmp_path / "silent.csv").write_text("campaign,date,spend,conversions\n" + silent, encoding="utf-8")
+    assert cmis("metrics", "import", str(tmp_path / "silent.csv"), "--json").code == 0
+    assert cmis("orgs", "guardrails", "Acme", "--never-touch", "Dear [x]", "--json").code == 0
+    lines = cmis("rules", "dry-run", "--file", file).out.splitlines()
+    first, second = [line for line in lines if line.startswith("├── ")][:2]
+    assert "Dear [x]" in first
+    assert "false Cheap" in second
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -101,7 +114,7 @@ def test_people_read_why_line_by_line(cmis: Cmis, file: str) -> None:
     assert cmis("rules", "activate", "Pause dear ones").code == 0
     shown = cmis("rules", "why", "Pause dear ones", "--entity", "Cheap").out
     assert "Pause dear ones would not fire for Cheap" in shown
-    assert "they do not hold; would fire if cpa (lifetime) rises more than 4 % (above 52)" in shown
+    assert "its conditions do not hold; would fire if cpa (lifetime) rises more than 4 % (above 52)" in shown
     assert "cpa@lifetime = 50 > 52 → false" in shown
     assert "daily_limit passed acted_today 0, limit -" in shown
     assert "guardrails not reached" in shown

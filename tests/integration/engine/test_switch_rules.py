@@ -70,6 +70,25 @@ def test_filters_select_what_has_all_of_them_and_archived_rules_by_their_status_
     assert statuses(world) == ["paused", "paused", "paused", "archived"]
 
 
+def test_what_paused_everything_can_be_taken_back_and_drafts_stay_drafts(org: Org, world: World) -> None:
+    org.rule(name="live")
+    draft = org.rule(name="draft", actions=NOTIFY, status="draft")
+    done = switch_rules(world.app, org.context, Selection(everything=True), PAUSED)
+    assert [each.row.name for each in done] == ["live"]
+    switch_rules(world.app, org.context, Selection(status="paused"), ACTIVE)
+    assert statuses(world) == ["active", "draft"]
+    assert told(switch_rules(world.app, org.context, Selection(status="draft"), PAUSED)) == [("changed", "paused")]
+    assert told(switch(org, PAUSED, draft)) == [("unchanged", "paused")]
+
+
+def test_the_name_of_an_archived_rule_is_free(org: Org) -> None:
+    first = org.rule(name="twin")
+    switch(org, ARCHIVED, first)
+    assert [each.row.rule_id for each in switch(org, PAUSED, "twin")] == [first]
+    second = org.rule(name="twin", actions=NOTIFY)
+    assert [each.row.rule_id for each in switch(org, PAUSED, "twin")] == [second]
+
+
 def test_references_that_name_no_single_rule_are_all_told_and_nothing_is_done(org: Org, world: World) -> None:
     for name in ("twin", "twin", "good"):
         org.rule(name=name)

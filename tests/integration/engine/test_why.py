@@ -104,7 +104,7 @@ def test_conditions_that_do_not_hold_with_the_nearest_miss(org: Org) -> None:
     gate, reason, details = stop(found)
     assert gate == "conditions"
     said = "would fire if cpa (last_7d) rises more than 4 % (above 104)"
-    assert reason == f"they do not hold; {said}"
+    assert reason == f"its conditions do not hold; {said}"
     assert found.nearest_miss is not None
     assert found.nearest_miss.text == said
     assert found.nearest_miss.cost == pytest.approx(4)
@@ -131,7 +131,7 @@ def test_conditions_that_cannot_be_decided(org: Org) -> None:
     gate, reason, details = stop(found)
     assert (gate, reason) == (
         "conditions",
-        "they cannot be decided; would fire if cpa (last_7d) is above 104",
+        "its conditions cannot be decided; would fire if cpa (last_7d) is above 104",
     )
     assert details["trace"]["all"][0]["reason"] == "cpa has no value"
     doubtful = org.rule(SPENT, min_sample={"clicks": 1000})

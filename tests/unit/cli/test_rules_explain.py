@@ -45,11 +45,11 @@ def test_a_tree_and_a_list_are_explained_without_a_database(explain: Explain) ->
 
 def test_a_rule_is_explained_with_its_actions_and_throttles(explain: Explain) -> None:
     assert explain(RULE, "--json").json == {
-        "sentence": f'For each campaign: if {WORDS.format("or")}, then pause campaign (reason "too dear"), '
+        "sentence": f'For each campaign: if {WORDS.format("or")}, then pause the campaign (reason "too dear"), '
         "then lower the budget by 12.5 %. It acts at most 3 times a day.",
         "name": "Pause",
         "conditions": {"any": [{"field": "cpa", "operator": ">", "value": 50}, SPEND]},
-        "actions": ['pause campaign (reason "too dear")', "lower the budget by 12.5 %"],
+        "actions": ['pause the campaign (reason "too dear")', "lower the budget by 12.5 %"],
     }
 
 
@@ -64,8 +64,8 @@ def test_square_brackets_in_a_text_are_shown_as_they_are(explain: Explain) -> No
         ({"type": "increase_budget", "value": 20}, "raise the budget by 20 %"),
         ({"type": "adjust_budget", "params": {"amount": -1500}}, "lower the budget by 1,500"),
         ({"type": "adjust_budget", "params": {"set": 75, "ceiling": 90}}, "set the budget to 75 (ceiling 90)"),
-        ({"type": "notify", "value": "\x1b[31m"}, r'send notification (channel in_app, message "\u001b[31m")'),
-        ({"type": "notify"}, "send notification (channel in_app)"),
+        ({"type": "notify", "value": "\x1b[31m"}, r'send a notification (channel in_app, message "\u001b[31m")'),
+        ({"type": "notify"}, "send a notification (channel in_app)"),
         ({"type": "increase_bid", "value": 5}, "raise the bid by 5 %"),
         ({"type": "tag_entity", "value": "hot"}, "add the tag hot"),
         (
