@@ -48,8 +48,8 @@ class Decided:
 def approve(database: Database, context: Context, action_id: UUID, *, note: str | None = None) -> Decided:
     """Apply a held effect, whatever the guardrails say, as the context's user (an operator or more).
 
-    Raises ConflictError, with the difference, if the campaign is not as the effect found it; if its kind fails, or it was
-    decided otherwise; NotFoundError. It consumes no daily limit, and starts the cooldown now.
+    Raises ConflictError, with the difference, if the campaign is not as the effect found it, or if its kind fails or it
+    was decided otherwise; NotFoundError. It consumes no daily limit, and starts the cooldown now.
     """
     return _decide(database, context, action_id, ActionStatus.SUCCEEDED, note)
 

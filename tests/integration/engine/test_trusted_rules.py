@@ -100,7 +100,8 @@ def test_a_definition_that_cannot_be_read_trips_the_breaker_too(world: World, or
 def test_errors_trip_the_breaker_as_often_as_the_guardrails_say(org: Org, bounds: dict[str, int]) -> None:
     org.campaign()
     own = {"max_failures_in_a_row": bounds["of_rule"]} if "of_rule" in bounds else {}
-    bind(org, **({"max_failures_in_a_row": bounds["of_org"]} if "of_org" in bounds else {}))
+    if "of_org" in bounds:
+        bind(org, max_failures_in_a_row=bounds["of_org"])
     rule_id = org.rule(SPENT, [{"type": "no_such_action"}], guardrails=own)
     most = min(bounds.values())
     assert [org.evaluate(rule_id)[0].status for _ in range(most + 1)] == ["failure"] * most + ["skipped"]
