@@ -5,12 +5,13 @@ What is approved is exactly what was held: if the campaign has moved on since, t
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from core import clock
 from core.db import repeat_on_conflict
-from core.errors import ConflictError, InputError, PermanentError
+from core.errors import ConflictError, InputError
 from core.ids import uuid7
 from engine import effects
 from engine.store import actions, audit, rules
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 
     from core.db import Context, Database
 
+logger = logging.getLogger(__name__)
+
 MAX_NOTE: Final = 2_000
+_BROKEN: Final = "reject it, or mend the package that brings this kind"
 _APPROVED: Final = frozenset({ActionStatus.SUCCEEDED, ActionStatus.UNDONE})
 
 
@@ -44,8 +48,8 @@ class Decided:
 def approve(database: Database, context: Context, action_id: UUID, *, note: str | None = None) -> Decided:
     """Apply a held effect, whatever the guardrails say, as the context's user (an operator or more).
 
-    Raises ConflictError, with the difference, if the campaign is not as the effect found it, or if it was decided
-    otherwise; NotFoundError. It consumes no daily limit, and starts the cooldown now.
+    Raises ConflictError, with the difference, if the campaign is not as the effect found it, or if its kind fails or it
+    was decided otherwise; NotFoundError. It consumes no daily limit, and starts the cooldown now.
     """
     return _decide(database, context, action_id, ActionStatus.SUCCEEDED, note)
 
@@ -108,10 +112,15 @@ def _apply(connection: Connection, org_id: UUID, row: Row[Any], now: datetime) -
     if moved := effects.moved_on(connection, org_id, row):
         raise effects.conflict(row.action_id, row.before, moved)
     actions.permit(connection, row.action_id, PermitVerb.APPLY)
-    action.apply(connection, org_id, [effect], now=now)
-    if action.verify(connection, org_id, [effect]):
-        message = f"the action {row.type} did not do what it had planned"
-        raise PermanentError(message)
+    try:
+        action.apply(connection, org_id, [effect], now=now)
+        done = not action.verify(connection, org_id, [effect])
+    except Exception as error:
+        said = effects.failure(error)
+        logger.exception("action %s could not be applied", row.action_id)
+        raise ConflictError.of(str(row.action_id), f"{row.type} failed: {said}", _BROKEN) from error
+    if not done:
+        raise ConflictError.of(str(row.action_id), f"{row.type} did not do what it had planned", _BROKEN)
 
 
 def _entry(row: Row[Any], action: AuditAction, now: datetime, note: str | None = None) -> dict[str, Any]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.exc import DBAPIError
+
+from core.db import first_line, must_restart
 from core.errors import ConflictError, NotFoundError, Problem
 from engine.actions.base import Effect
 from engine.actions.registry import KINDS
@@ -76,6 +79,15 @@ def conflict(action_id: UUID, expected: Mapping[str, Any], found: Mapping[str, A
             for key, is_now in found.items()
         ]
     )
+
+
+def failure(error: Exception) -> str:
+    """Say in a line how a kind failed at its effect; raises what ends the whole transaction anew."""
+    if isinstance(error, DBAPIError):
+        if must_restart(error):
+            raise error
+        return first_line(error)
+    return f"{type(error).__name__}: {error}"
 
 
 def settle(connection: Connection, org_id: UUID, row: Row[Any], *, now: datetime) -> ExecutionStatus:

@@ -9,10 +9,8 @@ import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from sqlalchemy.exc import DBAPIError
-
 from core import clock
-from core.db import first_line, must_restart, repeat_on_conflict
+from core.db import repeat_on_conflict
 from core.errors import ConflictError, PermanentError
 from core.ids import uuid7
 from engine import effects
@@ -108,10 +106,8 @@ def _undo_one(connection: Connection, context: Context, seen: Row[Any], now: dat
     except (ConflictError, PermanentError) as error:
         return replace(refused, reason=str(error))
     except Exception as error:
-        if isinstance(error, DBAPIError) and must_restart(error):
-            raise
+        said = effects.failure(error)
         logger.exception("action %s could not be undone", row.action_id)
-        said = first_line(error) if isinstance(error, DBAPIError) else f"{type(error).__name__}: {error}"
         return replace(refused, reason=f"{row.type} failed: {said}")
     if difference:
         return replace(refused, reason="its campaign has moved on since", difference=difference)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from core.ids import uuid7
-from engine.rules.guardrails import DEFAULTS
 from engine.store import executions, rules
-from models.enums import ExecutionStatus, RuleStatus
+from models.enums import ExecutionStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,11 +37,14 @@ def in_a_row(before: int, status: ExecutionStatus) -> int | None:
 def trip(
     connection: Connection, org_id: UUID, runs: Sequence[Run], failures: Sequence[Failed], *, now: datetime
 ) -> None:
-    """Pause the active rules that have now failed as often in a row as their guardrails allow, and notify of each."""
-    tripped = [*_tripped_by_effects(runs), *_tripped_by_errors(failures)]
-    if tripped:
-        rules.trip(connection, org_id, [row["rule_id"] for row in tripped])
-        notices = [{"notification_id": uuid7(now), **row} for row in tripped]
+    """Pause the active rules that have now failed as often in a row as their guardrails allow, and notify of each.
+
+    Their failures are counted already.
+    """
+    failed = [*_failed_by_effects(runs), *_failed_by_errors(failures)]
+    if failed:
+        tripped = rules.trip(connection, org_id, [row["rule_id"] for row in failed])
+        notices = [{"notification_id": uuid7(now), **row} for row in failed if row["rule_id"] in tripped]
         executions.insert_notifications(connection, org_id, notices, now=now)
 
 
@@ -53,31 +55,24 @@ def trip_closed(
 
     `rule`: as it is now, that execution counted.
     """
-    most = rule.guardrails.max_failures_in_a_row
-    if rule.status == RuleStatus.ACTIVE and most is not None and rule.failures >= most:
-        rules.trip(connection, org_id, [rule.rule_id])
+    if rules.trip(connection, org_id, [rule.rule_id]):
         last = f", at last: {last_failure}" if last_failure else ""
         said = f"Its actions failed {rule.failures} times in a row{last}."
         row = {"notification_id": uuid7(now), **_notice(rule.name, rule.rule_id, execution_id, said)}
         executions.insert_notifications(connection, org_id, [row], now=now)
 
 
-def _tripped_by_effects(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
+def _failed_by_effects(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
     for run in runs:
-        if not run.effects or any(effect.status != "failed" for effect in run.effects):
-            continue
-        most, last = run.rule.guardrails.max_failures_in_a_row, run.effects[-1:]
-        if most is not None and run.rule.failures + 1 >= most:
-            said = f"Its actions failed {run.rule.failures + 1} times in a row, at last: {last[0].reason}."
+        if run.effects and all(effect.status == "failed" for effect in run.effects):
+            said = f"Its actions failed {run.rule.failures + 1} times in a row, at last: {run.effects[-1].reason}."
             yield _notice(run.rule.name, run.rule.rule_id, run.item.execution_id, said)
 
 
-def _tripped_by_errors(failures: Sequence[Failed]) -> Iterator[dict[str, Any]]:
-    most = DEFAULTS.max_failures_in_a_row
+def _failed_by_errors(failures: Sequence[Failed]) -> Iterator[dict[str, Any]]:
     for failed in failures:
-        if failed.active and most is not None and failed.failures + 1 >= most:
-            said = f"It failed {failed.failures + 1} times in a row, at last: {failed.error['message']}"
-            yield _notice(failed.rule_name, failed.item.rule_id, failed.item.execution_id, said)
+        said = f"It failed {failed.failures + 1} times in a row, at last: {failed.error['message']}"
+        yield _notice(failed.rule_name, failed.item.rule_id, failed.item.execution_id, said)
 
 
 def _notice(name: str, rule_id: UUID, execution_id: UUID, said: str) -> dict[str, Any]:

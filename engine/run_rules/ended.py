@@ -12,7 +12,7 @@ from core.db import first_line
 from core.errors import CmisError, TransientError
 from engine.retry import classify
 from engine.rules.gates import skip_reason
-from models.enums import ExecutionStatus, RuleStatus
+from models.enums import ExecutionStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,6 @@ class Failed:
     item: Item
     rule_name: str
     rule_version: int
-    active: bool
     failures: int
     """Those of the rule in a row before this one."""
     error: dict[str, Any]
@@ -42,15 +41,13 @@ class Failed:
     @classmethod
     def of(cls, item: Item, row: Row[Any], error: BaseException) -> Failed:
         """Return the failure of a locked rule's evaluation."""
-        active = row.status == RuleStatus.ACTIVE
-        return cls(item, row.name, row.version, active, row.failures_in_a_row, error_document(error))
+        return cls(item, row.name, row.version, row.failures_in_a_row, error_document(error))
 
     @classmethod
     def of_run(cls, run: Run, error: BaseException) -> Failed:
         """Return the failure of an evaluation that had begun."""
         rule = run.rule
-        active = rule.status == RuleStatus.ACTIVE
-        return cls(run.item, rule.name, rule.version, active, rule.failures, error_document(error))
+        return cls(run.item, rule.name, rule.version, rule.failures, error_document(error))
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,11 +64,9 @@ UPDATE cmis.automation_rules a
  WHERE a.org_id = :org_id AND a.rule_id = r.rule_id
 """)
 
-# The one thing in a rule's definition that the engine changes by itself: it names a configuration column, and is audited.
-_TRIP = text("""
-UPDATE cmis.automation_rules SET status = 'paused', failures_in_a_row = 0
- WHERE org_id = :org_id AND rule_id = ANY (:rule_ids) AND status = 'active'
-""").bindparams(bindparam("rule_ids", type_=_UUIDS))
+_TRIP = text("SELECT rule_id FROM cmis.break_rules(:org_id, :rule_ids) AS b(rule_id)").bindparams(
+    bindparam("rule_ids", type_=_UUIDS)
+)
 
 
 def lock(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -> Sequence[Row[Any]]:
@@ -112,9 +110,9 @@ def count(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]
         driver.changed(connection, _COUNT, {"org_id": org_id, "rows": rows, "now": now})
 
 
-def trip(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -> None:
-    """Pause active rules whose executions keep failing, and begin counting anew."""
-    connection.execute(_TRIP, {"org_id": org_id, "rule_ids": list(rule_ids)})
+def trip(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -> set[UUID]:
+    """Pause those active rules that failed as often in a row as their guardrails allow; begin to count anew. Returns them."""
+    return {row.rule_id for row in driver.rows(connection, _TRIP, {"org_id": org_id, "rule_ids": list(rule_ids)})}
 
 
 def create(connection: Connection, values: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:

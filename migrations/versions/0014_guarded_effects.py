@@ -32,7 +32,7 @@ def upgrade() -> None:
     protect("run_changes", app="SELECT", engine="SELECT, INSERT, DELETE")
     run(_GRANTS)
     _audit(f"({_BY_HAND} OR NEW.last_action_id IS NULL)")
-    run_as_engine(_BOUND + _ROLES + _PERMIT + _SET + _PURGE)
+    run_as_engine(_BOUND + _BREAKER + _ROLES + _PERMIT + _SET + _PURGE)
     run_as_engine(SUMS + guard_campaigns(_CONFIGURATION))
     run(_TRIGGER)
 
@@ -48,6 +48,7 @@ def downgrade() -> None:
         DROP FUNCTION cmis.set_guardrails(jsonb, uuid[]);
         DROP FUNCTION cmis.permit_effect(uuid, text);
         DROP FUNCTION cmis.require_role(text);
+        DROP FUNCTION cmis.break_rules(uuid, uuid[]);
         DROP FUNCTION cmis.bound(jsonb, text);
     """)
     _audit(_BY_HAND)
@@ -141,7 +142,24 @@ AS $$
               THEN (p_guardrails -> p_name)::numeric END
 $$;
 REVOKE EXECUTE ON FUNCTION cmis.bound(jsonb, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION cmis.bound(jsonb, text) TO cmis_owner, cmis_readonly;
+GRANT EXECUTE ON FUNCTION cmis.bound(jsonb, text) TO cmis_app, cmis_owner, cmis_readonly;
+"""
+
+# The one thing in a rule's definition that the engine changes by itself: it names a configuration column, and is audited. A
+# worker runs it under its tenant's row security, the reaper as its owner.
+_BREAKER = """
+CREATE FUNCTION cmis.break_rules(p_org_id uuid, p_rule_ids uuid[]) RETURNS SETOF uuid LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  UPDATE cmis.automation_rules r SET status = 'paused', failures_in_a_row = 0
+    FROM cmis.orgs g
+   WHERE g.org_id = p_org_id AND r.org_id = p_org_id AND r.rule_id = ANY (p_rule_ids) AND r.status = 'active'
+     AND r.failures_in_a_row >= least(coalesce(cmis.bound(g.guardrails, 'max_failures_in_a_row'), 5),
+                                      cmis.bound(r.guardrails, 'max_failures_in_a_row'))
+  RETURNING r.rule_id
+$$;
+REVOKE EXECUTE ON FUNCTION cmis.break_rules(uuid, uuid[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cmis.break_rules(uuid, uuid[]) TO cmis_app, cmis_owner;
 """
 
 # The command line stands for whoever may run it; the engine for nobody.

@@ -11,6 +11,7 @@ depends_on = None
 def upgrade() -> None:
     run(_kinds("'evaluate_rules', 'apply_actions', 'maintain'"))
     run_as_engine(_SETTLE)
+    run_as_engine(_BREAK)
     run_as_engine(_REAP)
 
 
@@ -21,6 +22,7 @@ def downgrade() -> None:
         GRANT EXECUTE ON FUNCTION cmis.reap(integer) TO cmis_scheduler;
     """)
     run("""
+        DROP FUNCTION cmis.break_lost(uuid, uuid);
         DROP FUNCTION cmis.abandon_actions(uuid, uuid);
         DROP FUNCTION cmis.settle_execution(uuid, uuid, timestamptz);
     """)
@@ -108,6 +110,34 @@ REVOKE EXECUTE ON FUNCTION cmis.settle_execution(uuid, uuid, timestamptz) FROM P
 GRANT EXECUTE ON FUNCTION cmis.settle_execution(uuid, uuid, timestamptz) TO cmis_app;
 """
 
+# Of a rule that kills its workers nobody lives to count the failures: the reaper does, and pauses it as a worker would
+# (engine.run_rules.breaker). Which of several rules killed them nobody knows. What a task of actions leaves is counted where
+# its execution is settled.
+_BREAK = """
+CREATE FUNCTION cmis.break_lost(p_org_id uuid, p_task_id uuid) RETURNS void LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE v_now timestamptz := cmis.clock(); v_lost record;
+BEGIN
+  FOR v_lost IN
+    SELECT min(g ->> 'org_id')::uuid AS org_id, min(i ->> 'rule_id')::uuid AS rule_id,
+           min(i ->> 'execution_id')::uuid AS execution_id, count(*) FILTER (WHERE t.kind = 'evaluate_rules') AS failures
+      FROM cmis.tasks t CROSS JOIN jsonb_array_elements(t.payload -> 'groups') g CROSS JOIN jsonb_array_elements(g -> 'items') i
+     WHERE t.org_id = p_org_id AND t.task_id = p_task_id AND i ->> 'rule_id' IS NOT NULL HAVING count(*) = 1
+  LOOP
+    UPDATE cmis.automation_rules r SET failures_in_a_row = r.failures_in_a_row + v_lost.failures
+     WHERE r.org_id = v_lost.org_id AND r.rule_id = v_lost.rule_id AND v_lost.failures > 0;
+    INSERT INTO cmis.notifications (org_id, notification_id, channel, title, body, rule_id, execution_id, created_at)
+    SELECT r.org_id, cmis.uuid_v7(v_now), 'in_app', left('Rule “' || r.name || '” was paused', 200),
+           'It failed again and again, and killed its workers at last. Look into it, then activate the rule again.',
+           r.rule_id, v_lost.execution_id, v_now
+      FROM cmis.break_rules(v_lost.org_id, ARRAY[v_lost.rule_id]) b(rule_id)
+      JOIN cmis.automation_rules r ON r.org_id = v_lost.org_id AND r.rule_id = b.rule_id;
+  END LOOP;
+END $$;
+REVOKE EXECUTE ON FUNCTION cmis.break_lost(uuid, uuid) FROM PUBLIC;
+"""
+
 # A task of actions whose attempts are used up by crashes, or that was cancelled, leaves actions that nobody will apply. The
 # rules are locked as everybody locks them: by org, then by id.
 _REAP = """
@@ -147,6 +177,9 @@ BEGIN
                           WHERE t.org_id = l.org_id AND t.task_id = l.task_id)
   LOOP
     PERFORM cmis.abandon_actions(org_id, task_id);
+    IF state = 'dead' THEN
+      PERFORM cmis.break_lost(org_id, task_id);
+    END IF;
     RETURN NEXT;
   END LOOP;
 END $$;

@@ -13,6 +13,7 @@ from core.db import CLI_ACTOR, ENGINE_ACTOR, Context, sqlstate
 from core.errors import ConflictError, InputError, NotFoundError
 from core.ids import uuid7
 from engine import approve, why
+from engine.actions.budget import AdjustBudget
 from models.enums import ActionStatus, ExecutionStatus
 from tests.integration.engine.guarding import DECREASE, bind, held_action, raw
 from tests.world import SPENT
@@ -241,6 +242,22 @@ def test_what_the_never_touch_list_holds_a_person_may_let_happen(world: World, o
     assert (row.status, row.budget) == ("paused", 120)
     assert len(held) == 2
     assert world.now() - execution_row(world, held[0][0]).finished_at < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(("method", "said"), [("apply", "ValueError: out of order"), ("verify", "did not do")])
+def test_an_effect_whose_kind_fails_stays_held(
+    world: World, org: Org, monkeypatch: pytest.MonkeyPatch, method: str, said: str
+) -> None:
+    def fail(_self: object, _connection: object, _org_id: object, effects: Any, **_named: object) -> Any:
+        if method == "apply":
+            raise ValueError("out of order")
+        return {effects[0].action_id: {}}
+
+    campaign, action = held_action(org)
+    monkeypatch.setattr(AdjustBudget, method, fail)
+    with pytest.raises(ConflictError, match=said):
+        approve.approve(world.app, org.context, action)
+    assert (action_row(world, action).status, org.campaign_row(campaign).budget) == ("held", 12)
 
 
 def test_what_was_rejected_keeps_a_rule_from_the_same_action_only_wherever_it_stands(world: World, org: Org) -> None:

@@ -96,6 +96,17 @@ def test_a_definition_that_cannot_be_read_trips_the_breaker_too(world: World, or
     assert "unknown action" in world.one("SELECT body FROM cmis.notifications")
 
 
+@pytest.mark.parametrize("bounds", [{"of_rule": 2}, {"of_org": 2}, {"of_rule": 9, "of_org": 2}, {"of_org": 7}])
+def test_errors_trip_the_breaker_as_often_as_the_guardrails_say(org: Org, bounds: dict[str, int]) -> None:
+    org.campaign()
+    own = {"max_failures_in_a_row": bounds["of_rule"]} if "of_rule" in bounds else {}
+    if "of_org" in bounds:
+        bind(org, max_failures_in_a_row=bounds["of_org"])
+    rule_id = org.rule(SPENT, [{"type": "no_such_action"}], guardrails=own)
+    most = min(bounds.values())
+    assert [org.evaluate(rule_id)[0].status for _ in range(most + 1)] == ["failure"] * most + ["skipped"]
+
+
 def test_every_change_of_a_rule_makes_a_version_raw_sql_too_and_counting_makes_none(world: World, org: Org) -> None:
     org.campaign()
     rule_id = org.rule(SPENT, NOTIFY, name="first")
