@@ -34,7 +34,7 @@ def print_backtest(found: Backtest, org: str) -> None:
     lines = [f"[bold]Backtest of {plain(tried.rule.name)}[/bold] in {plain(org)}, {span} ({tried.timezone})"]
     lines += [f"  at       {_source(source)}" for source in tried.sources]
     if tried.rolled_back:
-        lines.append(f"  start    {tried.rolled_back:,} campaigns were otherwise then, and are taken so")
+        lines.append(f"  start    campaigns as they were then; {tried.rolled_back:,} differed from now")
     out.print("\n".join(lines), highlight=False, soft_wrap=True)
     acting = [firing for firing in found.firings if firing.happened]
     if acting:
@@ -69,11 +69,9 @@ def _tree(acting: Sequence[Firing], timezone: str) -> Tree:
 def _add_effect(branch: Tree, one: Happened) -> None:
     effect = one.effect
     changes = ", ".join(f"{plain(key)} {cell(effect.before.get(key))} → {cell(value)}" for key, value in _shown(one))
-    reason = "" if effect.reason is None else f" ({plain(effect.reason)})"
-    leaf = branch.add(
-        f"[bold]{plain(one.campaign)}[/bold] {effect.kind} [bold]{effect.status}[/bold] {changes}{reason}".rstrip(),
-        highlight=False,
-    )
+    reason = "" if effect.reason is None else f"({plain(effect.reason)})"
+    told = [f"[bold]{plain(one.campaign)}[/bold] {effect.kind} [bold]{effect.status}[/bold]", changes, reason]
+    leaf = branch.add(" ".join(filter(None, told)), highlight=False)
     for decided in one.decided_by:
         leaf.add(trace_tree(decided))
 

@@ -86,7 +86,9 @@ def show_execution(session: OrgSession, execution_id: UUID | None, *, as_json: b
         row = None if execution_id is None else store.get(connection, session.org.org_id, execution_id)
         if row is None:
             message = f"there is no execution {execution_id} in this org"
-            raise NotFoundError.of("EXECUTION", message, "see `cmis executions list`")
+            raise NotFoundError.of(
+                "EXECUTION", message, "see `cmis executions list`; an optimisation: `cmis optimizations show`"
+            )
         actions = store.actions_of(connection, session.org.org_id, row.execution_id)
         rule = find_rule(connection, session.org.org_id, row.rule_id)
         since = rule_history.changes_since(connection, session.org.org_id, rule, row.rule_version)

@@ -129,7 +129,8 @@ def _line(node: Mapping[str, Any]) -> str:
     reason = f" ({plain(node['reason'])})" if "reason" in node else ""
     if node["result"] is False and "margin_pct" in node:
         reason = f" [dim](turns at {node['margin_pct']:+.4g} %)[/dim]"
-    return f"{_observed(node)} {plain(node['operator'])} {_expected(node)} → {result}{reason}"
+    compared = " ".join(filter(None, [_observed(node), plain(node["operator"]), _expected(node)]))
+    return f"{compared} → {result}{reason}"
 
 
 def _observed(node: Mapping[str, Any]) -> str:
@@ -150,4 +151,6 @@ def _expected(node: Mapping[str, Any]) -> str:
 def _value(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, str):
+        return f'"{cell(value)}"'
     return "unknown" if value is None else cell(value)
