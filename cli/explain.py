@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.tree import Tree
@@ -97,7 +98,8 @@ def _add_entity(tree: Tree, entity: Mapping[str, Any], effects: Sequence[Mapping
     shown = _RESULTS[_NAMED[result]] if result in _NAMED else f"[cyan]{plain(result)}[/cyan]"
     branch = tree.add(f"{shown} [bold]{plain(entity['name'])}[/bold] [dim]{entity['entity_id']}[/dim]", highlight=False)
     if entity.get("last_acted_at"):
-        branch.add(f"the rule last acted on it at {plain(entity['last_acted_at'])}", highlight=False)
+        acted = dt.datetime.fromisoformat(entity["last_acted_at"])
+        branch.add(f"the rule last acted on it at {cell(acted)}", highlight=False)
     if "trace" in entity:
         branch.add(trace_tree(entity["trace"]))
     for effect in effects:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import InputError
 from engine.find import find_campaign
-from engine.rules.guardrails import Guardrails, read, stored, strictest
+from engine.rules.guardrails import DEFAULTS, Guardrails, read, stored, strictest
 from engine.rules.reading import Problems
 from engine.store import orgs
 
@@ -57,8 +57,19 @@ def change(database: Database, context: Context, wanted: Change) -> Bounds:
 def _changed(document: Mapping[str, Any], bounds: Mapping[str, object]) -> Guardrails:
     problems = Problems()
     guardrails = read(stored(document).document() | dict(bounds), problems, "--set")
+    _compare_with_default_floor(guardrails, bounds, problems)
     problems.raise_if_any()
     return guardrails
+
+
+def _compare_with_default_floor(guardrails: Guardrails, bounds: Mapping[str, object], problems: Problems) -> None:
+    """Refuse a ceiling below the floor that binds where none is given: no budget could be changed between the two."""
+    ceiling, floor = guardrails.budget_ceiling, DEFAULTS.budget_floor
+    if guardrails.budget_floor is not None or ceiling is None or floor is None or ceiling >= floor:
+        return
+    if not bounds.keys().isdisjoint({"budget_floor", "budget_ceiling"}):
+        message = f"is below {floor}, the budget_floor where none is set"
+        problems.add("--set.budget_ceiling", message, "set a budget_floor of at most the ceiling, too")
 
 
 def _listed(connection: Connection, row: Row[Any], wanted: Change) -> list[UUID]:

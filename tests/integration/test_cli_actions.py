@@ -158,6 +158,7 @@ def test_guardrails_are_shown_with_the_defaults_and_changed(cmis: Cmis, org: Org
         (("--set", "budget_floor=-1", "--set", "nope=1"), "--set.nope: unknown key"),
         (("--set", "budget_floor=-1", "--set", "nope=1"), "--set.budget_floor: must be a number of at least 0"),
         (("--set", "budget_floor=9", "--set", "budget_ceiling=8"), "is above the budget_ceiling"),
+        (("--set", "budget_ceiling=8"), "--set.budget_ceiling: is below 10, the budget_floor where none is set"),
         (("--set", "max_entities_per_run=1.5"), "must be a whole number"),
         (("--never-touch", "nope"), "--never-touch: there is no campaign"),
     ],
