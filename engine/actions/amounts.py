@@ -54,21 +54,23 @@ class AdjustAmount(CampaignChange):
     def plan(self, params: Params, campaign: Campaign, scope: Scope) -> Plan:
         """Compute the new amount, rounded to cents half up, clamped by the action's own bounds.
 
-        A clamp shortens a step and never turns it round: to increase what is over its ceiling does nothing.
+        A clamp shortens a step and never turns it round: to increase what is over its ceiling does nothing. Only `set`
+        can give an amount to a campaign that has none.
         """
         del scope
         before: Decimal | None = getattr(campaign, self.column)
-        if before is None:
+        if before is None and "set" not in params:
             return Impossible(f"the campaign has no {self.noun} to adjust")
-        wanted = _target(params, before)
+        wanted = _target(params, before or Decimal(0))
         clamped = _clamp(wanted, params)
-        turned = "set" not in params and not min(before, wanted) <= clamped <= max(before, wanted)
+        turned = "set" not in params and not min(before or 0, wanted) <= clamped <= max(before or 0, wanted)
         after = clamped.quantize(_CENT, ROUND_HALF_UP)
         if after == before or turned:
             return Nothing()
         if after > _LARGEST:
             return Impossible(f"the {self.noun} would exceed {_LARGEST}")
-        return Change({self.column: json_number(before)}, {self.column: json_number(after)})
+        was = None if before is None else json_number(before)
+        return Change({self.column: was}, {self.column: json_number(after)})
 
     def direction(self, params: Params) -> EffectKind | None:
         """Up or down by the sign of the step; `set` may be either."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
 
 _CENT: Final = Decimal("0.01")
+_AMOUNTS: Final = frozenset({"budget", "bid_amount"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +46,14 @@ _NAMES: Final = frozenset(field.name for field in fields(PastCampaign)) - {"camp
 def rolled_back(rows: Iterable[Row[Any]], changes: Iterable[Row[Any]]) -> dict[UUID, PastCampaign]:
     """Return campaigns by id as they were before `changes` (newest first: created_at, entity_id, before, after).
 
-    A campaign that is younger than that is as it was when it was made.
+    A campaign that is younger than that is as it was when it was made. An amount that was given where there was none
+    stands from the start: imported campaigns have no budget until somebody gives them one, and no rule about budgets
+    could be tried on the time before.
     """
     campaigns = {row.campaign_id: PastCampaign(**row._asdict()) for row in rows}
     for _, at_once in groupby(changes, key=attrgetter("created_at")):
         for entity_id, column, value in _befores(list(at_once)):
-            if entity_id in campaigns:
+            if entity_id in campaigns and not (value is None and column in _AMOUNTS):
                 campaigns[entity_id] = replace(campaigns[entity_id], **{column: value})
     return campaigns
 
@@ -82,6 +85,6 @@ def _column(name: str, value: Any) -> object:
     """Return a value of the log as the campaign's column has it."""
     if value is None:
         return None
-    if name in {"budget", "bid_amount"}:
+    if name in _AMOUNTS:
         return Decimal(str(value)).quantize(_CENT)
     return dt.date.fromisoformat(value) if name in {"start_date", "end_date"} else value

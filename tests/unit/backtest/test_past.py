@@ -46,6 +46,16 @@ def test_each_column_is_as_it_was_before_the_first_change() -> None:
     assert then == campaign(status="active", budget=Decimal("100.00"), tags=["a"])
 
 
+def test_an_amount_that_was_given_where_there_was_none_stands_from_the_start() -> None:
+    given_later = _change(1, {"budget": None, "bid_amount": None}, {"budget": 120, "bid_amount": 1})
+    then = _back(
+        _row(budget=Decimal("144.00"), bid_amount=Decimal("1.00")),
+        given_later,
+        _change(2, {"budget": 120}, {"budget": 144}),
+    )
+    assert then == campaign(budget=Decimal("120.00"), bid_amount=Decimal("1.00"))
+
+
 def test_what_was_done_and_taken_back_is_as_before() -> None:
     then = _back(
         _row(),

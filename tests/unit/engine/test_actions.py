@@ -56,6 +56,7 @@ def _budget(params: dict[str, Any], before: Decimal | int | str | None = 100, ki
         ("adjust_budget", {"amount": 15.5}, 100, 115.5),
         ("adjust_budget", {"amount": -15.5}, 100, 84.5),
         ("adjust_budget", {"set": 42}, 100, 42),
+        ("adjust_budget", {"set": 42}, None, 42),
         ("adjust_budget", {"value": 20}, 100, 120),
         ("increase_budget", {"percent": 20}, 100, 120),
         ("decrease_budget", {"percent": 20}, 100, 80),
@@ -67,7 +68,7 @@ def _budget(params: dict[str, Any], before: Decimal | int | str | None = 100, ki
         ("adjust_budget", {"set": 50, "ceiling": 40}, 100, 40),
     ],
 )
-def test_a_budget_becomes(kind: str, params: dict[str, Any], before: int | str, after: float) -> None:
+def test_a_budget_becomes(kind: str, params: dict[str, Any], before: int | str | None, after: float) -> None:
     assert _budget(params, before, kind) == after
 
 
