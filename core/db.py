@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 from uuid import UUID
+from weakref import WeakSet
 
 import orjson
 import psycopg
@@ -50,6 +51,7 @@ _OFFSET = text("SELECT cmis.clock_is_shifted()")
 _REPEATABLE = frozenset({"40001", "40P01"})
 _REPEATS = 3
 _CANCELLED = "57014"
+_ABORTED = "25P02"
 
 T = TypeVar("T")
 
@@ -86,6 +88,7 @@ class Database:
         self.variable = variable
         self._url = parse_url(url, variable)
         self._application = application
+        self._lent: WeakSet[Connection] = WeakSet()
         self._engine: Engine = create_engine(
             self._url,
             pool_size=pool_size,
@@ -96,6 +99,7 @@ class Database:
             connect_args={"options": options, "application_name": application, "connect_timeout": _CONNECT_SECONDS},
         )
         event.listen(self._engine, "connect", _forbid_autocommit)
+        event.listen(self._engine, "commit", self._forbid_commit)
 
     @contextmanager
     def transaction(self, context: Context | None) -> Iterator[Connection]:
@@ -107,14 +111,30 @@ class Database:
         with self._engine.begin() as connection:
             if context is not None:
                 switch(connection, context)
-            yield connection
+            with self._lending(connection):
+                yield connection
 
     @contextmanager
     def rehearsal(self, context: Context) -> Iterator[Connection]:
         """Open a transaction of `context` that is rolled back at its end, however it ends: for trying things."""
         with self._engine.connect() as connection:  # whoever closes it without a commit rolls it back
             switch(connection, context)
-            yield connection
+            with self._lending(connection):
+                yield connection
+
+    @contextmanager
+    def _lending(self, connection: Connection) -> Iterator[None]:
+        self._lent.add(connection)
+        try:
+            yield
+        finally:
+            self._lent.discard(connection)
+
+    def _forbid_commit(self, connection: Connection) -> None:
+        if connection in self._lent:  # what is still to come would be lost, and belong to no tenant
+            connection.invalidate()  # its transaction ends with it: SQLAlchemy takes it for over
+            message = "a transaction is committed where it was opened, and nowhere else"
+            raise RuntimeError(message)
 
     @contextmanager
     def snapshot(self, context: Context | None = None) -> Iterator[Connection]:
@@ -201,12 +221,13 @@ def refusing(constraint: str, answer: Exception) -> Iterator[None]:
 def must_restart(error: DBAPIError) -> bool:
     """Say whether an error ends the whole transaction, beyond any savepoint: a conflict, or a dead connection.
 
-    A statement that was cancelled for its length is undone by its savepoint.
+    A statement that was cancelled for its length is undone by its savepoint, and so is what comes after one that failed
+    while somebody (the action kind of another package) took no notice.
     """
     state = sqlstate(error)
     if error.connection_invalidated or state is None or state in _REPEATABLE:
         return True
-    return state[:2] in {"08", "25", "57"} and state != _CANCELLED
+    return state[:2] in {"08", "25", "57"} and state not in {_CANCELLED, _ABORTED}
 
 
 def first_line(error: DBAPIError) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from billiard.exceptions import SoftTimeLimitExceeded
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from core import faults
 from core.errors import PermanentError, TransientError
@@ -53,6 +55,47 @@ def _break(monkeypatch: pytest.MonkeyPatch, victims: set[UUID], error: BaseExcep
         original(self, connection, org_id, effects, **more)
 
     monkeypatch.setattr(type(kind), "apply", apply)
+
+
+def _meddle(monkeypatch: pytest.MonkeyPatch, victim: UUID, meddle: Callable[[Connection], object]) -> None:
+    """Let the kind of one rule's effects do something to the transaction that is none of its business."""
+    kind = KINDS["send_notification"]
+    original = type(kind).apply
+
+    def apply(self: Any, connection: Connection, org_id: UUID, effects: Any, **more: Any) -> None:
+        original(self, connection, org_id, effects, **more)
+        if victim in {effect.rule_id for effect in effects}:
+            meddle(connection)
+
+    monkeypatch.setattr(type(kind), "apply", apply)
+
+
+def _fail_unnoticed(connection: Connection) -> None:
+    with contextlib.suppress(DBAPIError):
+        connection.execute(text("SELECT 1 / 0"))
+
+
+def test_a_kind_that_takes_no_notice_of_a_failed_statement_fails_its_rule_alone(
+    world: World, org: Org, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    org.campaign()
+    bad, good = org.rule(SPENT, NOTIFY), org.rule(SPENT, NOTIFY)
+    _meddle(monkeypatch, bad, _fail_unnoticed)
+    org.evaluate(bad, good)
+    assert _statuses(world) == {bad: "failure", good: "success"}
+
+
+def test_a_kind_cannot_commit_half_of_a_task(world: World, org: Org, monkeypatch: pytest.MonkeyPatch) -> None:
+    org.campaign()
+    bad, good = org.rule(SPENT, NOTIFY), org.rule(SPENT, NOTIFY)
+    task_id = world.enqueue({org.id: [bad, good]})
+    _meddle(monkeypatch, bad, lambda connection: connection.commit())
+    with pytest.raises(SQLAlchemyError, match="transaction"):
+        world.run(org.id, task_id)
+    assert (_statuses(world), world.task(task_id).state) == ({}, "ready")
+    monkeypatch.undo()
+    world.run(org.id, task_id)
+    assert _statuses(world) == {bad: "success", good: "success"}
 
 
 def _statuses(world: World) -> dict[UUID, str]:
