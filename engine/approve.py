@@ -57,6 +57,7 @@ def approve(database: Database, context: Context, action_id: UUID, *, note: str 
 def reject(database: Database, context: Context, action_id: UUID, *, note: str | None = None) -> Decided:
     """Turn a held effect down, as the context's user (an operator or more); the rule asks no second time for 28 days.
 
+    If the campaign has moved on meanwhile, the rule may ask anew for what is right now.
     Raises ConflictError if it was decided otherwise; NotFoundError.
     """
     return _decide(database, context, action_id, ActionStatus.REJECTED, note)
@@ -84,15 +85,19 @@ def _in_transaction(
     now = clock.now(connection)  # only now: the locks may have been waited for
     if row.status != ActionStatus.HELD:
         return _already(row, status)
+    moved_on = effects.moved_on(connection, org_id, row)
     entries = [_entry(row, AuditAction.ACTION_APPROVED, now, note)]
     if status is ActionStatus.REJECTED:
         entries = [_entry(row, AuditAction.ACTION_REJECTED, now, note)]
     else:
+        if moved_on:
+            raise effects.conflict(row.action_id, row.before, moved_on)
         _apply(connection, org_id, row, now)
         entries.append(_entry(row, AuditAction.ACTION_TAKEN, now) | {"before": row.before, "after": row.after})
         acted = {"rule_id": row.rule_id, "entity_id": row.entity_id, "execution_id": row.execution_id}
         rules.remember(connection, org_id, [acted], now=now)
-    actions.decide(connection, org_id, action_id, status, user_id=context.user_id, note=note, now=now)
+    decided = {"user_id": context.user_id, "note": note, "now": now}
+    actions.decide(connection, row, status, decided, moved_on=bool(moved_on))
     audit.record(connection, org_id, entries, now=now)
     ended = effects.settle(connection, org_id, row, now=now)
     return Decided(action_id, status, row.execution_id, ended, already=False)
@@ -109,8 +114,6 @@ def _already(row: Row[Any], status: ActionStatus) -> Decided:
 
 def _apply(connection: Connection, org_id: UUID, row: Row[Any], now: datetime) -> None:
     action, effect = effects.handler(row), effects.read(row)
-    if moved := effects.moved_on(connection, org_id, row):
-        raise effects.conflict(row.action_id, row.before, moved)
     actions.permit(connection, row.action_id, PermitVerb.APPLY)
     try:
         action.apply(connection, org_id, [effect], now=now)

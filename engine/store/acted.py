@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from core.ids import uuid7_floor
+from engine.store.actions import MOVED_ON
 from engine.store.executions import HELD_SEARCH
 from models import AutomationAction, RuleEntityState
 
@@ -36,5 +37,6 @@ def waiting(
     table = AutomationAction
     query = select(table.__table__).where(table.org_id == org_id, table.entity_id == entity_id)
     query = query.where(table.rule_id == rule_id, table.status.in_(["held", "rejected"]))
+    query = query.where(table.error["code"].astext != MOVED_ON)
     query = query.where(table.action_id.between(uuid7_floor(now - HELD_SEARCH), uuid7_floor(now + _AHEAD)))
     return connection.execute(query.order_by(table.action_id)).all()

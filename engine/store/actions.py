@@ -28,9 +28,12 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 _LOCK: Final = text("""
 SELECT * FROM cmis.automation_actions WHERE org_id = :org_id AND action_id = :action_id FOR NO KEY UPDATE
 """)
+MOVED_ON: Final = "MOVED_ON"
+"""Error code of a rejected effect whose campaign had moved on: it keeps nothing from being asked for again."""
 _DECIDE: Final = text("""
 UPDATE cmis.automation_actions
-   SET status = :status, finished_at = :now, decided_by = :user_id, decided_at = :now, note = :note
+   SET status = :status, finished_at = :now, decided_by = :user_id, decided_at = :now, note = :note,
+       error = CASE WHEN :moved_on THEN error || jsonb_build_object('code', 'MOVED_ON') ELSE error END
  WHERE org_id = :org_id AND action_id = :action_id AND status = 'held'
 """)
 _UNDO: Final = text("""
@@ -85,18 +88,14 @@ def require_role(connection: Connection, least: Role) -> None:
 
 
 def decide(
-    connection: Connection,
-    org_id: UUID,
-    action_id: UUID,
-    status: ActionStatus,
-    *,
-    user_id: UUID,
-    note: str | None,
-    now: datetime,
+    connection: Connection, row: Row[Any], status: ActionStatus, decided: Mapping[str, Any], *, moved_on: bool
 ) -> bool:
-    """End a held effect as `succeeded` or `rejected`; False if it is not held."""
-    values = {"org_id": org_id, "action_id": action_id, "status": status.value}
-    return connection.execute(_DECIDE, values | {"user_id": user_id, "note": note, "now": now}).rowcount == 1
+    """End a held effect as `succeeded` or `rejected`; False if it is not held. `decided`: user_id, note, now.
+
+    `moved_on`: the campaign is not any more as the effect found it, so that the decision says nothing of another one.
+    """
+    values = {"org_id": row.org_id, "action_id": row.action_id, "status": status.value, "moved_on": moved_on}
+    return connection.execute(_DECIDE, values | dict(decided)).rowcount == 1
 
 
 def undo(connection: Connection, org_id: UUID, action_id: UUID, *, user_id: UUID, now: datetime) -> bool:

@@ -61,6 +61,7 @@ SELECT :org_id, r.notification_id, r.channel, r.title, r.body, r.rule_id, r.exec
 _HELD = text("""
 SELECT rule_id, entity_id, type, params FROM cmis.automation_actions
  WHERE org_id = :org_id AND status IN ('held', 'rejected') AND rule_id = ANY (:rule_ids) AND action_id BETWEEN :low AND :high
+   AND error ->> 'code' <> 'MOVED_ON'
 """).bindparams(bindparam("rule_ids", type_=ARRAY(Uuid())))
 
 _NOTIFIED = text("""

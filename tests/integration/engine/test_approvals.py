@@ -160,6 +160,19 @@ def test_a_rejected_effect_fails_its_execution_and_is_not_asked_for_again_for_28
     assert [one.results for one in org.evaluate(row.rule_id)] == [{"held": 1}]
 
 
+def test_rejecting_what_the_campaign_is_not_any_more_keeps_a_rule_from_nothing(world: World, org: Org) -> None:
+    campaign, action = held_action(org)
+    rule = action_row(world, action).rule_id
+    assert raw(org, "UPDATE cmis.campaigns SET budget = 14 WHERE campaign_id = :id", id=campaign) is None
+    with pytest.raises(ConflictError):
+        approve.approve(world.app, org.context, action)
+    [waiting] = org.evaluate(rule)
+    assert (waiting.status, waiting.skip_reason) == ("skipped", "guardrail")
+    approve.reject(world.app, org.context, action)
+    [anew] = org.evaluate(rule)
+    assert anew.results == {"held": 1}
+
+
 def test_an_execution_ends_with_the_last_of_its_effects(world: World, org: Org) -> None:
     for budget in (12, 14, 100):
         org.campaign(budget=budget)
