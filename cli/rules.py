@@ -36,6 +36,16 @@ if TYPE_CHECKING:
 
     from engine.enqueue import Queued
 
+_PERFORMANCE: Final = [
+    "rule_name",
+    "status",
+    "total_executions",
+    "successful_executions",
+    "failed_executions",
+    "success_rate",
+    "executions_last_30d",
+    "last_executed_at",
+]
 _COLUMNS: Final = ["rule_id", "name", "status", "priority", "last_executed_at"]
 
 
@@ -58,6 +68,23 @@ def list_command(org_ref: str, user_id: str | None, as_json: bool, status: str |
         emit_json(rows)
     else:
         show_rows("Rules", rows, _COLUMNS, hint="`cmis rules create` makes one.")
+
+
+@rules.command("performance")
+@org_command
+def performance_command(org_ref: str, user_id: str | None, as_json: bool) -> None:
+    """Show how each rule's executions ended: how many, how many succeeded, and when the last was.
+
+    The success rate is success / (success + partial + failure); skipped executions never count.
+
+    Example: cmis rules performance --org acme
+    """
+    with open_org(org_ref, user_id) as session, session.database.transaction(session.context) as connection:
+        rows = rows_as_dicts(store.performance(connection, session.org.org_id))
+    if as_json:
+        emit_json(rows)
+    else:
+        show_rows("Performance", rows, _PERFORMANCE, hint="`cmis rules create` makes a rule.")
 
 
 @rules.command("show")

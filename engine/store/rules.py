@@ -68,6 +68,8 @@ _TRIP = text("SELECT rule_id FROM cmis.break_rules(:org_id, :rule_ids) AS b(rule
     bindparam("rule_ids", type_=_UUIDS)
 )
 
+_PERFORMANCE = text("SELECT * FROM cmis.v_automation_performance WHERE org_id = :org_id ORDER BY rule_name, rule_id")
+
 
 def lock(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -> Sequence[Row[Any]]:
     """Lock rules in id order until the transaction ends; returns their versions, and what they remember."""
@@ -202,3 +204,8 @@ def set_status(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID], s
     table = AutomationRule
     change = update(table).where(table.org_id == org_id, table.rule_id.in_(rule_ids))
     connection.execute(change.values(status=status))
+
+
+def performance(connection: Connection, org_id: UUID) -> Sequence[Row[Any]]:
+    """Return the org's rules with how their executions ended (`v_automation_performance`), by name."""
+    return connection.execute(_PERFORMANCE, {"org_id": org_id}).all()

@@ -164,3 +164,17 @@ def test_what_works_against_a_rule_is_a_warning_unless_it_is_to_be_strict(cmis: 
     assert (turned["rule"], turned["other_rule"]) == (RESUME["name"], RULE["name"])
     assert "Resume them" in cmis("rules", "conflicts").out
     assert cmis("rules", "conflicts", "Pause high CPA", "--json").json != []
+
+
+def test_how_rules_executions_ended_is_listed_and_skipped_ones_do_not_count(cmis: Cmis, given: Any) -> None:
+    notify = RULE | {
+        "actions": [{"type": "notify"}],
+        "conditions": [{"field": "status", "operator": "=", "value": "x"}],
+    }
+    given(notify, "rules", "create")
+    assert cmis("rules", "run", RULE["name"]).code == 0
+    rows = cmis("rules", "performance", "--json").json
+    [row] = [row for row in rows if row["rule_name"] == RULE["name"]]
+    assert (row["total_executions"], row["executions_last_30d"], row["success_rate"]) == (0, 0, None)
+    assert len(rows) == 7
+    assert RULE["name"] in cmis("rules", "performance").out
