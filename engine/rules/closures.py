@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 import operator
-from decimal import Decimal
+from decimal import Decimal, DecimalException
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from engine.rules.compare import leaf_result, multiple_of
+from engine.rules.compare import leaf_result
 from engine.rules.document import json_number, value_document
 from engine.rules.evaluate import MARGIN_DIGITS, expected, join, trace_leaf
 from engine.rules.leaf_change import percent_of_way
@@ -99,19 +99,22 @@ def _comparison(leaf: Leaf) -> _Comparison | None:
         return None
     if isinstance(value, Decimal):
         return _Comparison(lambda actual, _: order(actual, value), lambda *_: value)
-    if isinstance(value, Multiple) and value.operand.key != leaf.operand.key:
+    if isinstance(value, Multiple) and value.times is not None and value.operand.key != leaf.operand.key:
+        key, times = value.operand.key, value.times
+
+        def bound(facts: Facts) -> Decimal | None:  # `multiple_of`
+            fact = facts.get(key)
+            try:
+                return fact * times if isinstance(fact, Decimal) and fact.is_finite() else None
+            except DecimalException:  # near the end of Decimal's range
+                return None
 
         def holds(actual: Decimal, facts: Facts) -> bool | None:
-            bound = _other(value, facts)
-            return None if bound is None else order(actual, bound)
+            other = bound(facts)
+            return None if other is None else order(actual, other)
 
-        return _Comparison(holds, lambda _, facts: _other(value, facts))
+        return _Comparison(holds, lambda _, facts: bound(facts))
     return None
-
-
-def _other(value: Multiple, facts: Facts) -> Decimal | None:
-    bound = multiple_of(value, facts)
-    return bound if isinstance(bound, Decimal) and bound.is_finite() else None
 
 
 def _group_evaluator(logic: Logic, nodes: tuple[Evaluator, ...]) -> Evaluator:

@@ -135,11 +135,9 @@ def _gives(leaf: Leaf, facts: Facts, value: object, *, wanted: bool) -> bool:
 def percent_of_way(actual: Decimal, target: Decimal) -> float | None:
     """Return how far a number is from another in percent of its size, up positive; None where that is no percentage."""
     try:
-        if target == actual:
-            return 0.0
         percent = float((target - actual) * 100 / abs(actual))
     except (DecimalException, OverflowError):  # from 0, or near the end of Decimal's range
-        return None
+        return 0.0 if target == actual else None
     return percent if math.isfinite(percent) else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -30,6 +30,7 @@ SHOWN_ACTED: Final = 1000
 SHOWN_OTHERS: Final = 20
 ZERO: Final = Decimal(0)
 _CENT: Final = Decimal("0.01")
+_COLUMNS: Final = tuple(column.name for column in fields(Campaign))
 
 
 class Asked(NamedTuple):
@@ -164,8 +165,9 @@ class Overlay:
             self.net[campaign.currency] = self.net.get(campaign.currency, ZERO) + net_change(
                 effect.before, effect.after
             )
-        self.changed[campaign.campaign_id] = replace(campaign, **columns)
-        return self.changed[campaign.campaign_id]
+        changed = Campaign(*[columns[name] if name in columns else getattr(campaign, name) for name in _COLUMNS])
+        self.changed[campaign.campaign_id] = changed
+        return changed
 
 
 def _column(name: str, value: Any) -> Any:

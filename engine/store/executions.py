@@ -100,7 +100,7 @@ def notified(connection: Connection, org_id: UUID, action_ids: Sequence[UUID]) -
 def held(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID], *, now: datetime) -> Sequence[Row[Any]]:
     """Return (rule_id, entity_id, type, params) of what waits for approval or was rejected, of the last 28 days."""
     bounds = {"low": uuid7_floor(now - HELD_SEARCH), "high": uuid7_floor(now + _MARGIN)}
-    return connection.execute(_HELD, {"org_id": org_id, "rule_ids": list(rule_ids)} | bounds).all()
+    return driver.rows(connection, _HELD, {"org_id": org_id, "rule_ids": list(rule_ids)} | bounds)
 
 
 def listing(

@@ -55,3 +55,13 @@ def test_the_closures_tell_why_a_fact_is_not_trusted(withheld: dict[str, str] | 
     told = compile_tree(condition).trace({"x": None}, {}, withheld)
     assert told == trace(condition, {"x": None}, {}, withheld)
     assert told["all"][0]["reason"] == ("x: too old" if withheld else "x has no value")
+
+
+@pytest.mark.parametrize("fact", [Decimal("9E+999999"), Decimal("Infinity"), Decimal("NaN")])
+def test_a_fact_near_the_end_of_the_range_is_as_unknown_to_the_closures(fact: Decimal) -> None:
+    other = {"field": "y", "times": 50}
+    condition = parse({"all": [{"field": "x", "operator": "<", "value": other}]}, known_fields=None)
+    known = {"x": Decimal(1), "y": fact}
+    assert compile_tree(condition).evaluate(known) is evaluate(condition, known) is None
+    assert compile_tree(condition).trace(known, {}, None) == trace(condition, known)
+    assert distance_of(condition)(known, inf) == inf
