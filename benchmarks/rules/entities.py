@@ -85,12 +85,12 @@ def ours(pairs: Pairs) -> float:
 
 
 def naive(pairs: Pairs) -> float:
-    """Return pairs per second through the tests' evaluator: conditions alone, on facts that are made beforehand."""
-    overlay = Overlay(pairs.page)
-    read = {operand for rule in pairs.rules for operand in rule.program.operands}
-    facts = [pairs.page.facts(read, overlay.get(campaign_id)) for campaign_id in pairs.page.rows]
+    """Return pairs per second through the tests' evaluator: facts, once a campaign, and conditions alone."""
+    page = Page(pairs.now, pairs.page.today, pairs.page.rows, pairs.page.sums)
+    read = tuple({operand for rule in pairs.rules for operand in rule.program.operands})
     gc.collect()
     begun = time.perf_counter()
+    facts = [page.facts(read, row) for row in page.rows.values()]
     for document in pairs.documents:
         for known in facts:
             reference.decide(document, known)

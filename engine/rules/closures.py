@@ -144,6 +144,16 @@ def _group_tracer(logic: Logic, nodes: tuple[Tracer, ...]) -> Tracer:
 
 def _leaf_evaluator(leaf: Leaf, compared: _Comparison) -> Evaluator:
     key, holds = leaf.operand.key, compared.holds
+    if (fixed := _constant(leaf)) is not None:
+        order, value = fixed
+
+        def decided(facts: Facts) -> bool | None:
+            actual = facts.get(key)
+            if isinstance(actual, Decimal) and actual.is_finite():
+                return order(actual, value)
+            return leaf_result(leaf, facts)
+
+        return decided
 
     def evaluated(facts: Facts) -> bool | None:
         actual = facts.get(key)
@@ -153,10 +163,18 @@ def _leaf_evaluator(leaf: Leaf, compared: _Comparison) -> Evaluator:
     return evaluated
 
 
+def _constant(leaf: Leaf) -> tuple[Callable[[Decimal, Decimal], bool], Decimal] | None:
+    """Return the order and the number that a fact is compared with, as nearly all are: it is compared on the spot."""
+    order = _ORDERS.get(leaf.operator)
+    return None if order is None or not isinstance(leaf.value, Decimal) else (order, leaf.value)
+
+
 def _leaf_distance(leaf: Leaf, compared: _Comparison | None, *, wanted: bool) -> Distance:
     if compared is None:
         return lambda facts, _: cost_of(leaf, facts, wanted=wanted)
     key, (holds, turns) = leaf.operand.key, compared
+    if (fixed := _constant(leaf)) is not None:
+        return _constant_distance(leaf, *fixed, wanted=wanted)
 
     def distance(facts: Facts, _: float) -> float:
         actual = facts.get(key)
@@ -168,6 +186,23 @@ def _leaf_distance(leaf: Leaf, compared: _Comparison | None, *, wanted: bool) ->
         if target is None:
             return cost_of(leaf, facts, wanted=wanted)
         percent = percent_of_way(actual, target)
+        return math.inf if percent is None else abs(percent)
+
+    return distance
+
+
+def _constant_distance(
+    leaf: Leaf, order: Callable[[Decimal, Decimal], bool], value: Decimal, *, wanted: bool
+) -> Distance:
+    key = leaf.operand.key
+
+    def distance(facts: Facts, _: float) -> float:
+        actual = facts.get(key)
+        if not isinstance(actual, Decimal) or not actual.is_finite():
+            return cost_of(leaf, facts, wanted=wanted)
+        if order(actual, value) is wanted:
+            return 0.0
+        percent = percent_of_way(actual, value)
         return math.inf if percent is None else abs(percent)
 
     return distance

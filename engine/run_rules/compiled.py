@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from core.errors import TransientError
@@ -164,7 +164,13 @@ def _define(row: Row[Any], program: Program) -> _Defined:
 def _program(row: Row[Any]) -> Program:
     condition = parse(row.conditions, row.condition_logic)
     read = sorted(operands(condition), key=lambda operand: operand.key)
-    return Program(condition, tuple(read), tuple(parse_actions(row.actions, "actions")))
+    return Program(condition, _shared(tuple(read)), tuple(parse_actions(row.actions, "actions")))
+
+
+@lru_cache(maxsize=1024)
+def _shared(read: tuple[Operand, ...]) -> tuple[Operand, ...]:
+    """Return the one tuple of all rules that read the same, by which their facts are known again."""
+    return read
 
 
 def _trust(min_sample: Mapping[str, Any] | None, max_data_age: int | None) -> Trust:

@@ -26,7 +26,7 @@ _FIRST_DAY: Final = dt.date(1, 1, 1)  # lifetime has no first day
 _CHANGEABLE: Final = frozenset({"budget", "bid_amount", "status", "name", "objective", "tags"})
 """Fields that effects change: a later rule reads them as the earlier ones leave them."""
 _NOTHING: Final[Mapping[str, Decimal | None]] = {}
-_UNSEEN: Final[tuple[object, dict[str, object]]] = None, {}
+_UNSEEN: Final[tuple[object, dict[str, object], object]] = None, {}, None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,10 @@ class Page:
     rows: Mapping[UUID, Any]
     """Rows of `campaigns.page`, or what has their columns as attributes."""
     sums: SumsBySpan
-    _known: dict[UUID, tuple[object, dict[str, object]]] = field(default_factory=dict, repr=False, compare=False)
-    """Of each campaign, as it was when it was read last, what is known."""
+    _known: dict[UUID, tuple[object, dict[str, object], object]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+    """Of each campaign, as it was when it was read last, what is known, and what was asked for last."""
 
     def facts(
         self, operands: Iterable[Operand], campaign: Campaign | Row[Any], withheld: Mapping[str, str] | None = None
@@ -64,13 +66,14 @@ class Page:
 
         What other rules have read of the campaign, while it is the same, is in it, too: nothing is computed twice.
         """
-        seen, known = self._known.get(campaign.campaign_id, _UNSEEN)
+        seen, known, read = self._known.get(campaign.campaign_id, _UNSEEN)
         if seen is not campaign:
-            known = {}
-            self._known[campaign.campaign_id] = campaign, known
-        for operand in operands:
-            if operand.key not in known:
-                known[operand.key] = self._value(operand, campaign)
+            known, read = {}, None
+        if read is not operands:  # rules that read the same share the tuple
+            for operand in operands:
+                if operand.key not in known:
+                    known[operand.key] = self._value(operand, campaign)
+            self._known[campaign.campaign_id] = campaign, known, operands
         return {**known, **dict.fromkeys(withheld)} if withheld else known
 
     def withheld(self, operands: Iterable[Operand], campaign_id: UUID, trust: Trust) -> dict[str, str]:

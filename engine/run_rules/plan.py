@@ -50,6 +50,9 @@ def _plan_entity(run: Run, overlay: Overlay, memory: Memory, campaign: Campaign 
     withheld = overlay.page.withheld(program.operands, campaign.campaign_id, rule.trust) if rule.trust else None
     facts = overlay.page.facts(program.operands, campaign, withheld)
     result = program.closures.evaluate(facts)
+    if result is False:
+        _miss(run, overlay, campaign, facts, withheld)
+        return
     shown = _NAMES[result]
     effects: Sequence[Effect] = ()
     if stopped := conditions_gate(result):
@@ -58,16 +61,26 @@ def _plan_entity(run: Run, overlay: Overlay, memory: Memory, campaign: Campaign 
         first = len(run.effects)
         _plan_actions(run, overlay, memory, overlay.get(campaign.campaign_id))
         effects = run.effects[first:]
-    if result is False:
-        _count(run, shown, effects)
-        nearness = run.missed.nearness(facts)
-        if nearness is not None:
-            run.missed.keep(nearness, Miss(overlay.page, campaign, facts, withheld))
-        return
     room, acted = _room(run, shown, effects), _count(run, shown, effects)
     if room:
         run.shown += bool(effects)
         run.entities.append(run.traced(overlay.page, campaign, facts, withheld, result=shown, acted=acted))
+
+
+def _miss(
+    run: Run,
+    overlay: Overlay,
+    campaign: Campaign | Row[Any],
+    facts: Mapping[str, object],
+    withheld: Mapping[str, str] | None,
+) -> None:
+    """Count a campaign for which the conditions are false, and keep it if it is among the narrowest misses."""
+    run.reached.add(SkipReason.CONDITIONS_NOT_MET)
+    run.counts["false"] += 1
+    run.counts["acted"] += 0
+    nearness = run.missed.nearness(facts)
+    if nearness is not None:
+        run.missed.keep(nearness, Miss(overlay.page, campaign, facts, withheld))
 
 
 def _cools_down(run: Run, memory: Memory, campaign: Campaign | Row[Any]) -> bool:
