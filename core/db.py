@@ -115,10 +115,11 @@ class Database:
                 yield connection
 
     @contextmanager
-    def rehearsal(self, context: Context) -> Iterator[Connection]:
+    def rehearsal(self, context: Context | None) -> Iterator[Connection]:
         """Open a transaction of `context` that is rolled back at its end, however it ends: for trying things."""
         with self._engine.connect() as connection:  # whoever closes it without a commit rolls it back
-            switch(connection, context)
+            if context is not None:
+                switch(connection, context)
             with self._lending(connection):
                 yield connection
 

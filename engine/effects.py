@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError
@@ -11,7 +10,6 @@ from core.db import first_line, must_restart
 from core.errors import ConflictError, NotFoundError, Problem
 from engine.actions.base import Effect
 from engine.actions.registry import KINDS
-from engine.rules.document import json_number
 from engine.store import actions, campaigns, delayed
 from models.enums import ActionStatus, ExecutionStatus
 
@@ -66,7 +64,7 @@ def lock_campaign(connection: Connection, org_id: UUID, row: Row[Any]) -> Row[An
 def moved_on(connection: Connection, org_id: UUID, row: Row[Any]) -> dict[str, Any]:
     """Return the columns that are not as the effect found them any more, with what is there."""
     columns = campaigns.changeable(connection, org_id, [row.entity_id])[row.entity_id]
-    found = {key: _json(columns[key]) for key in row.before}
+    found = {key: columns[key] for key in row.before}
     return {key: value for key, value in found.items() if value != row.before[key]}
 
 
@@ -94,7 +92,3 @@ def settle(connection: Connection, org_id: UUID, row: Row[Any], *, now: datetime
     """End the execution of a decided effect, and count it, once none of its effects is open; the rule is locked."""
     ended = delayed.settle(connection, org_id, row.execution_id, now=now)
     return ExecutionStatus.RUNNING if ended is None else ExecutionStatus(ended)
-
-
-def _json(value: object) -> object:
-    return json_number(value) if isinstance(value, Decimal) else value

@@ -91,6 +91,30 @@ class Effect:
     guardrail: str | None = None
     """Which guardrail holds it."""
 
+    def row(self) -> dict[str, Any]:
+        """Return the effect as its row in the database."""
+        return {
+            "action_id": self.action_id,
+            "execution_id": self.execution_id,
+            "rule_id": self.rule_id,
+            "position": self.position,
+            "type": self.kind,
+            "params": self.params,
+            "entity_id": self.entity_id,
+            "before": self.before,
+            "after": self.after,
+            "idempotency_key": f"{self.execution_id}:{self.position}:{self.entity_id}",
+            "status": self.status,
+            "error": self._why(),
+        }
+
+    def _why(self) -> dict[str, Any] | None:
+        """Return why it is held, failed or discarded."""
+        if self.reason is None:
+            return None
+        held = {} if self.guardrail is None else {"guardrail": self.guardrail}
+        return {"code": self.status.upper(), "message": self.reason, **held}
+
     @property
     def acts(self) -> bool:
         """Whether it uses up limit and cooldown: it is applied, or will be after a delay."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from core.errors import TransientError
 from engine.actions.base import Action
-from engine.rules.document import json_number
 from engine.store import campaigns
 
 if TYPE_CHECKING:
@@ -34,7 +32,7 @@ class CampaignChange(Action):
     def verify(self, connection: Connection, org_id: UUID, effects: Sequence[Effect]) -> Mapping[UUID, Found]:
         """Compare each campaign's columns with the effect's `after`."""
         rows = campaigns.changeable(connection, org_id, [effect.entity_id for effect in effects])
-        found = [(effect, {key: _json(rows[effect.entity_id][key]) for key in effect.after}) for effect in effects]
+        found = [(effect, {key: rows[effect.entity_id][key] for key in effect.after}) for effect in effects]
         return {effect.action_id: there for effect, there in found if there != effect.after}
 
     def revert(self, connection: Connection, org_id: UUID, effects: Sequence[Effect], *, now: datetime) -> None:  # noqa: ARG002 - as in apply
@@ -50,7 +48,3 @@ def _write(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any
     if campaigns.apply(connection, org_id, rows) != len(rows):
         message = "a campaign vanished between lock and write"
         raise TransientError(message)
-
-
-def _json(value: object) -> object:
-    return json_number(value) if isinstance(value, Decimal) else value

@@ -11,7 +11,6 @@ from core import clock
 from core.db import CLI_ACTOR, ENGINE_ACTOR, Context, switch
 from core.ids import uuid7
 from engine.actions.base import Campaign, Change, Effect
-from engine.rules.document import json_number
 from engine.store import campaigns, executions, orgs, rules
 
 if TYPE_CHECKING:
@@ -35,10 +34,6 @@ COLUMNS: Final[Mapping[str, Any]] = {
     "end_date": None,
 }
 """The campaign of an example that does not say otherwise."""
-
-
-class _OverError(Exception):
-    """The rehearsal is over: whatever was written is rolled back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +61,7 @@ class Stage:
     def columns(self, campaign_ids: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
         """Return what effects may change of campaigns, JSON-ready."""
         found = campaigns.changeable(self.connection, self.org_id, campaign_ids)
-        return {
-            one: {
-                name: json_number(value) if isinstance(value, Decimal) else value
-                for name, value in columns.items()
-                if name in campaigns.CHANGEABLE
-            }
-            for one, columns in found.items()
-        }
+        return {one: {name: columns[name] for name in campaigns.CHANGEABLE} for one, columns in found.items()}
 
     def meddle(self, campaign_ids: Sequence[UUID], columns: Mapping[str, Any]) -> None:
         """Change campaigns as a person would: in no action's name."""
@@ -100,7 +88,7 @@ class Stage:
             )
             for campaign_id, change in planned.items()
         ]
-        rows = [_row(effect) for effect in effects]
+        rows = [effect.row() for effect in effects]
         executions.insert_actions(self.connection, self.org_id, task_id, rows, now=self.now)
         return effects
 
@@ -124,18 +112,14 @@ def rehearsal(database: Database) -> Iterator[Stage]:
 
     `database` is the app role's (DATABASE_URL).
     """
-    try:
-        with database.transaction(None) as connection:
-            now = clock.now(connection)
-            org_id, admin_id = uuid7(now), uuid7(now)
-            org = orgs.OrgRef(org_id, f"rehearsal {org_id}", "UTC")
-            email = f"{admin_id}@rehearsal.invalid"
-            orgs.create(connection, org, actor_id=CLI_ACTOR, admin_id=admin_id, admin_email=email)
-            switch(connection, Context(org_id, ENGINE_ACTOR))
-            yield Stage(connection, org_id, now)
-            raise _OverError  # noqa: TRY301 - what ends a transaction without a commit is an exception
-    except _OverError:
-        pass
+    with database.rehearsal(None) as connection:
+        now = clock.now(connection)
+        org_id, admin_id = uuid7(now), uuid7(now)
+        org = orgs.OrgRef(org_id, f"rehearsal {org_id}", "UTC")
+        email = f"{admin_id}@rehearsal.invalid"
+        orgs.create(connection, org, actor_id=CLI_ACTOR, admin_id=admin_id, admin_email=email)
+        switch(connection, Context(org_id, ENGINE_ACTOR))
+        yield Stage(connection, org_id, now)
 
 
 def _execution(execution_id: UUID, rule_id: UUID) -> dict[str, Any]:
@@ -151,20 +135,4 @@ def _execution(execution_id: UUID, rule_id: UUID) -> dict[str, Any]:
         "actions_executed": [],
         "results": {},
         "context": {},
-    }
-
-
-def _row(effect: Effect) -> dict[str, Any]:
-    return {
-        "action_id": effect.action_id,
-        "execution_id": effect.execution_id,
-        "rule_id": effect.rule_id,
-        "position": effect.position,
-        "type": effect.kind,
-        "params": effect.params,
-        "entity_id": effect.entity_id,
-        "before": effect.before,
-        "after": effect.after,
-        "idempotency_key": f"{effect.execution_id}:{effect.position}:{effect.entity_id}",
-        "status": effect.status,
     }

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from collections import Counter
 from dataclasses import dataclass, fields, replace
-from decimal import Decimal
 from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
+from engine.run_rules.state import column_value
+
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterable, Iterator, Sequence
+    from decimal import Decimal
     from uuid import UUID
 
     from sqlalchemy import Row
 
-_CENT: Final = Decimal("0.01")
 _AMOUNTS: Final = frozenset({"budget", "bid_amount"})
 
 
@@ -67,7 +68,7 @@ def _befores(changes: Sequence[Row[Any]]) -> Iterator[tuple[UUID, str, Any]]:
     steps: dict[tuple[UUID, str], list[tuple[object, object]]] = {}
     for change in changes:
         for column in _NAMES & change.before.keys():
-            ends = (_column(column, change.before[column]), _column(column, (change.after or {}).get(column)))
+            ends = (column_value(column, change.before[column]), column_value(column, (change.after or {}).get(column)))
             steps.setdefault((change.entity_id, column), []).append(ends)
     for (entity_id, column), path in steps.items():
         left = Counter(_key(before) for before, _ in path)
@@ -79,12 +80,3 @@ def _befores(changes: Sequence[Row[Any]]) -> Iterator[tuple[UUID, str, Any]]:
 
 def _key(value: object) -> str:
     return json.dumps(value, default=str, sort_keys=True)
-
-
-def _column(name: str, value: Any) -> object:
-    """Return a value of the log as the campaign's column has it."""
-    if value is None:
-        return None
-    if name in _AMOUNTS:
-        return Decimal(str(value)).quantize(_CENT)
-    return dt.date.fromisoformat(value) if name in {"start_date", "end_date"} else value

@@ -94,9 +94,3 @@ class ObjectReader:
         except ValueError:
             self._problems.add(key, f"must be a UUID, not {shown(value)}", "give the id as the lists show it")
             return None
-
-    def refuse_unsupported(self, key: str) -> None:
-        """Refuse any value that would mean something: nothing enforces it yet."""
-        value = self._document.get(key)
-        if value is not None and (isinstance(value, bool) or value != 0):
-            self._problems.add(key, "is not supported yet", "leave it out, or give null")

@@ -19,7 +19,7 @@ from engine.run_rules.compiled import idle_rule
 from engine.run_rules.facts import load
 from engine.run_rules.locking import MOVING, PLANS, facts_hold, remember
 from engine.run_rules.plan import plan_effect, rounds
-from engine.run_rules.record import action_row, taken
+from engine.run_rules.record import taken
 from engine.run_rules.state import Asked, Overlay, Run
 from engine.store import audit, campaigns, delayed, occurrences, orgs, rules
 from models.audit_actions import AuditAction
@@ -170,7 +170,7 @@ def _write(connection: Connection, due: _Due, work: Work, run: Run, memory: Memo
 
 
 def _row(effect: Effect) -> dict[str, Any]:
-    row = action_row(effect)
+    row = effect.row()
     nothing = effect.status == "discarded" and effect.reason in _NOTHING_TO_DO
     return row | {"error": row["error"] | {"code": "NOTHING_TO_DO"}} if nothing else row
 

@@ -38,7 +38,7 @@ def begin(
     """Write the executions and what they are about to do: whatever changes a campaign names an effect that is there."""
     now, org_id = memory.now, carrier.org_id
     rows = [_execution(run, memory, carrier) for run in runs] + [_failure(failed, carrier) for failed in failures]
-    effects = [action_row(effect) for run in runs for effect in run.effects]
+    effects = [effect.row() for run in runs for effect in run.effects]
     later = [one for run in runs for one in followers(run, memory)]
     if later:
         carriers = {(one.execution_id, one.position): one.task_id for one in later}
@@ -116,32 +116,6 @@ def _summary(effect: Effect) -> dict[str, Any]:
         "status": effect.status,
     }
     return summary if effect.reason is None else summary | {"reason": effect.reason}
-
-
-def action_row(effect: Effect) -> dict[str, Any]:
-    """Return an effect as its row."""
-    return {
-        "action_id": effect.action_id,
-        "execution_id": effect.execution_id,
-        "rule_id": effect.rule_id,
-        "position": effect.position,
-        "type": effect.kind,
-        "params": effect.params,
-        "entity_id": effect.entity_id,
-        "before": effect.before,
-        "after": effect.after,
-        "idempotency_key": f"{effect.execution_id}:{effect.position}:{effect.entity_id}",
-        "status": effect.status,
-        "error": _why(effect),
-    }
-
-
-def _why(effect: Effect) -> dict[str, Any] | None:
-    """Return why an effect is held, failed or discarded."""
-    if effect.reason is None:
-        return None
-    held = {} if effect.guardrail is None else {"guardrail": effect.guardrail}
-    return {"code": effect.status.upper(), "message": effect.reason, **held}
 
 
 def _executed(ended: Sequence[Ended], now: datetime) -> list[dict[str, Any]]:

@@ -160,7 +160,7 @@ class Overlay:
 
     def put(self, campaign: Campaign, effect: Effect) -> Campaign:
         """Change columns of a campaign for all that comes after."""
-        columns = {key: _column(key, value) for key, value in effect.after.items() if key in effect.before}
+        columns = {key: column_value(key, value) for key, value in effect.after.items() if key in effect.before}
         if "budget" in columns:
             self.net[campaign.currency] = self.net.get(campaign.currency, ZERO) + net_change(
                 effect.before, effect.after
@@ -170,10 +170,10 @@ class Overlay:
         return changed
 
 
-def _column(name: str, value: Any) -> Any:
-    """Return a value of an effect as the campaign's column would give it back."""
+def column_value(name: str, value: Any) -> Any:
+    """Return a value of an effect, or of the audit log, as the campaign's column would give it back."""
     if value is None:
         return None
     if name in {"budget", "bid_amount"}:
         return Decimal(str(value)).quantize(_CENT)
-    return dt.date.fromisoformat(value) if name == "end_date" else value
+    return dt.date.fromisoformat(value) if name in {"start_date", "end_date"} else value

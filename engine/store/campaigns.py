@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, insert, or_, select, text, update
@@ -9,13 +10,13 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Uuid
 
 from core import driver
+from engine.rules.document import json_number
 from engine.store.statements import with_rows
 from models import Campaign
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date, datetime
-    from decimal import Decimal
     from uuid import UUID
 
     from sqlalchemy import Connection, Row
@@ -105,9 +106,14 @@ def apply(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]
 
 
 def changeable(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
-    """Return the columns that effects may change, of campaigns by id; days are ISO texts."""
+    """Return the columns that effects may change, of campaigns by id, JSON-ready as effects have them."""
     rows = connection.execute(_CHANGEABLE, {"org_id": org_id, "ids": list(ids)})
-    return {row.campaign_id: row._asdict() for row in rows}
+    return {
+        row.campaign_id: {
+            name: json_number(value) if isinstance(value, Decimal) else value for name, value in row._asdict().items()
+        }
+        for row in rows
+    }
 
 
 def lock_budget_day(connection: Connection, org_id: UUID, day: date) -> None:
