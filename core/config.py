@@ -40,6 +40,16 @@ class Settings:
     """Unfinished tasks of one org at which no further due jobs of it are taken."""
     queue_waiting: int
     """Messages that wait in one queue of the broker at which no further ones are sent."""
+    secret_keys: str | None
+    """`id=base64,…`: keys that secrets are encrypted with, the current one first."""
+    egress_allow: str
+    """Hosts and networks that deliveries may reach although they are not public: `host[:port],network,…`."""
+    smtp_url: str | None
+    """The mail server: `smtp://[user:password@]host[:port]` (STARTTLS where offered) or `smtps://…`."""
+    smtp_from: str
+    """Address that mail comes from."""
+    org_deliveries: int
+    """Deliveries a minute that an org may make, unless it was given a rate of its own."""
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -59,6 +69,11 @@ class Settings:
             chunk=_number("CMIS_CHUNK", env.get("CMIS_CHUNK"), 100, 100),
             org_unfinished=_number("CMIS_ORG_UNFINISHED", env.get("CMIS_ORG_UNFINISHED"), 8, 1_000_000),
             queue_waiting=_number("CMIS_QUEUE_WAITING", env.get("CMIS_QUEUE_WAITING"), 2_000, 1_000_000),
+            secret_keys=env.get("CMIS_SECRET_KEYS") or None,
+            egress_allow=env.get("CMIS_EGRESS_ALLOW", ""),
+            smtp_url=env.get("SMTP_URL") or None,
+            smtp_from=env.get("SMTP_FROM", "cmis@localhost"),
+            org_deliveries=_number("CMIS_ORG_DELIVERIES", env.get("CMIS_ORG_DELIVERIES"), 600, 1_000_000),
         )
 
 

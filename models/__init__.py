@@ -6,6 +6,7 @@ Importing this package maps every table, so that `Base.metadata` is complete.
 from models.audit import AuditEntry
 from models.base import Base
 from models.campaigns import BudgetLedgerEntry, Campaign, CampaignMetric, RunChange
+from models.deliveries import AutomationEvent, Connector, Destination, Secret, TokenBucket
 from models.executions import AutomationAction, AutomationExecution, Notification, Permit
 from models.optimizations import Optimization
 from models.queue import BrokerEpoch, ClockOffset, Task, TaskAttempt
@@ -17,6 +18,7 @@ from models.workflows import AutomationWorkflow
 __all__ = [
     "AuditEntry",
     "AutomationAction",
+    "AutomationEvent",
     "AutomationExecution",
     "AutomationRule",
     "AutomationSchedule",
@@ -27,6 +29,8 @@ __all__ = [
     "Campaign",
     "CampaignMetric",
     "ClockOffset",
+    "Connector",
+    "Destination",
     "Notification",
     "Occurrence",
     "Optimization",
@@ -37,8 +41,10 @@ __all__ = [
     "RuleVersion",
     "RunChange",
     "ScheduledJob",
+    "Secret",
     "Task",
     "TaskAttempt",
+    "TokenBucket",
     "User",
     "UserOrg",
 ]

@@ -29,6 +29,16 @@ class AuditAction(StrEnum):
     ACTION_REJECTED = "action_rejected"
     ACTION_UNDONE = "action_undone"
     ACTION_DISCARDED = "action_discarded"
+    ACTION_FAILED = "action_failed"
+    ACTION_UNKNOWN = "action_unknown"
+    ACTION_RESOLVED = "action_resolved"
+    ACTION_RETRIED = "action_retried"
+    SECRET_CREATED = "secret_created"  # noqa: S105 - what happened to one
+    SECRET_UPDATED = "secret_updated"  # noqa: S105
+    CONNECTOR_CREATED = "connector_created"
+    CONNECTOR_UPDATED = "connector_updated"
+    DESTINATION_OPENED = "destination_opened"
+    DESTINATION_CLOSED = "destination_closed"
     WORKFLOW_CREATED = "workflow_created"
     WORKFLOW_UPDATED = "workflow_updated"
     WORKFLOW_ARCHIVED = "workflow_archived"

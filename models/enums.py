@@ -44,6 +44,7 @@ class EntityType(StrEnum):
     """What a rule reads and changes."""
 
     CAMPAIGN = "campaign"
+    EVENT = "event"
 
 
 class TriggerType(StrEnum):
@@ -117,6 +118,31 @@ class ActionStatus(StrEnum):
     REJECTED = "rejected"
     UNKNOWN = "unknown"
     UNDONE = "undone"
+
+
+class Channel(StrEnum):
+    """By which way an effect leaves the database."""
+
+    EMAIL = "email"
+    WEBHOOK = "webhook"
+    SLACK = "slack"
+    CONNECTOR = "connector"
+
+
+class ConnectorStatus(StrEnum):
+    """Changes are pushed to active connectors only."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    ARCHIVED = "archived"
+
+
+class BreakerState(StrEnum):
+    """Whether a destination is called: `half_open` = one delivery tries whether it is back."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
 
 
 class PermitVerb(StrEnum):
@@ -246,6 +272,7 @@ class TaskKind(StrEnum):
 
     EVALUATE_RULES = "evaluate_rules"
     APPLY_ACTIONS = "apply_actions"
+    DELIVER = "deliver"
     MAINTAIN = "maintain"
 
 

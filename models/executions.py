@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, JsonArray, JsonObject, Xid8, one_of
-from models.enums import ActionStatus, ExecutionStatus, PermitVerb, TriggerType
+from models.enums import ActionStatus, Channel, ExecutionStatus, PermitVerb, TriggerType
 
 
 class AutomationExecution(Base):
@@ -59,6 +59,9 @@ class AutomationAction(Base):
     __tablename__ = "automation_actions"
     __table_args__ = (
         one_of("status", ActionStatus),
+        one_of("channel", Channel),
+        CheckConstraint("(execution_id IS NULL) = (rule_id IS NULL)", name="execution_id"),
+        CheckConstraint("waits_for IS NULL OR status = 'queued' AND channel IS NOT NULL", name="waits_for"),
         CheckConstraint("(decided_at IS NULL) = (decided_by IS NULL)", name="decided_at"),
         CheckConstraint(
             "(status = 'undone') = (undone_at IS NOT NULL) AND (undone_at IS NULL) = (undone_by IS NULL)",
@@ -72,8 +75,9 @@ class AutomationAction(Base):
 
     org_id: Mapped[UUID] = mapped_column(primary_key=True)
     action_id: Mapped[UUID] = mapped_column(primary_key=True)
-    execution_id: Mapped[UUID]
-    rule_id: Mapped[UUID]
+    execution_id: Mapped[UUID | None]
+    """NULL = a person's change, whose effect outside this is."""
+    rule_id: Mapped[UUID | None]
     task_id: Mapped[UUID]
     position: Mapped[int]
     """Place in the rule's list of actions, from 0."""
@@ -95,13 +99,27 @@ class AutomationAction(Base):
     """What they said to it."""
     undone_by: Mapped[UUID | None]
     undone_at: Mapped[datetime | None]
+    channel: Mapped[str | None]
+    """By which way it leaves the database; NULL = it is an effect inside."""
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    """Calls begun."""
+    waits_for: Mapped[str | None]
+    """Why it is not tried right now; NULL = it waits for nothing but a worker."""
+    next_attempt_at: Mapped[datetime | None]
+    response: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """What the receiver said last."""
 
 
 class Notification(Base):
     """A message to the people of an org, in the product's own list."""
 
     __tablename__ = "notifications"
-    __table_args__ = (Index(None, "org_id", "created_at"), Index(None, "org_id", "rule_id"))
+    __table_args__ = (
+        CheckConstraint("(read_at IS NULL) = (read_by IS NULL)", name="read_at"),
+        Index(None, "org_id", "created_at"),
+        Index(None, "org_id", "rule_id"),
+        Index("notifications_unread", "org_id", "created_at", postgresql_where=text("read_at IS NULL")),
+    )
 
     org_id: Mapped[UUID] = mapped_column(primary_key=True)
     notification_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -114,6 +132,9 @@ class Notification(Base):
     entity_id: Mapped[UUID | None]
     created_at: Mapped[datetime]
     read_at: Mapped[datetime | None]
+    position: Mapped[int | None]
+    """Place of its action in the rule's list: with rule and execution, what a digest is of."""
+    read_by: Mapped[UUID | None]
 
 
 class Permit(Base):

@@ -26,6 +26,8 @@ class AutomationRule(Base):
         one_of("condition_logic", ConditionLogic),
         one_of("priority", Priority),
         CheckConstraint("length(name) BETWEEN 1 AND 200", name="name"),
+        CheckConstraint("(trigger_type = 'event') = (event_type IS NOT NULL)", name="event_type"),
+        CheckConstraint("entity_type <> 'event' OR trigger_type = 'event' AND entity_id IS NULL", name="event_entity"),
         CheckConstraint("max_executions_per_day > 0", name="max_executions_per_day"),
         CheckConstraint("cooldown_minutes >= 0", name="cooldown_minutes"),
         CheckConstraint("jsonb_typeof(actions) = 'array' AND jsonb_array_length(actions) > 0", name="actions"),
@@ -35,6 +37,7 @@ class AutomationRule(Base):
         CheckConstraint("max_data_age > 0", name="max_data_age"),
         CheckConstraint("delay_between_actions_seconds BETWEEN 0 AND 86400", name="delay_between_actions_seconds"),
         Index(None, "org_id", "status"),
+        Index(None, "org_id", "event_type", postgresql_where=text("event_type IS NOT NULL")),
     )
 
     org_id: Mapped[UUID] = mapped_column(ForeignKey("cmis.orgs.org_id"), primary_key=True)
@@ -76,6 +79,8 @@ class AutomationRule(Base):
     last_executed_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+    event_type: Mapped[str | None]
+    """The type of event that triggers it; set for event rules only."""
 
 
 class RuleVersion(Base):

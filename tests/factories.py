@@ -228,6 +228,42 @@ def _rows(tenant: Tenant, now: datetime) -> list[tuple[type[models.Base], dict[s
             models.Notification,
             {"notification_id": uuid7(now), "channel": "in_app", "title": "title", "body": "body", "created_at": now},
         ),
+        (models.Destination, {"destination": "https://receiver.test:443", "updated_at": now}),
+        (models.TokenBucket, {"bucket": "org", "rate_per_minute": 60}),
+        (
+            models.Secret,
+            {
+                "name": "signing",
+                "secret_id": uuid7(now),
+                "key_id": "test",
+                "nonce": bytes(12),
+                "ciphertext": b"sealed",
+                "created_at": now,
+                "updated_at": now,
+            },
+        ),
+        (
+            models.Connector,
+            {
+                "connector_id": uuid7(now),
+                "name": "connector",
+                "url": "https://connector.test/changes",
+                "signing_secret": "secret://signing",
+                "created_at": now,
+                "updated_at": now,
+            },
+        ),
+        (
+            models.AutomationEvent,
+            {
+                "event_id": uuid7(now),
+                "type": "lead.created",
+                "payload": {},
+                "idempotency_key": str(tenant.action_id),
+                "occurred_at": now,
+                "created_at": now,
+            },
+        ),
         (
             models.AutomationWorkflow,
             {

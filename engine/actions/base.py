@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from engine.rules.conflicts import EffectKind
+    from models.enums import Channel
 
 Params: TypeAlias = "Mapping[str, Any]"
 """Validated parameters of one action, JSON-ready, in canonical spelling."""
@@ -55,6 +56,15 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Delivery:
+    """What is to be delivered outside, once the execution is committed; inside nothing changes."""
+
+    channel: Channel
+    message: Mapping[str, Any]
+    """What its courier reads, JSON-ready: composed for this entity, secrets as references (`secret://name`) only."""
+
+
+@dataclass(frozen=True, slots=True)
 class Impossible:
     """The action cannot be done to this entity, and no retry will change that."""
 
@@ -68,7 +78,7 @@ class Nothing:
 
 Found: TypeAlias = "Mapping[str, Any]"
 """Values that are there, JSON-ready, under the keys of an effect's `after`."""
-Plan: TypeAlias = Change | Impossible | Nothing
+Plan: TypeAlias = Change | Delivery | Impossible | Nothing
 EffectStatus: TypeAlias = Literal["succeeded", "held", "queued", "failed", "discarded"]
 
 
@@ -90,6 +100,8 @@ class Effect:
     """Why it is held, failed or discarded."""
     guardrail: str | None = None
     """Which guardrail holds it."""
+    channel: Channel | None = None
+    """By which way it leaves the database, `after` being its message; None = it is an effect inside."""
 
     def row(self) -> dict[str, Any]:
         """Return the effect as its row in the database."""
@@ -106,6 +118,7 @@ class Effect:
             "idempotency_key": f"{self.execution_id}:{self.position}:{self.entity_id}",
             "status": self.status,
             "error": self._why(),
+            "channel": self.channel,
         }
 
     def _why(self) -> dict[str, Any] | None:
@@ -140,7 +153,10 @@ class Action(ABC):
 
     @abstractmethod
     def plan(self, params: Params, campaign: Campaign, scope: Scope) -> Plan:
-        """Say what the action would do to the campaign; nothing is written. Guardrails are not its business."""
+        """Say what the action would do to the campaign; nothing is written. Guardrails are not its business.
+
+        A Delivery is no effect of this kind's `apply`, `verify` and `revert`: its channel's courier takes it.
+        """
 
     def direction(self, params: Params) -> EffectKind | None:  # noqa: ARG002 - for the kinds that have one
         """Say which way the action moves whatever it is applied to, so that rules that undo each other can be told.

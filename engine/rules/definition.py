@@ -37,6 +37,7 @@ class EntityType(StrEnum):
     """What a rule reads and changes."""
 
     CAMPAIGN = "campaign"
+    EVENT = "event"
 
 
 class TriggerType(StrEnum):

@@ -1,0 +1,1 @@
+"""One file per channel: how its messages are sent, and what its answers mean."""
