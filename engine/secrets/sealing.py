@@ -1,7 +1,7 @@
 """How secrets are encrypted at rest: AES-256-GCM (NIST SP 800-38D), bound to their org and name.
 
-The keys are the deployment's (CMIS_SECRET_KEYS); the database holds the id of the key beside each value, so that keys can
-be replaced one after another. A value that is copied to another row does not open there.
+The keys are the deployment's (CMIS_SECRET_KEYS); the database holds the id of the key beside each value, so that keys
+can be replaced one after another. A value that is copied to another row does not open there.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
 LEASE_SECONDS = 30
 HEARTBEAT_SECONDS = 10
@@ -67,6 +67,17 @@ INSERT INTO cmis.task_attempts (org_id, attempt_id, task_id, fence, attempt, wor
 SELECT :org_id, :attempt_id, :task_id, fence, attempt, :worker, :now FROM claimed)
 SELECT kind, payload, fence, attempt, max_attempts, first, timeout_seconds, started_at FROM claimed
 """)
+_PEEK = text("""
+SELECT payload, attempt, created_at FROM cmis.tasks
+ WHERE org_id = :org_id AND task_id = :task_id AND state = 'ready' AND run_at <= :now AND NOT cancel_requested
+   AND attempt < max_attempts
+   FOR NO KEY UPDATE SKIP LOCKED
+""")
+_POSTPONE = text("""
+UPDATE cmis.tasks SET run_at = :run_at, publish_at = :run_at, published_at = NULL,
+       payload = payload || jsonb_build_object('reserved', CAST(:reserved AS boolean))
+ WHERE org_id = :org_id AND task_id = :task_id AND state = 'ready'
+""")
 _OWNED = "WHERE org_id = :org_id AND task_id = :task_id AND fence = :fence AND state = 'running'"
 _HEARTBEAT = text(f"""
 UPDATE cmis.tasks SET lease_expires_at = clock_timestamp() + interval '{LEASE_SECONDS} s' {_OWNED}
@@ -94,11 +105,11 @@ UPDATE cmis.tasks SET state = 'ready', run_at = :run_at, publish_at = :run_at, p
 """).bindparams(bindparam("error", type_=JSONB(none_as_null=True)))
 _INSERT = with_rows("""
 INSERT INTO cmis.tasks (org_id, task_id, kind, queue, payload, state, run_at, publish_at, attempt, timeout_seconds,
-       started_at, created_at)
+       started_at, max_attempts, created_at)
 SELECT r.org_id, r.task_id, r.kind, r.queue, r.payload, coalesce(r.state, 'ready'), r.run_at, coalesce(r.publish_at, r.run_at), r.attempt,
-       coalesce(r.timeout_seconds, 300), r.started_at, :now
+       coalesce(r.timeout_seconds, 300), r.started_at, coalesce(r.max_attempts, 5), :now
   FROM jsonb_to_recordset(:rows) AS r(org_id uuid, task_id uuid, kind text, queue text, payload jsonb, state text, run_at timestamptz,
-       publish_at timestamptz, attempt integer, timeout_seconds integer, started_at timestamptz)
+       publish_at timestamptz, attempt integer, timeout_seconds integer, started_at timestamptz, max_attempts integer)
 """)
 
 
@@ -110,6 +121,16 @@ def claim(connection: Connection, org_id: UUID, task_id: UUID, *, worker: str, n
         task = (org_id, task_id, attempt_id, kind, payload, fence, attempt, max_attempts, first, worker)
         return Claim(*task, timeout, started_at)
     return None
+
+
+def peek(connection: Connection, org_id: UUID, task_id: UUID, *, now: datetime) -> Row[Any] | None:
+    """Lock a task that `claim` would take, and return (payload, attempt, created_at); it uses up no attempt."""
+    return connection.execute(_PEEK, {"org_id": org_id, "task_id": task_id, "now": now}).one_or_none()
+
+
+def postpone(connection: Connection, org_id: UUID, task_id: UUID, *, until: datetime, reserved: bool) -> None:
+    """Let a task that was peeked at wait; `reserved`: for a turn that is its own, as its payload then says."""
+    connection.execute(_POSTPONE, {"org_id": org_id, "task_id": task_id, "run_at": until, "reserved": reserved})
 
 
 def heartbeat(connection: Connection, claimed: Claim) -> bool | None:
@@ -146,7 +167,7 @@ def retry(connection: Connection, claimed: Claim, *, after: timedelta, now: date
 def insert(connection: Connection, rows: Sequence[dict[str, Any]], *, now: datetime) -> None:
     """Enqueue tasks: org_id, task_id, kind, queue, payload, run_at, attempt (attempts already used).
 
-    Optional: timeout_seconds (default 300), started_at where their time is running already, and state (`ready`, or
+    Optional: timeout_seconds (default 300), max_attempts (default 5), started_at where their time is running already, and state (`ready`, or
     `held` for a task that another one will release).
     `publish_at` may be later than `run_at` where the inserting process claims the task itself.
     """

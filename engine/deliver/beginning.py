@@ -1,0 +1,182 @@
+"""The commit before a call: what is about to be sent, or why it waits, or that it cannot be sent at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from core import clock
+from core.db import ENGINE_ACTOR, Context
+from core.errors import PermanentError, SetupError
+from engine.deliver import limits, outcome
+from engine.deliver.admission import Admitted, Waits
+from engine.deliver.answers import Later, Refused
+from engine.deliver.limits import Way
+from engine.deliver.opening import opened
+from engine.deliver.results import Ending, write
+from engine.store import connectors, deliveries, tasks
+from models.enums import ActionStatus, Channel, ConnectorStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection, Row
+
+    from core.db import Database
+    from engine.deliver.answers import Answer
+    from engine.deliver.courier import Courier
+    from engine.deliver.opening import Opened
+    from engine.deliver.outcome import Outcome
+    from engine.deliver.post import Post
+
+_OPEN: Final = frozenset({ActionStatus.QUEUED, ActionStatus.RUNNING, ActionStatus.UNKNOWN})
+_DOUBTFUL: Final = frozenset({ActionStatus.RUNNING, ActionStatus.UNKNOWN})
+_PAUSED: Final = timedelta(seconds=30)
+_BEHIND: Final = timedelta(seconds=2)
+
+
+@dataclass(frozen=True, slots=True)
+class NotClaimed:
+    """There was nothing to claim: a duplicate, too early, taken over, or already decided. A normal answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """It is over, for now or for good; no call is to be made."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A claimed delivery that is to be called; its intent is committed."""
+
+    claim: tasks.Claim
+    courier: Courier
+    rows: Sequence[Row[Any]]
+    sent: Opened
+    way: Way
+    created_at: datetime
+    now: datetime
+
+    @property
+    def key(self) -> str:
+        """The idempotency key, the same in every attempt."""
+        key: str = self.rows[0].idempotency_key
+        return key
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether an attempt before this one may have delivered it."""
+        return any(row.status in _DOUBTFUL for row in self.rows)
+
+    @property
+    def age(self) -> timedelta:
+        """How long ago the delivery was made."""
+        return self.now - self.created_at
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A delivery's task while it is decided upon: locked, not claimed."""
+
+    connection: Connection
+    org_id: UUID
+    task_id: UUID
+    worker: str
+    now: datetime
+    row: Row[Any]
+
+    @property
+    def age(self) -> timedelta:
+        created_at: datetime = self.row.created_at
+        return self.now - created_at
+
+    def claim(self) -> tasks.Claim:
+        """Claim it: nobody else can have, since its lock is held."""
+        claimed = tasks.claim(self.connection, self.org_id, self.task_id, worker=self.worker, now=self.now)
+        if claimed is None:
+            message = f"task {self.task_id} was locked and cannot be claimed"
+            raise RuntimeError(message)
+        return claimed
+
+
+def begin(
+    database: Database, org_id: UUID, task_id: UUID, worker: str, post: Post
+) -> Begun | NotClaimed | Waits | Done:
+    """Decide whether a task's delivery is called now, and commit that."""
+    with database.transaction(Context(org_id, ENGINE_ACTOR)) as connection:
+        now = clock.now(connection)
+        row = tasks.peek(connection, org_id, task_id, now=now)
+        if row is None:
+            return NotClaimed()
+        task = _Task(connection, org_id, task_id, worker, now, row)
+        rows = [one for one in deliveries.lock(connection, org_id, _ids(row.payload)) if one.status in _OPEN]
+        if not rows:
+            tasks.finish(connection, task.claim(), "succeeded", now=now, result={"delivered": 0})
+            return NotClaimed()
+        return _decide(task, rows, post)
+
+
+def _ids(payload: dict[str, Any]) -> list[UUID]:
+    return [UUID(one) for one in payload["action_ids"]]
+
+
+def _decide(task: _Task, rows: Sequence[Row[Any]], post: Post) -> Begun | Waits | Done:
+    courier = post.couriers[Channel(rows[0].channel)]
+    try:
+        sent = opened(task.connection, task.org_id, rows, lambda: post.keys)
+        way = Way(courier.destination(sent.messages[0]), courier.account(sent.messages[0]))
+    except PermanentError as error:
+        return _without_call(task, rows, Refused(str(error)))
+    except SetupError as error:
+        return _without_call(task, rows, Later(str(error), blames=False))
+    waits = _turn(task, rows) or _ask(task, rows, way, post)
+    if waits is not None:
+        return _wait(task, rows, waits)
+    claimed = task.claim()
+    deliveries.begin(task.connection, task.org_id, [row.action_id for row in rows], task.task_id)
+    return Begun(claimed, courier, rows, sent, way, task.row.created_at, task.now)
+
+
+def _without_call(task: _Task, rows: Sequence[Row[Any]], answer: Answer) -> Done:
+    """End an attempt at what cannot even be addressed."""
+    claimed = task.claim()
+    deliveries.begin(task.connection, task.org_id, [row.action_id for row in rows], task.task_id)
+    decided = outcome.decide(answer, attempt=claimed.attempt, age=task.age, keyed=True)
+    write(task.connection, Ending(claimed, rows, decided))
+    return Done(decided)
+
+
+def _turn(task: _Task, rows: Sequence[Row[Any]]) -> Waits | None:
+    """Let a push wait for its connector, and for the campaign's changes before it."""
+    if rows[0].channel != Channel.CONNECTOR:
+        return None
+    connector = connectors.get(task.connection, task.org_id, rows[0].params["connector_id"])
+    if connector is not None and connector.status == ConnectorStatus.PAUSED:
+        return Waits(f"the connector {connector.name} is paused", _PAUSED)
+    if deliveries.earlier_is_open(task.connection, rows[0]):
+        return Waits("an earlier change of this campaign is not delivered yet", _BEHIND)
+    return None
+
+
+def _ask(task: _Task, rows: Sequence[Row[Any]], way: Way, post: Post) -> Waits | None:
+    reserved = bool(task.row.payload.get("reserved")) and rows[0].waits_for is not None
+    admission = limits.ask(task.connection, task.org_id, task.task_id, way, post, reserved=reserved, now=task.now)
+    return None if isinstance(admission, Admitted) else admission
+
+
+def _wait(task: _Task, rows: Sequence[Row[Any]], waits: Waits) -> Waits | Done:
+    """Put it off, and say why; one that would be too old then is given up."""
+    given_up = outcome.too_old(task.age, waits.after, waits.reason)
+    if given_up is not None:
+        write(task.connection, Ending(task.claim(), rows, given_up))
+        return Done(given_up)
+    until = task.now + waits.after
+    tasks.postpone(task.connection, task.org_id, task.task_id, until=until, reserved=waits.reserved)
+    ids = [row.action_id for row in rows]
+    deliveries.wait(task.connection, task.org_id, ids, waits_for=waits.reason, until=until)
+    return waits

@@ -1,0 +1,95 @@
+"""Effects on their way outside: what a delivery's task carries, what became of it, what waits for what.
+
+An effect's id has the time of its execution's evaluation; every statement carries bounds on the ids it asks for.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.types import Uuid
+
+from core.ids import uuid7_floor, uuid7_time
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from sqlalchemy import Connection, Row, TextClause
+
+_OPEN_FOR: Final = timedelta(days=2)
+"""How long a push can keep a later one waiting: it is given up after a day."""
+
+_OPTIONAL: Final = JSONB(none_as_null=True)
+
+
+def _by_ids(sql: str) -> TextClause:
+    return text(sql).bindparams(bindparam("ids", type_=ARRAY(Uuid())))
+
+
+_MINE: Final = "org_id = :org_id AND action_id = ANY (:ids) AND action_id BETWEEN :low AND :high"
+_LOCK = _by_ids(f"""
+SELECT * FROM cmis.automation_actions WHERE {_MINE} ORDER BY action_id FOR NO KEY UPDATE
+""")
+_BEGIN = _by_ids(f"""
+UPDATE cmis.automation_actions
+   SET status = 'running', task_id = :task_id, attempts = attempts + 1, waits_for = NULL, next_attempt_at = NULL
+ WHERE {_MINE} AND status IN ('queued', 'running', 'unknown')
+""")
+_WAIT = _by_ids(f"""
+UPDATE cmis.automation_actions SET waits_for = :waits_for, next_attempt_at = :next_attempt_at
+ WHERE {_MINE} AND status = 'queued'
+""")
+_FINISH = _by_ids(f"""
+UPDATE cmis.automation_actions
+   SET status = :status, error = :error, response = :response, waits_for = :waits_for, next_attempt_at = :next_attempt_at,
+       finished_at = CASE WHEN :status NOT IN ('queued', 'unknown') THEN CAST(:now AS timestamptz) END
+ WHERE {_MINE} AND status IN ('queued', 'running', 'unknown')
+""").bindparams(bindparam("error", type_=_OPTIONAL), bindparam("response", type_=_OPTIONAL))
+# A push is bounded by how long one is tried; what is older is given up, and keeps nothing waiting.
+_EARLIER = text("""
+SELECT EXISTS (
+  SELECT FROM cmis.automation_actions a
+   WHERE a.org_id = :org_id AND a.entity_id = :entity_id AND a.channel = 'connector'
+     AND a.params ->> 'connector_id' = :connector_id AND a.status IN ('queued', 'running', 'unknown')
+     AND a.action_id >= :low AND a.action_id < :action_id)
+""")
+
+
+def lock(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> Sequence[Row[Any]]:
+    """Lock a delivery's effects until the transaction ends, and return them by id."""
+    return connection.execute(_LOCK, _of(org_id, ids)).all()
+
+
+def begin(connection: Connection, org_id: UUID, ids: Sequence[UUID], task_id: UUID) -> None:
+    """Note that they are about to be sent: what is found so by another attempt may have been."""
+    connection.execute(_BEGIN, _of(org_id, ids) | {"task_id": task_id})
+
+
+def wait(connection: Connection, org_id: UUID, ids: Sequence[UUID], *, waits_for: str, until: datetime) -> None:
+    """Note why they are not tried now, and when they will be asked for again."""
+    connection.execute(_WAIT, _of(org_id, ids) | {"waits_for": waits_for, "next_attempt_at": until})
+
+
+def finish(
+    connection: Connection, org_id: UUID, ids: Sequence[UUID], ending: Mapping[str, Any], *, now: datetime
+) -> None:
+    """Write what became of them. `ending`: status, and error, response, waits_for, next_attempt_at where there is one."""
+    nothing = dict.fromkeys(("error", "response", "waits_for", "next_attempt_at"))
+    connection.execute(_FINISH, _of(org_id, ids) | nothing | dict(ending) | {"now": now})
+
+
+def earlier_is_open(connection: Connection, row: Row[Any]) -> bool:
+    """Say whether an earlier change of the same campaign is still on its way to the same connector."""
+    low = uuid7_floor(uuid7_time(row.action_id) - _OPEN_FOR)
+    key = {"org_id": row.org_id, "entity_id": row.entity_id, "action_id": row.action_id, "low": low}
+    answer: bool = connection.execute(_EARLIER, key | {"connector_id": row.params["connector_id"]}).scalar_one()
+    return answer
+
+
+def _of(org_id: UUID, ids: Sequence[UUID]) -> dict[str, Any]:
+    return {"org_id": org_id, "ids": list(ids), "low": min(ids), "high": max(ids)}
