@@ -157,6 +157,7 @@ def test_no_statement_of_the_engine_reads_another_clock_than_the_databases() -> 
         ("croniter", "engine/schedule/"),
         ("tenacity", "engine/retry.py"),
         ("urllib3", "engine/egress/client.py"),
+        ("standardwebhooks", "engine/deliver/couriers/signing.py"),
     ],
 )
 def test_a_library_that_decides_for_us_has_one_importer(package: str, importers: str) -> None:
