@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from dev.site import Site
     from dev.valkey import Valkey
 
+pytest_plugins = ["tests.receiver.fixtures"]
+
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Servers]:

@@ -1,0 +1,1 @@
+"""Calls outside, on real sockets."""
