@@ -13,6 +13,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from models.base import Base, JsonObject, one_of
 from models.enums import AttemptOutcome, Queue, TaskKind, TaskState
 
+_UNFINISHED = "state IN ('ready', 'running') AND kind <> 'deliver'"
+"""Work in progress; what waits for a receiver outside is none."""
+
 
 class Task(Base):
     """Queue and outbox: one row is one Celery task, its id the Celery task id. CHECKs make illegal rows impossible."""
@@ -32,8 +35,8 @@ class Task(Base):
         CheckConstraint("attempt BETWEEN 0 AND max_attempts AND max_attempts > 0", name="attempt"),
         CheckConstraint("priority BETWEEN 0 AND 9", name="priority"),
         Index("tasks_publish", "queue", "publish_at", postgresql_where=text("state = 'ready'")),
-        Index("tasks_unfinished", "run_at", postgresql_where=text("state IN ('ready', 'running')")),
-        Index("tasks_unfinished_by_org", "org_id", "run_at", postgresql_where=text("state IN ('ready', 'running')")),
+        Index("tasks_unfinished", "run_at", postgresql_where=text(_UNFINISHED)),
+        Index("tasks_unfinished_by_org", "org_id", "run_at", postgresql_where=text(_UNFINISHED)),
         Index("tasks_lease", "lease_expires_at", postgresql_where=text("state = 'running'")),
         Index("tasks_final", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
         Index(None, "org_id", "state"),
