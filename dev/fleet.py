@@ -69,6 +69,11 @@ class Fleet:
         return [member for member in self.members if member.kind == "worker"]
 
     @property
+    def deliverers(self) -> list[Member]:
+        """The workers that deliver, in the order of their start."""
+        return [member for member in self.members if member.kind == "deliveries"]
+
+    @property
     def schedulers(self) -> list[Member]:
         """The schedulers, in the order of their start."""
         return [member for member in self.members if member.kind == "scheduler"]
@@ -78,7 +83,7 @@ class Fleet:
         return {"workers": [one.pid for one in self.workers], "schedulers": [one.pid for one in self.schedulers]}
 
     def start(self, kind: str) -> Member:
-        """Start one more `worker` or `scheduler`, without waiting for it."""
+        """Start one more `worker`, `deliveries` or `scheduler`, without waiting for it."""
         name = f"{kind}{1 + sum(member.kind == kind for member in self.members)}"
         log = self.logs / f"{name}.log"
         with log.open("wb") as output:
@@ -97,20 +102,24 @@ class Fleet:
 
 def _command(kind: str, name: str) -> str:
     command = read_procfile(ROOT)[kind]
+    if kind == "scheduler":
+        return command
     # node names must differ on one host; two children a worker, however many cores there are
-    return f"{command} --hostname={name}@%h --concurrency=2" if kind == "worker" else command
+    return f"{command} --hostname={name}@%h" + (" --concurrency=2" if kind == "worker" else "")
 
 
 @contextmanager
-def fleet(workers: int, schedulers: int, env: Mapping[str, str], logs: Path) -> Iterator[Fleet]:
-    """Start `workers` and `schedulers` with the whole environment `env`, wait until all are ready, stop all at the end.
+def fleet(
+    workers: int, schedulers: int, env: Mapping[str, str], logs: Path, *, deliveries: int = 0
+) -> Iterator[Fleet]:
+    """Start so many of each with the whole environment `env`, wait until all are ready, stop all at the end.
 
     Their output goes to `logs/worker1.log` and so on.
     """
     logs.mkdir(parents=True, exist_ok=True)
     running = Fleet(env, logs, [])
     try:
-        for kind, number in (("worker", workers), ("scheduler", schedulers)):
+        for kind, number in (("worker", workers), ("deliveries", deliveries), ("scheduler", schedulers)):
             for _ in range(number):
                 running.start(kind)
         running.await_ready()

@@ -29,6 +29,7 @@ STOP_SECONDS: Final = 20.0
 
 READY: Final = {
     "worker": re.compile(r"@\S+ ready\b|\bworker ready\b"),
+    "deliveries": re.compile(r"@\S+ ready\b"),
     "scheduler": re.compile(r"\bscheduler ready\b"),
 }
 """What a process's log says once it is ready, by its name in the Procfile."""

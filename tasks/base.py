@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 
 _REFUSED: Final = "42501"
 _OUTAGE_PAUSE: Final = (0.5, 1.5)
-_CONNECTIONS: Final = 2  # a child works on one task at a time: its transaction, and the heartbeat
+_CONNECTIONS: Final = 64
+"""Two for each task at work, its transaction and the heartbeat: a forked child opens two, 32 threads all of them."""
 
 
 class TaskFailedError(Exception):

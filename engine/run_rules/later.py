@@ -44,7 +44,7 @@ class Follower:
             "org_id": org_id,
             "task_id": self.task_id,
             "kind": TaskKind.APPLY_ACTIONS.value,
-            "queue": Queue.ACTIONS.value,
+            "queue": Queue.RULES.value,
             "payload": carried | {"position": self.position, "delay_seconds": int(self.delay.total_seconds())},
             "state": (TaskState.READY if self.position == 1 else TaskState.HELD).value,
             "run_at": self.run_at,

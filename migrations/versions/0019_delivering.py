@@ -55,7 +55,7 @@ def _claim(predicate: str) -> str:
 
 
 def _settle(further: str) -> str:
-    """A queued delivery keeps its execution open; it is no action that waits for the one before it."""
+    """Return the function; a queued delivery keeps its execution open, and is no action that waits for another."""
     before: str = constant_of("0017", "_SETTLE")
     function = before[: before.index("REVOKE EXECUTE")].replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION")
     return function.replace("FILTER (WHERE a.status = 'queued'))[1]", f"FILTER (WHERE a.status = 'queued'{further}))[1]")

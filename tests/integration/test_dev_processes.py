@@ -46,7 +46,7 @@ def said(console: Console) -> str:
 
 
 def test_the_procfile_has_the_release_and_three_processes() -> None:
-    assert list(read_procfile(ROOT)) == ["release", "worker", "scheduler", "flower"]
+    assert list(read_procfile(ROOT)) == ["release", "worker", "deliveries", "scheduler", "flower"]
 
 
 def test_a_line_of_a_procfile_that_is_no_entry_is_named() -> None:

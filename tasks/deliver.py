@@ -1,0 +1,42 @@
+"""`automation.deliver`: one message outside."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from celery.exceptions import Ignore, Retry
+
+from core.config import Settings
+from engine.deliver import service
+from engine.deliver.admission import Waits
+from engine.deliver.beginning import Done, NotClaimed
+from engine.deliver.couriers.registry import couriers
+from engine.deliver.outcome import Again, Discarded, Doubtful, Failed, Succeeded
+from engine.deliver.post import Post
+from tasks.base import AutomationTask, TaskFailedError, leaving_to_the_row, process_database
+from tasks.broker import app
+
+
+@lru_cache(maxsize=1)
+def process_post() -> Post:
+    """Return this process's couriers and keys. Raises SetupError where the settings make no sense."""
+    settings = Settings.load()
+    return Post(couriers(settings), settings.secret_keys, settings.org_deliveries)
+
+
+@app.task(name="automation.deliver", base=AutomationTask, bind=True)
+def deliver(self: AutomationTask, *message: Any, **others: Any) -> dict[str, Any]:
+    """Claim and deliver one message; Celery is told what the row says already, and publishes nothing."""
+    org_id, task_id = self.ids(message, others)
+    with leaving_to_the_row():
+        result = service.run(process_database(), org_id, task_id, worker=self.worker, post=process_post())
+    match result:
+        case NotClaimed():
+            raise Ignore
+        case Waits(reason=reason, after=after) | Done(outcome=Again(reason=reason, after=after)):
+            raise Retry(reason, when=after.total_seconds())
+        case Done(outcome=Succeeded()):
+            return {"delivered": True}
+        case Done(outcome=Failed(reason=reason) | Discarded(reason=reason) | Doubtful(reason=reason)):
+            raise TaskFailedError(reason)
