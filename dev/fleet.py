@@ -109,9 +109,7 @@ def _command(kind: str, name: str) -> str:
 
 
 @contextmanager
-def fleet(
-    workers: int, schedulers: int, env: Mapping[str, str], logs: Path, *, deliveries: int = 0
-) -> Iterator[Fleet]:
+def fleet(workers: int, schedulers: int, env: Mapping[str, str], logs: Path, *, deliveries: int = 0) -> Iterator[Fleet]:
     """Start so many of each with the whole environment `env`, wait until all are ready, stop all at the end.
 
     Their output goes to `logs/worker1.log` and so on.

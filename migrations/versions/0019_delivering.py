@@ -46,19 +46,25 @@ def _of_tasks(predicate: str) -> str:
 def _unfinished(predicate: str) -> str:
     before: str = constant_of("0011", "_FAIRNESS")
     function = before[: before.index("CREATE FUNCTION cmis.due_orgs")]
-    return function.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION").replace(_of_tasks(_ALL), _of_tasks(predicate))
+    return function.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION").replace(
+        _of_tasks(_ALL), _of_tasks(predicate)
+    )
 
 
 def _claim(predicate: str) -> str:
     before: str = constant_of("0015", "_CLAIM")
-    return before.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION").replace(_of_tasks(_ALL), _of_tasks(predicate))
+    return before.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION").replace(
+        _of_tasks(_ALL), _of_tasks(predicate)
+    )
 
 
 def _settle(further: str) -> str:
     """Return the function; a queued delivery keeps its execution open, and is no action that waits for another."""
     before: str = constant_of("0017", "_SETTLE")
     function = before[: before.index("REVOKE EXECUTE")].replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION")
-    return function.replace("FILTER (WHERE a.status = 'queued'))[1]", f"FILTER (WHERE a.status = 'queued'{further}))[1]")
+    return function.replace(
+        "FILTER (WHERE a.status = 'queued'))[1]", f"FILTER (WHERE a.status = 'queued'{further}))[1]"
+    )
 
 
 # Nobody knows whether a delivery arrived whose worker died: the next claim resolves it, or a person does where no attempt is
