@@ -94,7 +94,7 @@ class _PlanError(Exception):
 def run_wave(connection: Connection, wave: Wave) -> list[Unfinished]:
     """Evaluate every item of the wave; each is recorded afterwards, but for those that are returned."""
     try:
-        with connection.begin_nested():
+        with driver.savepoint(connection):
             return _run(connection, wave, wave.items)
     except Exception as error:  # noqa: BLE001 - whatever it was, it shows again below, at the rule that it comes from
         raise_if_over(error)
@@ -125,13 +125,13 @@ def record_failures(
     for wave in waves(items):
         rows = {row.rule_id: row for row in rules.lock(connection, carrier.org_id, [item.rule_id for item in wave])}
         failed = [Failed.of(item, rows[item.rule_id], error) for item in wave]
-        begin(connection, carrier, [], failed, nothing)
-        finish(connection, carrier, [], failed, nothing)
+        done = begin(connection, carrier, [], failed, nothing)
+        finish(connection, carrier, [], failed, nothing, done)
 
 
 def _run_alone(connection: Connection, wave: Wave, item: Item) -> list[Unfinished]:
     try:
-        with connection.begin_nested():
+        with driver.savepoint(connection):
             return _run(connection, wave, [item])
     except Exception as error:
         raise_if_over(error)
@@ -171,11 +171,11 @@ def _run(connection: Connection, wave: Wave, items: Sequence[Item]) -> list[Unfi
     else:
         raise TransientError(MOVING)
     with driver.together(connection):
-        begin(connection, wave.carrier, batch.runs, batch.failures, memory)
+        done = begin(connection, wave.carrier, batch.runs, batch.failures, memory)
     for effects in rounds(batch.runs):
         KINDS[effects[0].kind].apply(connection, org_id, effects, now=memory.now)
     with driver.together(connection):
-        finish(connection, wave.carrier, batch.runs, batch.failures, memory)
+        finish(connection, wave.carrier, batch.runs, batch.failures, memory, done)
     return batch.unfinished
 
 
@@ -202,7 +202,7 @@ def _prepare(
             raise_if_over(error)
             logger.exception("rule %s cannot be read", item.rule_id)
             batch.failures.append(Failed.of(item, row, error))
-    batch.runs.sort(key=lambda run: (run.rule.rank, run.rule.rule_id))
+    batch.runs.sort(key=lambda run: (run.rule.rank, run.rule.rule_id.int))
     return batch
 
 
@@ -222,7 +222,8 @@ def _plan_pages(connection: Connection, wave: Wave, runs: Sequence[Run], memory:
     for run in runs:
         close_gates(run, memory)
     going = [run for run in runs if not run.stopped]
-    read = {operand for run in going for operand in run.rule.program.operands}
+    shared = {id(run.rule.program.operands): run.rule.program.operands for run in going}
+    read = {operand for operands in shared.values() for operand in operands}
     overlays = []
     net = dict(memory.net)
     for rows in _pages(connection, wave, going):
@@ -250,7 +251,7 @@ def _pages(connection: Connection, wave: Wave, runs: Sequence[Run]) -> Iterator[
     org_id = wave.carrier.org_id
     named = {run.rule.entity_id for run in runs} if wave.only is None else {wave.only}
     if None not in named:
-        yield campaigns.some(connection, org_id, sorted(one for one in named if one))
+        yield campaigns.some(connection, org_id, [one for one in named if one])
         return
     after = _LOWEST
     while rows := campaigns.page(connection, org_id, after=after, limit=PAGE):

@@ -182,10 +182,9 @@ def plan_effect(
 
 def conflicting_versions(runs: list[Run], locked: dict[UUID, int], overlays: list[Overlay]) -> bool:
     """Say whether a campaign that the plan touches has moved on since its facts were read."""
-    rows: dict[UUID, Any] = {}
-    for overlay in overlays:
-        rows.update(overlay.page.rows)
-    return any(rows[entity_id].version != locked.get(entity_id) for entity_id in touched(runs))
+    ids = touched(runs)
+    rows = {one: overlay.page.rows[one] for overlay in overlays for one in ids if one in overlay.page.rows}
+    return any(rows[one].version != locked.get(one) for one in ids)
 
 
 def touched(runs: list[Run]) -> list[UUID]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from core.written import Written
 from engine.actions.base import Campaign
 from engine.rules.guardrails import net_change
 from engine.run_rules.narrow import Narrowest
@@ -94,13 +95,13 @@ class Run:
     ) -> dict[str, Any]:
         """Return what is on record of a campaign that the conditions were evaluated for."""
         ages = page.ages(self.rule.program.operands, campaign.campaign_id)
-        trace = self.rule.program.closures.trace(facts, ages, withheld)
-        return entity_document(campaign, result, acted=acted) | {"trace": trace}
+        trace, _ = self.rule.program.closures.trace(facts, ages, withheld)
+        return entity_document(campaign, result, acted=acted) | {"trace": Written(trace)}
 
     @property
     def acted(self) -> bool:
         """Whether at least one effect is applied or queued: only then limit and cooldown are used up."""
-        return any(effect.acts for effect in self.effects)
+        return bool(self.effects) and any(effect.acts for effect in self.effects)
 
 
 def entity_document(campaign: Campaign | Row[Any], result: str, *, acted: bool) -> dict[str, Any]:
