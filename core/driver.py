@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _SAVE, _RELEASE, _BACK = (
     text(f"{verb} cmis_driver") for verb in ("SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO SAVEPOINT")
 )
+_CURSORS: Final = "cmis.cursors"
 _DIALECT: Final[Dialect] = psycopg_dialect()  # type: ignore[no-untyped-call]
 
 
@@ -77,12 +78,21 @@ def _sent(connection: Connection, statement: TextClause, values: Mapping[str, An
     bound = dict(values)
     for name, process in compiled.processors:
         bound[name] = process(bound[name])
-    driver: Any = connection.connection.driver_connection
-    cursor = driver.cursor(row_factory=compiled.rows)
     try:
-        return cursor.execute(compiled.sql, bound)
+        return _cursor(connection, compiled).execute(compiled.sql, bound)
     except psycopg.Error as error:
         raise _explained(connection, compiled.sql, bound, error) from error
+
+
+def _cursor(connection: Connection, compiled: _Compiled) -> Any:
+    """Return the statement's cursor of this connection, which knows how its values and its columns are read."""
+    pooled = connection.connection
+    cursors = pooled.info.setdefault(_CURSORS, {})
+    cursor = cursors.get(compiled.sql)
+    if cursor is None:
+        driver: Any = pooled.driver_connection
+        cursor = cursors[compiled.sql] = driver.cursor(row_factory=compiled.rows)
+    return cursor
 
 
 def _explained(connection: Connection, sql: str, bound: Mapping[str, Any], error: psycopg.Error) -> Exception:
@@ -127,4 +137,4 @@ def _processor(bind: BindParameter[Any]) -> Callable[[Any], Any] | None:
 
 def _uuids(ids: Iterable[UUID]) -> str:
     """Return ids as an array's text, which the statement casts: one by one the driver takes five times as long."""
-    return f"{{{','.join(['%032x' % one.int for one in ids])}}}"
+    return f"{{{','.join([f'{one.int:032x}' for one in ids])}}}"

@@ -15,7 +15,7 @@ from engine.rules.tree import Condition, Leaf, Logic, Multiple, Operand
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from engine.rules.comparison import Comparison
+    from engine.rules.comparison import Comparison, Order
 
     Facts = Mapping[str, object]
     Ages = Mapping[str, str]
@@ -45,9 +45,11 @@ def tracer_of(condition: Condition) -> Tracer:
 def number_text(value: Decimal) -> str:
     """Return `json_number` of a finite number as JSON; where that is a float, as precisely as the number is known."""
     text = str(value)
-    if len(text) < _LONG and (text.isdigit() or ("." in text and text[-1] != "0" and "E" not in text)):
+    if text.isdigit():
         return text
-    return json.dumps(json_number(value))
+    if "E" in text or len(text) > _LONG:
+        return json.dumps(json_number(value))
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _group(logic: Logic, nodes: list[Tracer]) -> Tracer:
@@ -73,7 +75,8 @@ def _any_leaf(leaf: Leaf) -> Tracer:
 def _number_leaf(leaf: Leaf, compared: Comparison) -> Tracer:
     key, (holds, turns), otherwise = leaf.operand.key, compared, _any_leaf(leaf)
     start, expected = _start(leaf.operand, leaf.operator.value), _expected(leaf)
-    fixed = constant(leaf)
+    if (fixed := constant(leaf)) is not None:
+        return _constant_leaf(key, fixed, start, otherwise)
 
     def traced(facts: Facts, ages: Ages, withheld: Withheld) -> Traced:
         actual = facts.get(key)
@@ -82,14 +85,35 @@ def _number_leaf(leaf: Leaf, compared: Comparison) -> Tracer:
         target = turns(actual, facts)
         if target is None:
             return otherwise(facts, ages, withheld)
-        result = fixed[0](actual, target) if fixed else holds(actual, facts)
-        age, margin = ages.get(key), percent_of_way(actual, target)
-        aged = "" if age is None else _AGE + age
-        away = "" if margin is None else f',"margin_pct":{margin:.{MARGIN_DIGITS}f}'
-        said = expected(facts, ages, target)
-        return f'{start}{number_text(actual)},"expected":{said},"result":{_RESULTS[result]}{aged}{away}}}', result
+        result, aged = holds(actual, facts), _aged(ages, key)
+        start_ = f'{start}{number_text(actual)},"expected":{expected(facts, ages, target)},"result":'
+        return f"{start_}{_RESULTS[result]}{aged}{_margin(actual, target)}}}", result
 
     return traced
+
+
+def _constant_leaf(key: str, fixed: tuple[Order, Decimal], start: str, otherwise: Tracer) -> Tracer:
+    order, value = fixed
+    ends = {held: f',"expected":{number_text(value)},"result":{_RESULTS[held]}' for held in (True, False)}
+
+    def traced(facts: Facts, ages: Ages, withheld: Withheld) -> Traced:
+        actual = facts.get(key)
+        if not isinstance(actual, Decimal) or not actual.is_finite():
+            return otherwise(facts, ages, withheld)
+        result, aged = order(actual, value), _aged(ages, key)
+        return f"{start}{number_text(actual)}{ends[result]}{aged}{_margin(actual, value)}}}", result
+
+    return traced
+
+
+def _aged(ages: Ages, key: str) -> str:
+    age = ages.get(key)
+    return "" if age is None else _AGE + age
+
+
+def _margin(actual: Decimal, target: Decimal) -> str:
+    margin = percent_of_way(actual, target)
+    return "" if margin is None else f',"margin_pct":{margin:.{MARGIN_DIGITS}f}'
 
 
 def _expected(leaf: Leaf) -> Expected:
@@ -102,10 +126,9 @@ def _expected(leaf: Leaf) -> Expected:
     times = number_text(Decimal(1) if value.times is None else value.times)
 
     def expected(facts: Facts, ages: Ages, target: Decimal) -> str:
-        other, age = facts[key], ages.get(key)
-        aged = "" if age is None else _AGE + age
+        other = facts[key]
         known = number_text(other) if isinstance(other, Decimal) else "null"
-        return f'{start}{known}{aged},"times":{times},"value":{number_text(target)}}}'
+        return f'{start}{known}{_aged(ages, key)},"times":{times},"value":{number_text(target)}}}'
 
     return expected
 

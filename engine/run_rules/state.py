@@ -72,16 +72,8 @@ class Run:
     @property
     def shown_entities(self) -> list[dict[str, Any]]:
         """The entities on record, each with its trace: those in `entities`, and the narrowest misses."""
-        return self.entities + [self._missed(*miss) for miss in self.missed]
-
-    def _missed(
-        self,
-        page: Page,
-        campaign: Campaign | Row[Any],
-        facts: Mapping[str, object],
-        withheld: Mapping[str, str] | None,
-    ) -> dict[str, Any]:
-        return self.traced(page, campaign, facts, withheld, result="false", acted=False)
+        missed = [self.traced(*miss, result="false", acted=False) for miss in self.missed.kept()]
+        return self.entities + missed
 
     def traced(
         self,
@@ -96,7 +88,9 @@ class Run:
         """Return what is on record of a campaign that the conditions were evaluated for."""
         ages = page.ages(self.rule.program.operands, campaign.campaign_id)
         trace, _ = self.rule.program.closures.trace(facts, ages, withheld)
-        return entity_document(campaign, result, acted=acted) | {"trace": Written(trace)}
+        document = entity_document(campaign, result, acted=acted)
+        document["trace"] = Written(trace)
+        return document
 
     @property
     def acted(self) -> bool:
@@ -106,7 +100,7 @@ class Run:
 
 def entity_document(campaign: Campaign | Row[Any], result: str, *, acted: bool) -> dict[str, Any]:
     """Return what is on record of a campaign, whatever stopped it."""
-    return {"entity_id": str(campaign.campaign_id), "name": campaign.name, "result": result, "acted": acted}
+    return {"entity_id": campaign.campaign_id, "name": campaign.name, "result": result, "acted": acted}
 
 
 @dataclass(slots=True)
