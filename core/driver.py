@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     Processors = tuple[tuple[str, Callable[[Any], Any]], ...]
 
-_SAVE, _RELEASE, _BACK = (
-    text(f"{verb} cmis_driver") for verb in ("SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO SAVEPOINT")
-)
+_SAVE: Final = text("SAVEPOINT cmis_driver")
+_RELEASE: Final = text("RELEASE SAVEPOINT cmis_driver")
+_BACK: Final = text("ROLLBACK TO SAVEPOINT cmis_driver")
 _CURSORS: Final = "cmis.cursors"
 _DIALECT: Final[Dialect] = psycopg_dialect()  # type: ignore[no-untyped-call]
 
@@ -66,11 +66,11 @@ def savepoint(connection: Connection) -> Iterator[None]:
     _sent(connection, _SAVE, {})
     try:
         yield
+        _sent(connection, _RELEASE, {})
     except BaseException:
         if not connection.invalidated:
             _sent(connection, _BACK, {})
         raise
-    _sent(connection, _RELEASE, {})
 
 
 def _sent(connection: Connection, statement: TextClause, values: Mapping[str, Any]) -> Any:

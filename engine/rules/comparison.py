@@ -1,4 +1,4 @@
-"""A leaf that compares a number with another one, as nearly every leaf does: what never changes about it is made once."""
+"""A leaf that compares numbers, as nearly every leaf does: what never changes about it is made once."""
 
 from __future__ import annotations
 

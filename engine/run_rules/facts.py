@@ -147,9 +147,9 @@ def load(
     sums = {}
     if wanted and rows:
         found = campaigns.sums(connection, org_id, wanted, [row.campaign_id for row in rows], now=now)
-        for campaign_id, span, *values, observed_at in found:
+        for row in found:
             # sum(bigint) and sum(numeric) are both numeric in SQL; NULL = no row reported the metric
-            sums[campaign_id, span] = Sums(dict(zip(BASE_METRICS, values, strict=True)), observed_at)
+            sums[row.campaign_id, row.key] = Sums(dict(zip(BASE_METRICS, row[2:-1], strict=True)), row.observed_at)
     return Page(now, today, {row.campaign_id: row for row in rows}, sums)
 
 

@@ -125,8 +125,8 @@ def record_failures(
     for wave in waves(items):
         rows = {row.rule_id: row for row in rules.lock(connection, carrier.org_id, [item.rule_id for item in wave])}
         failed = [Failed.of(item, rows[item.rule_id], error) for item in wave]
-        done = begin(connection, carrier, [], failed, nothing)
-        finish(connection, carrier, [], failed, nothing, done)
+        begin(connection, carrier, [], failed, nothing)
+        finish(connection, carrier, [], failed, nothing)
 
 
 def _run_alone(connection: Connection, wave: Wave, item: Item) -> list[Unfinished]:
@@ -171,11 +171,11 @@ def _run(connection: Connection, wave: Wave, items: Sequence[Item]) -> list[Unfi
     else:
         raise TransientError(MOVING)
     with driver.together(connection):
-        done = begin(connection, wave.carrier, batch.runs, batch.failures, memory)
+        begin(connection, wave.carrier, batch.runs, batch.failures, memory)
     for effects in rounds(batch.runs):
         KINDS[effects[0].kind].apply(connection, org_id, effects, now=memory.now)
     with driver.together(connection):
-        finish(connection, wave.carrier, batch.runs, batch.failures, memory, done)
+        finish(connection, wave.carrier, batch.runs, batch.failures, memory)
     return batch.unfinished
 
 

@@ -30,7 +30,7 @@ class Span(NamedTuple):
     keys: tuple[str, ...]
 
 
-class Operands(tuple[Operand, ...]):
+class Operands(tuple[Operand, ...]):  # noqa: SLOT001 - what is put in order is kept in its dictionary
     """The operands of a rule; rules that read the same may share them."""
 
     @cached_property

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.ids import uuid7
 from engine.run_rules.breaker import in_a_row, trip
-from engine.run_rules.ended import broken, ended
+from engine.run_rules.ended import broken, ended, status_of
 from engine.run_rules.later import followers
 from engine.run_rules.work import occurrence_key
 from engine.store import audit, executions, occurrences, rules, tasks
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from engine.run_rules.state import Memory, Run
 
 SHOWN_ACTIONS: Final = 1000
-_RULE_EXECUTED: Final = AuditAction.RULE_EXECUTED.value
-_ACTION_TAKEN: Final = AuditAction.ACTION_TAKEN.value
 _ASKER: Final = "requested_by"
 _COUNTERS: Final = ("success", "partial", "failure", "skipped")
 _COUNTED: Final = {status: {name: int(status == name) for name in _COUNTERS} for status in ExecutionStatus}
@@ -36,55 +34,43 @@ _COUNTED: Final = {status: {name: int(status == name) for name in _COUNTERS} for
 
 def begin(
     connection: Connection, carrier: Carrier, runs: Sequence[Run], failures: Sequence[Failed], memory: Memory
-) -> list[Ended]:
-    """Write the executions and what they are about to do: whatever changes a campaign names an effect that is there.
-
-    Returns how they ended, those of the runs first.
-    """
+) -> None:
+    """Write the executions and what they are about to do: whatever changes a campaign names an effect that is there."""
     now, org_id = memory.now, carrier.org_id
-    done = [ended(run) for run in runs]
-    rows = [_execution(run, end, memory, carrier) for run, end in zip(runs, done, strict=True)]
-    rows += [_failure(failed, carrier) for failed in failures]
+    rows = [_execution(run, memory, carrier) for run in runs] + [_failure(failed, carrier) for failed in failures]
     effects = [effect.row() for run in runs for effect in run.effects]
-    later = [one for run in runs if run.rule.delay for one in followers(run, memory)]
+    later = [one for run in runs for one in followers(run, memory)]
     if later:
         carriers = {(one.execution_id, one.position): one.task_id for one in later}
         effects = [row | {"task_id": carriers.get((row["execution_id"], row["position"]))} for row in effects]
     executions.insert(connection, org_id, carrier.task_id, rows, now=now)
     executions.insert_actions(connection, org_id, carrier.task_id, effects, now=now)
     tasks.insert(connection, [one.row(org_id) for one in later], now=now)
-    return done + [broken(failed) for failed in failures]
 
 
-def finish(  # noqa: PLR0913 - what was planned, and how it ended
-    connection: Connection,
-    carrier: Carrier,
-    runs: Sequence[Run],
-    failures: Sequence[Failed],
-    memory: Memory,
-    done: Sequence[Ended],
+def finish(
+    connection: Connection, carrier: Carrier, runs: Sequence[Run], failures: Sequence[Failed], memory: Memory
 ) -> None:
     """Write all else that the evaluations leave behind, once their effects are applied."""
     now, org_id = memory.now, carrier.org_id
-    acting = [run for run in runs if run.effects]
-    effects = [effect for run in acting for effect in run.effects]
-    askers = {run.item.execution_id: run.item.requested_by for run in acting}
+    done = [ended(run) for run in runs] + [broken(failed) for failed in failures]
+    effects = [effect for run in runs for effect in run.effects]
+    askers = {one.item.execution_id: one.item.requested_by for one in done}
     audit.record(connection, org_id, [*_executed(done, now), *taken(effects, askers, now)], now=now)
-    counters = [_counter(run, end.status, memory) for run, end in zip(runs, done, strict=False)]
-    rules.count(connection, org_id, [*counters, *map(_failure_counter, failures)], now=now)
-    rules.remember(connection, org_id, _cooldowns(acting), now=now)
-    trip(connection, org_id, acting, failures, now=now)
+    rules.count(connection, org_id, [*_counters(runs, memory), *map(_failure_counter, failures)], now=now)
+    rules.remember(connection, org_id, _cooldowns(runs), now=now)
+    trip(connection, org_id, runs, failures, now=now)
     occurrences.finish(connection, org_id, _outcomes(done), now=now)
 
 
-def _execution(run: Run, end: Ended, memory: Memory, carrier: Carrier) -> dict[str, Any]:
-    return {
-        **_item_columns(run.item, carrier),
+def _execution(run: Run, memory: Memory, carrier: Carrier) -> dict[str, Any]:
+    end = ended(run)
+    return _item_columns(run.item, carrier) | {
         "rule_version": run.rule.version,
-        "status": str(end.status),
+        "status": end.status.value,
         "skip_reason": end.skip_reason,
         "duration_ms": round(run.seconds * 1000),
-        "conditions_evaluated": {"counts": run.counts, "entities": run.shown_entities},
+        "conditions_evaluated": {"counts": dict(run.counts), "entities": run.shown_entities},
         "actions_executed": [_summary(effect) for effect in run.effects[:SHOWN_ACTIONS]],
         "results": end.results,
         "acted_on": memory.today if run.acted else None,
@@ -118,7 +104,7 @@ def _item_columns(item: Item, carrier: Carrier) -> dict[str, Any]:
 
 def _context(item: Item) -> dict[str, Any]:
     """Return what the job gave to its run, and who asked for it; a job cannot name an asker."""
-    given = {key: value for key, value in item.context.items() if key != _ASKER} if item.context else {}
+    given = {key: value for key, value in (item.context or {}).items() if key != _ASKER}
     return given if item.requested_by is None else given | {_ASKER: str(item.requested_by)}
 
 
@@ -136,14 +122,14 @@ def _executed(ended: Sequence[Ended], now: datetime) -> list[dict[str, Any]]:
     return [
         {
             "audit_id": uuid7(now),
-            "action": _RULE_EXECUTED,
+            "action": AuditAction.RULE_EXECUTED.value,
             "entity_type": "rule",
             "entity_id": one.item.rule_id,
             "rule_id": one.item.rule_id,
             "execution_id": one.item.execution_id,
             "user_id": one.item.requested_by,
             "details": {
-                "status": str(one.status),
+                "status": one.status.value,
                 "skip_reason": one.skip_reason,
                 "results": one.results,
                 "error": one.error,
@@ -158,7 +144,7 @@ def taken(effects: Sequence[Effect], askers: Mapping[UUID, UUID | None], now: da
     return [
         {
             "audit_id": uuid7(now),
-            "action": _ACTION_TAKEN,
+            "action": AuditAction.ACTION_TAKEN.value,
             "entity_type": "campaign",
             "entity_id": effect.entity_id,
             "rule_id": effect.rule_id,
@@ -172,6 +158,10 @@ def taken(effects: Sequence[Effect], askers: Mapping[UUID, UUID | None], now: da
         for effect in effects
         if effect.status == "succeeded"
     ]
+
+
+def _counters(runs: Sequence[Run], memory: Memory) -> list[dict[str, Any]]:
+    return [_counter(run, status_of(run.effects), memory) for run in runs]
 
 
 def _counter(run: Run, status: ExecutionStatus, memory: Memory) -> dict[str, Any]:
@@ -204,6 +194,6 @@ def _outcomes(ended: Sequence[Ended]) -> list[dict[str, Any]]:
     outcomes = []
     for one in ended:
         if one.item.job_id is not None and not one.results.get("queued"):
-            outcome = "success" if one.status is ExecutionStatus.RUNNING else str(one.status)
+            outcome = "success" if one.status is ExecutionStatus.RUNNING else one.status.value
             outcomes.append(occurrence_key(one.item) | {"outcome": outcome})
     return outcomes

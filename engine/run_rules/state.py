@@ -132,9 +132,13 @@ class Overlay:
     def seen(self, entity_id: UUID | None) -> Iterator[Campaign | Row[Any]]:
         """Yield the campaigns, or the one of this id, as the next rule finds them: rows, where nothing changed them."""
         rows = self.page.rows
-        found = rows.values() if entity_id is None else [rows[entity_id]] if entity_id in rows else []
+        one = None if entity_id is None else rows.get(entity_id)
+        found = rows.values() if entity_id is None else () if one is None else (one,)
+        if not self.changed:
+            yield from found
+            return
         for row in found:
-            yield self.changed.get(row.campaign_id, row) if self.changed else row
+            yield self.changed.get(row.campaign_id, row)
 
     def get(self, campaign_id: UUID) -> Campaign:
         """Return the campaign as the next action would find it."""

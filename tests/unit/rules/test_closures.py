@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,8 +15,10 @@ from engine.rules.closures import compile_tree, distance_of
 from engine.rules.conditions import parse
 from engine.rules.evaluate import evaluate, trace
 from engine.rules.nearest import cost_of
-from engine.rules.tree import Condition
 from tests.unit.rules.strategies import FACTS, KEYS, PATIENT, TREES
+
+if TYPE_CHECKING:
+    from engine.rules.tree import Condition
 
 EXTREMES = ["NaN", "sNaN", "Infinity", "-Infinity", "1E+999999", "-1E+999999", "1E-999999", "0", "-0.0"]
 EXACT = st.one_of(
