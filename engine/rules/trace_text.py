@@ -56,9 +56,9 @@ def _group(logic: Logic, nodes: list[Tracer]) -> Tracer:
     name = json.dumps(logic.value)
 
     def traced(facts: Facts, ages: Ages, withheld: Withheld) -> Traced:
-        told = [node(facts, ages, withheld) for node in nodes]
-        result = join(logic, [one for _, one in told])
-        return f'{{{name}:[{",".join([text for text, _ in told])}],"result":{_RESULTS[result]}}}', result
+        texts, results = zip(*[node(facts, ages, withheld) for node in nodes], strict=True)
+        result = join(logic, results)
+        return f'{{{name}:[{",".join(texts)}],"result":{_RESULTS[result]}}}', result
 
     return traced
 

@@ -114,6 +114,8 @@ def waves(items: Sequence[Item]) -> Iterator[list[Item]]:
         only = rest[0].campaign_id
         first = {item.rule_id: item for item in reversed(rest) if item.campaign_id == only}
         yield list(first.values())
+        if len(first) == len(rest):  # nearly always
+            return
         rest = [item for item in rest if first.get(item.rule_id) is not item]
 
 
