@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import namedtuple_row
 from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
 from sqlalchemy.exc import DBAPIError
@@ -49,6 +50,12 @@ def together(connection: Connection) -> Iterator[None]:
             yield
     except psycopg.Error as error:
         raise _explained(connection, "", {}, error) from error
+
+
+def is_aborted(connection: Connection) -> bool:
+    """Say whether a statement failed and nobody took notice: its savepoint can only be rolled back."""
+    driver: Any = connection.connection.driver_connection
+    return bool(driver.info.transaction_status == TransactionStatus.INERROR)
 
 
 def _sent(connection: Connection, statement: TextClause, values: Mapping[str, Any]) -> Any:
