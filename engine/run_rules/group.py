@@ -26,7 +26,7 @@ from engine.run_rules.locking import MOVING, PLANS, facts_hold, remember
 from engine.run_rules.plan import close_gates, plan_page, rounds
 from engine.run_rules.record import write
 from engine.run_rules.state import Memory, Overlay, Run
-from engine.store import campaigns, orgs, rules
+from engine.store import campaigns, rules
 from models.enums import RuleStatus
 
 if TYPE_CHECKING:
@@ -157,8 +157,7 @@ def _run(connection: Connection, wave: Wave, items: Sequence[Item]) -> list[Unfi
     org_id = wave.carrier.org_id
     rows = {row.rule_id: row for row in rules.lock(connection, org_id, [item.rule_id for item in items])}
     # Only now: a lock may be waited for, and no decision may be older than the effects of whoever held it.
-    org = orgs.moment(connection, org_id)
-    memory = remember(connection, org, list(rows))
+    org, memory = remember(connection, org_id, list(rows))
     new = unread(org_id, rows.values())
     definitions = rules.definitions(connection, org_id, new) if new else {}
     for attempt in range(PLANS):

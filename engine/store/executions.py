@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 HELD_SEARCH = timedelta(days=28)
 """How far back an effect that is still held, or was rejected, keeps the same rule from asking again."""
-_MARGIN = timedelta(minutes=5)
 _LONGEST_WAIT = timedelta(days=28)
 # No id is newer; without an upper bound the months that are made ahead would be read, too.
 _NEWEST = func.cmis.uuid_v7_floor(func.cmis.clock() + timedelta(minutes=1), type_=Uuid())
@@ -100,12 +99,6 @@ SELECT :org_id, r.notification_id, r.channel, r.title, r.body, r.rule_id, r.exec
   FROM jsonb_to_recordset(:rows) AS r(notification_id uuid, channel text, title text, body text, rule_id uuid,
        execution_id uuid, action_id uuid, entity_id uuid)
 """)
-_HELD = text("""
-SELECT rule_id, entity_id, type, params FROM cmis.automation_actions
- WHERE org_id = :org_id AND status IN ('held', 'rejected') AND rule_id = ANY (:rule_ids) AND action_id BETWEEN :low AND :high
-   AND error ->> 'code' <> 'MOVED_ON'
-""").bindparams(bindparam("rule_ids", type_=ARRAY(Uuid())))
-
 _NOTIFIED = text("""
 SELECT action_id FROM cmis.notifications WHERE org_id = :org_id AND action_id = ANY (:ids)
 """).bindparams(bindparam("ids", type_=ARRAY(Uuid())))
@@ -147,12 +140,6 @@ def insert_notifications(
 def notified(connection: Connection, org_id: UUID, action_ids: Sequence[UUID]) -> set[UUID]:
     """Return those of the actions that have a notification in the org's list."""
     return set(connection.execute(_NOTIFIED, {"org_id": org_id, "ids": list(action_ids)}).scalars())
-
-
-def held(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID], *, now: datetime) -> Sequence[Row[Any]]:
-    """Return (rule_id, entity_id, type, params) of what waits for approval or was rejected, of the last 28 days."""
-    bounds = {"low": uuid7_floor(now - HELD_SEARCH), "high": uuid7_floor(now + _MARGIN)}
-    return driver.rows(connection, _HELD, {"org_id": org_id, "rule_ids": list(rule_ids)} | bounds)
 
 
 def listing(

@@ -41,10 +41,6 @@ SELECT rule_id, version, name, entity_id, conditions, condition_logic, actions, 
 _PRIORITIES = text("""
 SELECT rule_id, priority FROM cmis.automation_rules WHERE org_id = :org_id AND rule_id = ANY (:rule_ids)
 """).bindparams(bindparam("rule_ids", type_=_UUIDS))
-_COOLDOWNS = text("""
-SELECT rule_id, entity_id, last_acted_at FROM cmis.rule_entity_state
- WHERE org_id = :org_id AND rule_id = ANY (:rule_ids)
-""").bindparams(bindparam("rule_ids", type_=_UUIDS))
 _REMEMBER = with_rows("""
 INSERT INTO cmis.rule_entity_state (org_id, rule_id, entity_id, last_acted_at, execution_id)
 SELECT :org_id, r.rule_id, r.entity_id, :now, r.execution_id
@@ -80,12 +76,6 @@ def priorities(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -
     """Return the priority of each rule, without a lock."""
     rows = connection.execute(_PRIORITIES, {"org_id": org_id, "rule_ids": list(rule_ids)})
     return {row.rule_id: row.priority for row in rows}
-
-
-def cooldowns(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -> dict[tuple[UUID, UUID], datetime]:
-    """Return when each of the rules last acted on each entity."""
-    rows = driver.rows(connection, _COOLDOWNS, {"org_id": org_id, "rule_ids": list(rule_ids)})
-    return {(rule_id, entity_id): acted_at for rule_id, entity_id, acted_at in rows}
 
 
 def remember(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
