@@ -12,6 +12,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import namedtuple_row
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -58,6 +59,12 @@ def together(connection: Connection) -> Iterator[None]:
             yield
     except psycopg.Error as error:
         raise _explained(connection, "", {}, error) from error
+
+
+def is_aborted(connection: Connection) -> bool:
+    """Say whether a statement failed and nobody took notice: its savepoint can only be rolled back."""
+    driver: Any = connection.connection.driver_connection
+    return bool(driver.info.transaction_status == TransactionStatus.INERROR)
 
 
 @contextmanager

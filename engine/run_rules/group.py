@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from core import driver, faults
 from core.db import must_restart
-from core.errors import InputError, TransientError
+from core.errors import InputError, PermanentError, TransientError
 from engine.actions.registry import KINDS
 from engine.lease import LostClaimError
 from engine.retry import classify, out_of_time
@@ -24,9 +24,9 @@ from engine.run_rules.ended import Carrier, Failed, error_document
 from engine.run_rules.facts import load
 from engine.run_rules.locking import MOVING, PLANS, facts_hold, remember
 from engine.run_rules.plan import close_gates, plan_page, rounds
-from engine.run_rules.record import begin, finish
+from engine.run_rules.record import write
 from engine.run_rules.state import Memory, Overlay, Run
-from engine.store import campaigns, orgs, rules
+from engine.store import campaigns, rules
 from models.enums import RuleStatus
 
 if TYPE_CHECKING:
@@ -127,8 +127,7 @@ def record_failures(
     for wave in waves(items):
         rows = {row.rule_id: row for row in rules.lock(connection, carrier.org_id, [item.rule_id for item in wave])}
         failed = [Failed.of(item, rows[item.rule_id], error) for item in wave]
-        begin(connection, carrier, [], failed, nothing)
-        finish(connection, carrier, [], failed, nothing)
+        write(connection, carrier, [], failed, nothing)
 
 
 def _run_alone(connection: Connection, wave: Wave, item: Item) -> list[Unfinished]:
@@ -160,8 +159,7 @@ def _run(connection: Connection, wave: Wave, items: Sequence[Item]) -> list[Unfi
     org_id = wave.carrier.org_id
     rows = {row.rule_id: row for row in rules.lock(connection, org_id, [item.rule_id for item in items])}
     # Only now: a lock may be waited for, and no decision may be older than the effects of whoever held it.
-    org = orgs.moment(connection, org_id)
-    memory = remember(connection, org, list(rows))
+    org, memory = remember(connection, org_id, list(rows))
     new = unread(org_id, rows.values())
     definitions = rules.definitions(connection, org_id, new) if new else {}
     for attempt in range(PLANS):
@@ -173,11 +171,12 @@ def _run(connection: Connection, wave: Wave, items: Sequence[Item]) -> list[Unfi
     else:
         raise TransientError(MOVING)
     with driver.together(connection):
-        begin(connection, wave.carrier, batch.runs, batch.failures, memory)
+        write(connection, wave.carrier, batch.runs, batch.failures, memory)
     for effects in rounds(batch.runs):
         KINDS[effects[0].kind].apply(connection, org_id, effects, now=memory.now)
-    with driver.together(connection):
-        finish(connection, wave.carrier, batch.runs, batch.failures, memory)
+    if driver.is_aborted(connection):
+        message = "an action took no notice of a statement that failed"
+        raise PermanentError(message)
     return batch.unfinished
 
 

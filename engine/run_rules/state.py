@@ -8,6 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from uuid import UUID
 
 from core.written import Written
 from engine.actions.base import Campaign
@@ -17,7 +18,6 @@ from engine.run_rules.narrow import Narrowest
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import date, datetime
-    from uuid import UUID
 
     from sqlalchemy import Row
 
@@ -46,6 +46,11 @@ class Asked(NamedTuple):
     def of(cls, one: Effect | Row[Any], kind: str) -> Asked:
         """Return what an effect, or the row of one, asks for."""
         return cls(one.rule_id, one.entity_id, kind, json.dumps(one.params, sort_keys=True, default=str))
+
+    @classmethod
+    def read(cls, rule_id: str, entity_id: str, kind: str, params: Mapping[str, Any]) -> Asked:
+        """Return what stands on record as JSON."""
+        return cls(UUID(rule_id), UUID(entity_id), kind, json.dumps(params, sort_keys=True))
 
 
 @dataclass(slots=True)

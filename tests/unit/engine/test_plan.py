@@ -278,11 +278,19 @@ def test_effects_are_applied_in_order_each_campaign_once_a_round(specs: list[tup
     run.effects = [_effect(entity, kind, position=n) for n, (entity, kind) in enumerate(specs)]
     applied = rounds([run])
     for batch in applied:
-        assert len({effect.kind for effect in batch}) == 1
+        assert len({effect.kind == "send_notification" for effect in batch}) == 1
         assert max(Counter(effect.entity_id for effect in batch).values()) == 1
     for entity in range(4):
         order = [effect.position for batch in applied for effect in batch if effect.entity_id.int == entity]
         assert order == [n for n, (one, _) in enumerate(specs) if one == entity]
+
+
+def test_whatever_changes_columns_is_written_in_one_batch() -> None:
+    run = _run(ACTIVE, [{"type": "notify"}])
+    kinds = ["pause_campaign", "send_notification", "adjust_budget", "tag_entity"]
+    run.effects = [_effect(entity, kind) for entity, kind in enumerate(kinds)]
+    written = [sorted(effect.kind for effect in batch) for batch in rounds([run])]
+    assert sorted(written) == [["adjust_budget", "pause_campaign", "tag_entity"], ["send_notification"]]
 
 
 @pytest.mark.parametrize(
