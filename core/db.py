@@ -23,6 +23,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from core import driver
 from core.config import redact
 from core.errors import SetupError
+from core.written import Written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -269,9 +270,17 @@ def parse_url(url: str, variable: str) -> URL:
 def _to_json(value: object) -> str | bytes:
     """Serialise bound JSON; ids, times and exact decimals travel as text, which the statement's column types read."""
     try:
-        return orjson.dumps(value, default=str)
+        return orjson.dumps(value, default=_as_it_stands)
     except TypeError:  # numbers beyond 64 bits and keys that are no text: the standard library knows more, slowly
-        return json.dumps(value, default=str, separators=(",", ":"))
+        return json.dumps(value, default=_read_back, separators=(",", ":"))
+
+
+def _as_it_stands(value: object) -> object:
+    return orjson.Fragment(value.text) if isinstance(value, Written) else str(value)
+
+
+def _read_back(value: object) -> object:
+    return value.document() if isinstance(value, Written) else str(value)
 
 
 def _forbid_autocommit(connection: psycopg.Connection[tuple[object, ...]], _record: object) -> None:

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from uuid import UUID
+
+from core.ids import uuid_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from uuid import UUID
 
 MAX_ITEMS: Final = 100
 MAX_PAIRS: Final = 20_000
@@ -192,7 +194,7 @@ def _document(one: Item | Optimization) -> dict[str, Any]:
 
 
 def _group(document: Mapping[str, Any]) -> Group:
-    org_id, items = UUID(document["org_id"]), document["items"]
+    org_id, items = uuid_of(document["org_id"]), document["items"]
     if len(items) == 1 and "optimize" in items[0]:
         [alone] = items
         campaign_id = _id(alone["optimize"].get("campaign_id"))
@@ -201,14 +203,14 @@ def _group(document: Mapping[str, Any]) -> Group:
 
 
 def _item(document: Mapping[str, Any]) -> Item:
-    rule_id, campaign_id = UUID(document["rule_id"]), _id(document.get("campaign_id"))
+    rule_id, campaign_id = uuid_of(document["rule_id"]), _id(document.get("campaign_id"))
     return Item(rule_id, **_common(document), campaign_id=campaign_id)
 
 
 def _common(document: Mapping[str, Any]) -> dict[str, Any]:
     scheduled_for = document.get("scheduled_for")
     return {
-        "execution_id": UUID(document["execution_id"]),
+        "execution_id": uuid_of(document["execution_id"]),
         "trigger": document["trigger"],
         "job_id": _id(document.get("job_id")),
         "origin": document.get("origin"),
@@ -219,4 +221,4 @@ def _common(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _id(text: str | None) -> UUID | None:
-    return UUID(text) if text else None
+    return uuid_of(text) if text else None

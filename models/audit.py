@@ -20,10 +20,22 @@ class AuditEntry(Base):
     __tablename__ = "automation_audit_log"
     __table_args__ = (
         one_of("action", AuditAction),
-        Index("automation_audit_log_action_idx", "org_id", "action", desc("created_at")),
+        Index(
+            "automation_audit_log_action_idx",
+            "org_id",
+            "action",
+            desc("created_at"),
+            postgresql_where=text("action <> 'rule_executed'"),
+        ),
         Index("automation_audit_log_rule_idx", "org_id", "rule_id", desc("created_at")),
         Index("automation_audit_log_entity_idx", "org_id", "entity_id", desc("created_at")),
-        Index("automation_audit_log_user_idx", "org_id", "user_id", desc("created_at")),
+        Index(
+            "automation_audit_log_user_idx",
+            "org_id",
+            "user_id",
+            desc("created_at"),
+            postgresql_where=text("user_id <> '00000000-0000-0000-0000-000000000001'"),
+        ),
         Index("automation_audit_log_execution_idx", "org_id", "execution_id"),
         {"postgresql_partition_by": "RANGE (created_at)"},
     )

@@ -61,6 +61,7 @@ class CampaignMetric(Base):
             "date",
             unique=True,
             postgresql_where=text("superseded_at IS NULL"),
+            postgresql_include=["observed_at", "impressions", "clicks", "spend", "conversions", "revenue"],
         ),
         CheckConstraint(
             "impressions >= 0 AND clicks >= 0 AND spend >= 0 AND conversions >= 0 AND revenue >= 0", name="nonnegative"

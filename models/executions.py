@@ -25,7 +25,7 @@ class AutomationExecution(Base):
         CheckConstraint("(status = 'skipped') = (skip_reason IS NOT NULL)", name="skip_reason"),
         CheckConstraint("(status = 'running') = (finished_at IS NULL)", name="finished_at"),
         Index(None, "org_id", "rule_id", "execution_id"),
-        Index(None, "org_id", "status", "execution_id"),
+        Index(None, "org_id", "status", "execution_id", postgresql_where=text("status <> 'skipped'")),
         {"postgresql_partition_by": "RANGE (execution_id)"},
     )
 

@@ -74,7 +74,7 @@ class ScheduledJob(Base):
         Index("scheduled_jobs_due_by_org", "org_id", "next_run_at", postgresql_where=text("status = 'active'")),
         Index("scheduled_jobs_review", "review_at", postgresql_where=text("review_at IS NOT NULL")),
         Index(None, "org_id", "rule_id"),
-        Index(None, "org_id", "campaign_id"),
+        Index(None, "org_id", "campaign_id", postgresql_where=text("campaign_id IS NOT NULL")),
     )
 
     org_id: Mapped[UUID] = mapped_column(ForeignKey("cmis.orgs.org_id"), primary_key=True)
@@ -165,12 +165,7 @@ class Occurrence(Base):
         CheckConstraint("decision <> 'run' OR count = 1", name="run_count"),
         CheckConstraint("(outcome IS NULL) = (finished_at IS NULL)", name="finished_at"),
         CheckConstraint("(origin = 'schedule') = (actor_id IS NULL)", name="actor"),
-        Index(
-            "occurrences_cancel",
-            "org_id",
-            "scheduled_for",
-            postgresql_where=text("cancel_requested AND outcome IS NULL"),
-        ),
+        Index("occurrences_cancel", "org_id", "scheduled_for", postgresql_where=text("cancel_requested")),
         {"postgresql_partition_by": "RANGE (scheduled_for)"},
     )
 

@@ -18,6 +18,7 @@ from engine.rules.guardrails import stored
 from engine.run_rules.compiled import compile_rule
 from engine.run_rules.facts import Page, load
 from engine.run_rules.group import PAGE
+from engine.run_rules.operands import Operands
 from engine.run_rules.plan import plan_page
 from engine.run_rules.state import Memory, Overlay, Run
 from engine.store import campaigns, orgs, rules
@@ -87,7 +88,7 @@ def ours(pairs: Pairs) -> float:
 def naive(pairs: Pairs) -> float:
     """Return pairs per second through the tests' evaluator: facts, once a campaign, and conditions alone."""
     page = Page(pairs.now, pairs.page.today, pairs.page.rows, pairs.page.sums)
-    read = tuple({operand for rule in pairs.rules for operand in rule.program.operands})
+    read = Operands({operand for rule in pairs.rules for operand in rule.program.operands})
     gc.collect()
     begun = time.perf_counter()
     facts = [page.facts(read, row) for row in page.rows.values()]

@@ -11,6 +11,7 @@ from core.errors import InputError, Problem
 from engine.actions.base import Action
 from engine.actions.bid import AdjustBid
 from engine.actions.budget import AdjustBudget
+from engine.actions.campaign_change import CampaignChange
 from engine.actions.field import SetField
 from engine.actions.notification import SendNotification
 from engine.actions.packages import Kind, brought
@@ -33,6 +34,7 @@ _OURS: Final = (
     SetField(),
     SendNotification(),
 )
+_CHANGES: Final = "campaign change"
 _KEYS: Final = ("type", "params", "value")
 
 
@@ -66,6 +68,11 @@ class _Actions(Mapping[str, Action]):
 
 
 KINDS: Final[Mapping[str, Action]] = _Actions()
+
+
+def applied_as(kind: str) -> str:
+    """Return the name under which a kind's effects are applied: all that only change columns are written together."""
+    return _CHANGES if type(KINDS[kind]).apply is CampaignChange.apply else kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,8 +166,8 @@ def _happened(run: Run, campaigns: Mapping[UUID, PastCampaign]) -> Iterator[Happ
     for effect in run.effects:
         entity_id = effect.entity_id
         if entity_id not in leaves:
-            trace = traces.get(str(entity_id))
-            leaves[entity_id] = () if trace is None else tuple(deciding_leaves(trace))
+            trace = traces.get(entity_id)
+            leaves[entity_id] = () if trace is None else tuple(deciding_leaves(trace.document()))
         campaign = campaigns[entity_id]
         yield Happened(effect, campaign.name, campaign.currency, leaves[entity_id])
 

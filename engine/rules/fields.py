@@ -43,6 +43,13 @@ class Ratio:
     denominator: str
     scale: Decimal = Decimal(1)
 
+    def of(self, sums: Mapping[str, Decimal | None]) -> Decimal | None:
+        """Return the ratio of two sums; a missing sum or a zero denominator is None."""
+        numerator, denominator = sums.get(self.numerator), sums.get(self.denominator)
+        if numerator is None or not denominator:
+            return None
+        return numerator * self.scale / denominator
+
 
 BASE_METRICS: Final = ("impressions", "clicks", "conversions", "spend", "revenue")
 
@@ -85,12 +92,7 @@ def derive(field: str, sums: Mapping[str, Decimal | None]) -> Decimal | None:
     A base metric is its sum; a ratio is as `RATIOS` defines it. A missing sum or a zero denominator is None.
     """
     ratio = RATIOS.get(field)
-    if ratio is None:
-        return sums.get(field)
-    numerator, denominator = sums.get(ratio.numerator), sums.get(ratio.denominator)
-    if numerator is None or not denominator:
-        return None
-    return numerator * ratio.scale / denominator
+    return sums.get(field) if ratio is None else ratio.of(sums)
 
 
 def days_running(start: date | None, today: date) -> Decimal | None:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
     from datetime import datetime
 
 
@@ -60,7 +60,8 @@ def conditions_gate(result: bool | None) -> SkipReason | None:  # noqa: FBT001 -
     return None if result else SkipReason.CONDITIONS_NOT_MET
 
 
-def skip_reason(reached: Iterable[SkipReason]) -> SkipReason:
+def skip_reason(reached: Collection[SkipReason]) -> SkipReason:
     """Return the furthest gate that any entity reached; `no_entities` where there was none."""
-    stopped = set(reached)
-    return next((reason for reason in _FURTHEST_FIRST if reason in stopped), SkipReason.NO_ENTITIES)
+    if len(reached) == 1:  # nearly always
+        return next(iter(reached))
+    return next((reason for reason in _FURTHEST_FIRST if reason in reached), SkipReason.NO_ENTITIES)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import TransientError
 from engine.actions.registry import ActionSpec, parse_actions
@@ -15,6 +15,7 @@ from engine.rules.conditions import parse
 from engine.rules.guardrails import stored, strictest
 from engine.rules.tree import Group, Logic, operands
 from engine.rules.trust import Trust
+from engine.run_rules.operands import Operands
 from models.enums import RuleStatus
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from engine.rules.closures import Closures, Distance
     from engine.rules.guardrails import Guardrails
-    from engine.rules.tree import Condition, Operand
+    from engine.rules.tree import Condition
 
 RANKS: Final = {"critical": 0, "high": 1, "medium": 2, "low": 3}
 _CACHED: Final = 10_240
@@ -38,7 +39,7 @@ class Program:
     """What a rule does: its tree, what the tree reads, and its actions."""
 
     condition: Condition
-    operands: tuple[Operand, ...]
+    operands: Operands
     actions: tuple[ActionSpec, ...]
     closures: Closures = field(init=False, repr=False, compare=False)
     """The condition's evaluation and trace."""
@@ -80,27 +81,30 @@ class Rule:
     acted_today: int
 
 
-IDLE: Final = Program(Group(Logic.ANY, ()), (), ())
+IDLE: Final = Program(Group(Logic.ANY, ()), Operands(), ())
 """Stands for the program of a rule that does not run and cannot be read either."""
 
 
-class _Defined(NamedTuple):
+@dataclass(slots=True)
+class _Defined:
     """What a version fixes of a rule: its own guardrails, and how it is made of those that bind it and its memory."""
 
     guardrails: Guardrails
     make: Callable[..., Rule]
+    made: tuple[Guardrails, Rule] | None = None
+    """The rule as it was made last, and the org's guardrails then: few change between two evaluations."""
 
 
-# By org, rule and version, which never changes. The org is part of it: nothing of one tenant may ever be found by
-# another, whatever ids the rows carry.
-_DEFINED: Final[dict[tuple[UUID, UUID, int], _Defined]] = {}
+# By the numbers of org, rule and version, which never changes. The org is part of it: nothing of one tenant may ever be
+# found by another, whatever ids the rows carry.
+_DEFINED: Final[dict[tuple[int, int, int], _Defined]] = {}
 
 
 def unread(org_id: UUID, rows: Iterable[Row[Any]]) -> list[UUID]:
     """Return those of the locked rules whose definitions this process has yet to read; the others will be there."""
     if len(_DEFINED) >= _CACHED:
         _DEFINED.clear()  # here and nowhere else: what was told to be there may not go before it is compiled
-    return [row.rule_id for row in rows if (org_id, row.rule_id, row.version) not in _DEFINED]
+    return [row.rule_id for row in rows if _key(org_id, row) not in _DEFINED]
 
 
 def compile_rule(org_id: UUID, row: Row[Any], definition: Row[Any] | None, org: Guardrails) -> Rule:
@@ -109,7 +113,7 @@ def compile_rule(org_id: UUID, row: Row[Any], definition: Row[Any] | None, org: 
     `definition` is its row of `rules.definitions`, needed where it is `unread`; `org` are its org's guardrails.
     Raises TransientError where it was known and is not any more.
     """
-    key = (org_id, row.rule_id, row.version)
+    key = _key(org_id, row)
     defined = _DEFINED.get(key)
     if defined is None:
         if definition is None:  # another thread made room
@@ -133,13 +137,21 @@ def idle_rule(row: Row[Any], definition: Row[Any], org: Guardrails) -> Rule:
     return _made(_define(definition, IDLE), row, org)
 
 
+def _key(org_id: UUID, row: Row[Any]) -> tuple[int, int, int]:
+    return org_id.int, row.rule_id.int, row.version
+
+
 def _made(defined: _Defined, row: Row[Any], org: Guardrails) -> Rule:
-    return defined.make(
-        guardrails=strictest(org, defined.guardrails),
-        failures=row.failures_in_a_row,
-        acted_on=row.acted_on,
-        acted_today=row.acted_today,
-    )
+    memory = (row.failures_in_a_row, row.acted_on, row.acted_today)
+    if defined.made is not None:
+        under, rule = defined.made
+        if under is org and (rule.failures, rule.acted_on, rule.acted_today) == memory:
+            return rule
+    failures, acted_on, acted_today = memory
+    bounds = strictest(org, defined.guardrails)
+    made = defined.make(guardrails=bounds, failures=failures, acted_on=acted_on, acted_today=acted_today)
+    defined.made = (org, made)
+    return made
 
 
 def _define(row: Row[Any], program: Program) -> _Defined:
@@ -164,12 +176,12 @@ def _define(row: Row[Any], program: Program) -> _Defined:
 def _program(row: Row[Any]) -> Program:
     condition = parse(row.conditions, row.condition_logic)
     read = sorted(operands(condition), key=lambda operand: operand.key)
-    return Program(condition, _shared(tuple(read)), tuple(parse_actions(row.actions, "actions")))
+    return Program(condition, _shared(Operands(read)), tuple(parse_actions(row.actions, "actions")))
 
 
 @lru_cache(maxsize=1024)
-def _shared(read: tuple[Operand, ...]) -> tuple[Operand, ...]:
-    """Return the one tuple of all rules that read the same, by which their facts are known again."""
+def _shared(read: Operands) -> Operands:
+    """Return the one that stands for all rules that read the same, by which their facts are known again."""
     return read
 
 

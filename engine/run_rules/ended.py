@@ -72,7 +72,7 @@ class Ended(NamedTuple):
 def ended(run: Run) -> Ended:
     """Return how a planned evaluation ends."""
     if not run.effects:
-        return Ended(run.item, ExecutionStatus.SKIPPED, (run.stopped or skip_reason(run.reached)).value, {}, None)
+        return Ended(run.item, ExecutionStatus.SKIPPED, str(run.stopped or skip_reason(run.reached)), {}, None)
     results: dict[str, int] = dict(Counter(effect.status for effect in run.effects))
     return Ended(run.item, status_of(run.effects), None, results, None)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from engine.rules.fields import BASE_METRICS, days_running, derive, spend_pct_of_budget
+from engine.rules.fields import BASE_METRICS, days_running, spend_pct_of_budget
 from engine.rules.windows import Window, days, preceding
 from engine.store import campaigns
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from engine.actions.base import Campaign
     from engine.rules.tree import Operand
     from engine.rules.trust import Trust
+    from engine.run_rules.operands import Operands
 
 _FIRST_DAY: Final = dt.date(1, 1, 1)  # lifetime has no first day
 _CHANGEABLE: Final = frozenset({"budget", "bid_amount", "status", "name", "objective", "tags"})
@@ -29,8 +30,7 @@ _NOTHING: Final[Mapping[str, Decimal | None]] = {}
 _UNSEEN: Final[tuple[object, dict[str, object], object]] = None, {}, None
 
 
-@dataclass(frozen=True, slots=True)
-class Sums:
+class Sums(NamedTuple):
     """The base metrics of one campaign summed over one span of days; None = no row reports it."""
 
     values: Mapping[str, Decimal | None]
@@ -60,7 +60,7 @@ class Page:
     """Of each campaign, as it was when it was read last, what is known, and what was asked for last."""
 
     def facts(
-        self, operands: Iterable[Operand], campaign: Campaign | Row[Any], withheld: Mapping[str, str] | None = None
+        self, operands: Operands, campaign: Campaign | Row[Any], withheld: Mapping[str, str] | None = None
     ) -> dict[str, object]:
         """Return what the operands are for a campaign, by `Operand.key`; None = unknown, as what is `withheld` is.
 
@@ -69,12 +69,21 @@ class Page:
         seen, known, read = self._known.get(campaign.campaign_id, _UNSEEN)
         if seen is not campaign:
             known, read = {}, None
-        if read is not operands:  # rules that read the same share the tuple
-            for operand in operands:
-                if operand.key not in known:
-                    known[operand.key] = self._value(operand, campaign)
+        if read is not operands:  # rules that read the same share them
+            self._learn(known, operands, campaign)
             self._known[campaign.campaign_id] = campaign, known, operands
         return {**known, **dict.fromkeys(withheld)} if withheld else known
+
+    def _learn(self, known: dict[str, object], operands: Operands, campaign: Campaign | Row[Any]) -> None:
+        """Add what is not known yet."""
+        for span, metrics, _ in operands.spans:
+            sums = self._metrics(campaign.campaign_id, span)
+            for key, name, ratio in metrics:
+                if key not in known:
+                    known[key] = sums.get(name) if ratio is None else ratio.of(sums)
+        for operand in operands.others:
+            if operand.key not in known:
+                known[operand.key] = self._value(operand, campaign)
 
     def withheld(self, operands: Iterable[Operand], campaign_id: UUID, trust: Trust) -> dict[str, str]:
         """Return the operands whose data a rule does not trust, by `Operand.key`, with the reason."""
@@ -94,26 +103,17 @@ class Page:
             return operand.window
         return Window.TODAY if self.rows[campaign_id].budget_type == "daily" else Window.LIFETIME
 
-    def ages(self, operands: Iterable[Operand], campaign_id: UUID) -> dict[str, float]:
-        """Return how old the newest observation behind each metric operand is, in seconds."""
-        by_span: dict[str, float | None] = {}
-        ages: dict[str, float] = {}
-        for operand in operands:
-            span = operand.span
-            if span is None:
-                continue
-            if span not in by_span:
-                sums = self.sums.get((campaign_id, span))
-                by_span[span] = None if sums is None else round((self.now - sums.observed_at).total_seconds(), 3)
-            age = by_span[span]
-            if age is not None:
-                ages[operand.key] = age
+    def ages(self, operands: Operands, campaign_id: UUID) -> dict[str, str]:
+        """Return how old the newest observation behind each metric operand is, in seconds, written as JSON."""
+        ages: dict[str, str] = {}
+        for span, _, keys in operands.spans:
+            sums = self.sums.get((campaign_id, span))
+            if sums is not None:
+                ages.update(dict.fromkeys(keys, f"{(self.now - sums.observed_at).total_seconds():.3f}"))
         return ages
 
     def _value(self, operand: Operand, campaign: Campaign | Row[Any]) -> object:
         name = operand.field
-        if operand.span is not None:
-            return derive(name, self._metrics(campaign.campaign_id, operand.span))
         if name in _CHANGEABLE:
             return getattr(campaign, name)
         row = self.rows[campaign.campaign_id]
@@ -146,14 +146,11 @@ def load(
     wanted = spans(operands, today)
     sums = {}
     if wanted and rows:
-        for row in campaigns.sums(connection, org_id, wanted, [row.campaign_id for row in rows], now=now):
-            sums[row.campaign_id, row.key] = Sums(_decimals(row), row.observed_at)
+        found = campaigns.sums(connection, org_id, wanted, [row.campaign_id for row in rows], now=now)
+        for row in found:
+            # sum(bigint) and sum(numeric) are both numeric in SQL; NULL = no row reported the metric
+            sums[row.campaign_id, row.key] = Sums(dict(zip(BASE_METRICS, row[2:-1], strict=True)), row.observed_at)
     return Page(now, today, {row.campaign_id: row for row in rows}, sums)
-
-
-def _decimals(row: Row[Any]) -> dict[str, Decimal | None]:
-    # sum(bigint) and sum(numeric) are both numeric in SQL; NULL = no row reported the metric
-    return {metric: getattr(row, metric) for metric in BASE_METRICS}
 
 
 def spans(operands: Iterable[Operand], today: date) -> dict[str, tuple[date, date]]:

@@ -75,7 +75,7 @@ def apply(connection: Connection, org_id: UUID, work: Work) -> dict[str, int]:
     Raises TransientError if campaigns keep moving. The caller finishes the task.
     """
     due = _lock(connection, org_id, work)
-    memory = remember(connection, due.org, [due.item.rule_id])
+    _, memory = remember(connection, org_id, [due.item.rule_id])
     for _ in range(PLANS):
         run, overlay = _plan(connection, due, memory)
         if facts_hold(connection, org_id, [run], [overlay], memory):

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from core import driver, faults
 from core.db import must_restart
-from core.errors import InputError, TransientError
+from core.errors import InputError, PermanentError, TransientError
 from engine.actions.registry import KINDS
 from engine.lease import LostClaimError
 from engine.retry import classify, out_of_time
@@ -24,9 +24,9 @@ from engine.run_rules.ended import Carrier, Failed, error_document
 from engine.run_rules.facts import load
 from engine.run_rules.locking import MOVING, PLANS, facts_hold, remember
 from engine.run_rules.plan import close_gates, plan_page, rounds
-from engine.run_rules.record import begin, finish
+from engine.run_rules.record import write
 from engine.run_rules.state import Memory, Overlay, Run
-from engine.store import campaigns, orgs, rules
+from engine.store import campaigns, rules
 from models.enums import RuleStatus
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class _PlanError(Exception):
 def run_wave(connection: Connection, wave: Wave) -> list[Unfinished]:
     """Evaluate every item of the wave; each is recorded afterwards, but for those that are returned."""
     try:
-        with connection.begin_nested():
+        with driver.savepoint(connection):
             return _run(connection, wave, wave.items)
     except Exception as error:  # noqa: BLE001 - whatever it was, it shows again below, at the rule that it comes from
         raise_if_over(error)
@@ -114,6 +114,8 @@ def waves(items: Sequence[Item]) -> Iterator[list[Item]]:
         only = rest[0].campaign_id
         first = {item.rule_id: item for item in reversed(rest) if item.campaign_id == only}
         yield list(first.values())
+        if len(first) == len(rest):  # nearly always
+            return
         rest = [item for item in rest if first.get(item.rule_id) is not item]
 
 
@@ -125,13 +127,12 @@ def record_failures(
     for wave in waves(items):
         rows = {row.rule_id: row for row in rules.lock(connection, carrier.org_id, [item.rule_id for item in wave])}
         failed = [Failed.of(item, rows[item.rule_id], error) for item in wave]
-        begin(connection, carrier, [], failed, nothing)
-        finish(connection, carrier, [], failed, nothing)
+        write(connection, carrier, [], failed, nothing)
 
 
 def _run_alone(connection: Connection, wave: Wave, item: Item) -> list[Unfinished]:
     try:
-        with connection.begin_nested():
+        with driver.savepoint(connection):
             return _run(connection, wave, [item])
     except Exception as error:
         raise_if_over(error)
@@ -158,8 +159,7 @@ def _run(connection: Connection, wave: Wave, items: Sequence[Item]) -> list[Unfi
     org_id = wave.carrier.org_id
     rows = {row.rule_id: row for row in rules.lock(connection, org_id, [item.rule_id for item in items])}
     # Only now: a lock may be waited for, and no decision may be older than the effects of whoever held it.
-    org = orgs.moment(connection, org_id)
-    memory = remember(connection, org, list(rows))
+    org, memory = remember(connection, org_id, list(rows))
     new = unread(org_id, rows.values())
     definitions = rules.definitions(connection, org_id, new) if new else {}
     for attempt in range(PLANS):
@@ -171,11 +171,12 @@ def _run(connection: Connection, wave: Wave, items: Sequence[Item]) -> list[Unfi
     else:
         raise TransientError(MOVING)
     with driver.together(connection):
-        begin(connection, wave.carrier, batch.runs, batch.failures, memory)
+        write(connection, wave.carrier, batch.runs, batch.failures, memory)
     for effects in rounds(batch.runs):
         KINDS[effects[0].kind].apply(connection, org_id, effects, now=memory.now)
-    with driver.together(connection):
-        finish(connection, wave.carrier, batch.runs, batch.failures, memory)
+    if driver.is_aborted(connection):
+        message = "an action took no notice of a statement that failed"
+        raise PermanentError(message)
     return batch.unfinished
 
 
@@ -202,7 +203,7 @@ def _prepare(
             raise_if_over(error)
             logger.exception("rule %s cannot be read", item.rule_id)
             batch.failures.append(Failed.of(item, row, error))
-    batch.runs.sort(key=lambda run: (run.rule.rank, run.rule.rule_id))
+    batch.runs.sort(key=lambda run: (run.rule.rank, run.rule.rule_id.int))
     return batch
 
 
@@ -222,7 +223,8 @@ def _plan_pages(connection: Connection, wave: Wave, runs: Sequence[Run], memory:
     for run in runs:
         close_gates(run, memory)
     going = [run for run in runs if not run.stopped]
-    read = {operand for run in going for operand in run.rule.program.operands}
+    shared = {id(run.rule.program.operands): run.rule.program.operands for run in going}
+    read = {operand for operands in shared.values() for operand in operands}
     overlays = []
     net = dict(memory.net)
     for rows in _pages(connection, wave, going):
@@ -250,7 +252,7 @@ def _pages(connection: Connection, wave: Wave, runs: Sequence[Run]) -> Iterator[
     org_id = wave.carrier.org_id
     named = {run.rule.entity_id for run in runs} if wave.only is None else {wave.only}
     if None not in named:
-        yield campaigns.some(connection, org_id, sorted(one for one in named if one))
+        yield campaigns.some(connection, org_id, [one for one in named if one])
         return
     after = _LOWEST
     while rows := campaigns.page(connection, org_id, after=after, limit=PAGE):

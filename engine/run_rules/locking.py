@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from engine.run_rules.plan import changes_budgets, conflicting_versions, touched
 from engine.run_rules.state import Asked, Memory
 from engine.schedule.zones import local_day, zone
-from engine.store import campaigns, executions, rules
+from engine.store import campaigns, remembered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,13 +22,15 @@ PLANS: Final = 3
 MOVING: Final = "campaigns kept changing while their rules were planned"
 
 
-def remember(connection: Connection, org: Row[Any], rule_ids: Sequence[UUID]) -> Memory:
-    """Read what throttles, guardrails and approvals of locked rules remember."""
+def remember(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -> tuple[Row[Any], Memory]:
+    """Read the context's org as it is now, and what throttles, guardrails and approvals of locked rules remember."""
+    org = remembered.read(connection, org_id, rule_ids)
+    last_acted = {}
+    if org.rule_ids:
+        last_acted = dict(zip(zip(org.rule_ids, org.entity_ids, strict=True), org.acted_at, strict=True))
+    held = {Asked.read(*asked) for asked in org.asked or ()}
     today = local_day(org.now, zone(org.timezone))
-    last_acted = rules.cooldowns(connection, org.org_id, rule_ids)
-    held = executions.held(connection, org.org_id, rule_ids, now=org.now)
-    asked = {Asked.of(row, row.type) for row in held}
-    return Memory(org.now, today, last_acted, asked, frozenset(org.never_touch))
+    return org, Memory(org.now, today, last_acted, held, frozenset(org.never_touch))
 
 
 def facts_hold(connection: Connection, org_id: UUID, runs: list[Run], overlays: list[Overlay], memory: Memory) -> bool:

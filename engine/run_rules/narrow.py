@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from sqlalchemy import Row
 
@@ -59,9 +59,10 @@ class Narrowest:
         else:
             heapq.heapreplace(self._kept, (nearness, -self._seen, miss))
 
-    def __iter__(self) -> Iterator[Miss]:
-        """Yield the kept misses: all, in their order, if they are few; else the narrowest first."""
-        yield from (miss for _, _, miss in sorted(self._kept, key=_order))
+    def kept(self) -> list[Miss]:
+        """Return the kept misses: all, in their order, if they are few; else the narrowest first."""
+        ordered = sorted(self._kept, key=_order) if self._ranked else self._kept
+        return [miss for _, _, miss in ordered]
 
 
 def _order(kept: tuple[float, int, Miss]) -> tuple[float, int]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from core.clock import monotonic
 from core.ids import uuid7
 from engine.actions.base import Campaign, Change, Effect, Impossible, Nothing, Scope
-from engine.actions.registry import KINDS
+from engine.actions.registry import KINDS, applied_as
 from engine.rules.gates import SkipReason, conditions_gate, cooldown_gate, rule_gate
 from engine.rules.guardrails import Situation, breach
 from engine.run_rules.narrow import Miss
@@ -182,10 +182,9 @@ def plan_effect(
 
 def conflicting_versions(runs: list[Run], locked: dict[UUID, int], overlays: list[Overlay]) -> bool:
     """Say whether a campaign that the plan touches has moved on since its facts were read."""
-    rows: dict[UUID, Any] = {}
-    for overlay in overlays:
-        rows.update(overlay.page.rows)
-    return any(rows[entity_id].version != locked.get(entity_id) for entity_id in touched(runs))
+    ids = touched(runs)
+    rows = {one: overlay.page.rows[one] for overlay in overlays for one in ids if one in overlay.page.rows}
+    return any(rows[one].version != locked.get(one) for one in ids)
 
 
 def touched(runs: list[Run]) -> list[UUID]:
@@ -194,7 +193,7 @@ def touched(runs: list[Run]) -> list[UUID]:
 
 
 def rounds(runs: list[Run]) -> list[list[Effect]]:
-    """Return the effects to apply in batches: in each, a campaign occurs at most once and all are of one kind.
+    """Return the effects to apply in batches: in each, a campaign occurs at most once and all are applied as one kind.
 
     Where the day's net change is bounded, batches keep the planned order, and hold one rule's effects: the database
     adds up after each, and what the plan allowed at its place might pass the bound at another.
@@ -206,7 +205,7 @@ def rounds(runs: list[Run]) -> list[list[Effect]]:
     for run in runs:
         for effect in run.effects:
             if effect.status == "succeeded":
-                batches[seen[effect.entity_id], effect.kind].append(effect)
+                batches[seen[effect.entity_id], applied_as(effect.kind)].append(effect)
                 seen[effect.entity_id] += 1
     return [batches[key] for key in sorted(batches)]
 
@@ -216,7 +215,7 @@ def _in_order(runs: list[Run]) -> list[list[Effect]]:
     touched_by_last: set[UUID] = set()
     for effect in (effect for run in runs for effect in run.effects if effect.status == "succeeded"):
         last = batches[-1][0] if batches else None
-        alike = last is not None and (last.rule_id, last.kind) == (effect.rule_id, effect.kind)
+        alike = last is not None and _writing(last) == _writing(effect)
         if alike and effect.entity_id not in touched_by_last:
             batches[-1].append(effect)
         else:
@@ -224,6 +223,10 @@ def _in_order(runs: list[Run]) -> list[list[Effect]]:
             touched_by_last.clear()
         touched_by_last.add(effect.entity_id)
     return batches
+
+
+def _writing(effect: Effect) -> tuple[UUID, str]:
+    return effect.rule_id, applied_as(effect.kind)
 
 
 def changes_budgets(runs: list[Run]) -> bool:

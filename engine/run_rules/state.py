@@ -8,7 +8,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from uuid import UUID
 
+from core.written import Written
 from engine.actions.base import Campaign
 from engine.rules.guardrails import net_change
 from engine.run_rules.narrow import Narrowest
@@ -16,7 +18,6 @@ from engine.run_rules.narrow import Narrowest
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import date, datetime
-    from uuid import UUID
 
     from sqlalchemy import Row
 
@@ -46,6 +47,11 @@ class Asked(NamedTuple):
         """Return what an effect, or the row of one, asks for."""
         return cls(one.rule_id, one.entity_id, kind, json.dumps(one.params, sort_keys=True, default=str))
 
+    @classmethod
+    def read(cls, rule_id: str, entity_id: str, kind: str, params: Mapping[str, Any]) -> Asked:
+        """Return what stands on record as JSON."""
+        return cls(UUID(rule_id), UUID(entity_id), kind, json.dumps(params, sort_keys=True))
+
 
 @dataclass(slots=True)
 class Run:
@@ -71,16 +77,8 @@ class Run:
     @property
     def shown_entities(self) -> list[dict[str, Any]]:
         """The entities on record, each with its trace: those in `entities`, and the narrowest misses."""
-        return self.entities + [self._missed(*miss) for miss in self.missed]
-
-    def _missed(
-        self,
-        page: Page,
-        campaign: Campaign | Row[Any],
-        facts: Mapping[str, object],
-        withheld: Mapping[str, str] | None,
-    ) -> dict[str, Any]:
-        return self.traced(page, campaign, facts, withheld, result="false", acted=False)
+        missed = [self.traced(*miss, result="false", acted=False) for miss in self.missed.kept()]
+        return self.entities + missed
 
     def traced(
         self,
@@ -94,18 +92,20 @@ class Run:
     ) -> dict[str, Any]:
         """Return what is on record of a campaign that the conditions were evaluated for."""
         ages = page.ages(self.rule.program.operands, campaign.campaign_id)
-        trace = self.rule.program.closures.trace(facts, ages, withheld)
-        return entity_document(campaign, result, acted=acted) | {"trace": trace}
+        trace, _ = self.rule.program.closures.trace(facts, ages, withheld)
+        document = entity_document(campaign, result, acted=acted)
+        document["trace"] = Written(trace)
+        return document
 
     @property
     def acted(self) -> bool:
         """Whether at least one effect is applied or queued: only then limit and cooldown are used up."""
-        return any(effect.acts for effect in self.effects)
+        return bool(self.effects) and any(effect.acts for effect in self.effects)
 
 
 def entity_document(campaign: Campaign | Row[Any], result: str, *, acted: bool) -> dict[str, Any]:
     """Return what is on record of a campaign, whatever stopped it."""
-    return {"entity_id": str(campaign.campaign_id), "name": campaign.name, "result": result, "acted": acted}
+    return {"entity_id": campaign.campaign_id, "name": campaign.name, "result": result, "acted": acted}
 
 
 @dataclass(slots=True)
@@ -137,9 +137,13 @@ class Overlay:
     def seen(self, entity_id: UUID | None) -> Iterator[Campaign | Row[Any]]:
         """Yield the campaigns, or the one of this id, as the next rule finds them: rows, where nothing changed them."""
         rows = self.page.rows
-        found = rows.values() if entity_id is None else [rows[entity_id]] if entity_id in rows else []
+        one = None if entity_id is None else rows.get(entity_id)
+        found = rows.values() if entity_id is None else () if one is None else (one,)
+        if not self.changed:
+            yield from found
+            return
         for row in found:
-            yield self.changed.get(row.campaign_id, row) if self.changed else row
+            yield self.changed.get(row.campaign_id, row)
 
     def get(self, campaign_id: UUID) -> Campaign:
         """Return the campaign as the next action would find it."""

@@ -139,7 +139,8 @@ def sums(
 
     What was imported ahead of the clock counts only once it is `now`: a rule sees no more than a replay of it will.
 
-    Rows: campaign_id, the span's key, the five sums (NULL = not reported), observed_at of the newest observation.
+    Rows: campaign_id, the span's key, the sums in the order of BASE_METRICS (NULL = not reported), observed_at of the
+    newest observation.
     """
     rows = [{"key": key, "first": first, "last": last} for key, (first, last) in spans.items()]
     return driver.rows(connection, _SUMS, {"org_id": org_id, "rows": rows, "ids": list(ids), "now": now})

@@ -26,30 +26,71 @@ if TYPE_CHECKING:
 
 HELD_SEARCH = timedelta(days=28)
 """How far back an effect that is still held, or was rejected, keeps the same rule from asking again."""
-_MARGIN = timedelta(minutes=5)
 _LONGEST_WAIT = timedelta(days=28)
 # No id is newer; without an upper bound the months that are made ahead would be read, too.
 _NEWEST = func.cmis.uuid_v7_floor(func.cmis.clock() + timedelta(minutes=1), type_=Uuid())
 
+# Rows with an `audit_id` are audited, those with an `outcome` close their occurrence; its planned time is the partition key,
+# so that only its own month is visited. The rows are unpacked once for all four tables.
 _INSERT = with_rows("""
-INSERT INTO cmis.automation_executions (org_id, execution_id, rule_id, rule_version, task_id, job_id, trigger, scheduled_for,
-       status, skip_reason, attempt, started_at, finished_at, duration_ms, conditions_evaluated, actions_executed, results,
-       error, context, acted_on)
-SELECT :org_id, r.execution_id, r.rule_id, r.rule_version, :task_id, r.job_id, r.trigger, r.scheduled_for, r.status,
-       r.skip_reason, r.attempt, :now, CASE WHEN r.status <> 'running' THEN :now END, r.duration_ms,
-       r.conditions_evaluated, r.actions_executed, r.results, r.error, r.context, r.acted_on
-  FROM jsonb_to_recordset(:rows) AS r(execution_id uuid, rule_id uuid, rule_version bigint, job_id uuid, trigger text,
-       scheduled_for timestamptz, status text, skip_reason text, attempt integer, duration_ms integer,
-       conditions_evaluated jsonb, actions_executed jsonb, results jsonb, error jsonb, context jsonb, acted_on date)
+WITH r AS MATERIALIZED (
+  SELECT * FROM jsonb_to_recordset(:rows) AS r(error jsonb, job_id uuid, origin text, status text, attempt integer,
+         context jsonb, outcome text, results jsonb, rule_id uuid, trigger text, user_id uuid, acted_on date, audit_id uuid,
+         acted_today integer, duration_ms integer, skip_reason text, execution_id uuid, rule_version bigint,
+         scheduled_for timestamptz, actions_executed jsonb, failures_in_a_row integer, conditions_evaluated jsonb)),
+made AS (
+  INSERT INTO cmis.automation_executions (org_id, execution_id, rule_id, rule_version, task_id, job_id, trigger,
+         scheduled_for, status, skip_reason, attempt, started_at, finished_at, duration_ms, conditions_evaluated,
+         actions_executed, results, error, context, acted_on)
+  SELECT :org_id, r.execution_id, r.rule_id, r.rule_version, :task_id, r.job_id, r.trigger, r.scheduled_for, r.status,
+         r.skip_reason, r.attempt, :now, CASE WHEN r.status <> 'running' THEN :now END, r.duration_ms,
+         r.conditions_evaluated, r.actions_executed, r.results, r.error, r.context, r.acted_on FROM r),
+audited AS (
+  INSERT INTO cmis.automation_audit_log (org_id, created_at, audit_id, action, user_id, entity_type, entity_id, rule_id,
+         execution_id, details, ip)
+  SELECT :org_id, :now, r.audit_id, 'rule_executed',
+         coalesce(r.user_id, nullif(current_setting('app.current_user_id', true), '')::uuid), 'rule', r.rule_id, r.rule_id,
+         r.execution_id, jsonb_build_object('status', r.status, 'skip_reason', r.skip_reason, 'results', r.results,
+                                            'error', r.error),
+         nullif(current_setting('app.client_ip', true), '')::inet
+    FROM r WHERE r.audit_id IS NOT NULL),
+counted AS (
+  UPDATE cmis.automation_rules a
+     SET success_count = a.success_count + (r.status = 'success')::integer,
+         partial_count = a.partial_count + (r.status = 'partial')::integer,
+         failure_count = a.failure_count + (r.status = 'failure')::integer,
+         skipped_count = a.skipped_count + (r.status = 'skipped')::integer,
+         acted_on = coalesce(r.acted_on, a.acted_on), acted_today = coalesce(r.acted_today, a.acted_today),
+         failures_in_a_row = coalesce(r.failures_in_a_row, a.failures_in_a_row),
+         last_executed_at = CASE WHEN r.status = 'skipped' THEN a.last_executed_at ELSE :now END
+    FROM r WHERE a.org_id = :org_id AND a.rule_id = r.rule_id)
+UPDATE cmis.occurrences o SET outcome = r.outcome, finished_at = :now
+  FROM r WHERE o.org_id = :org_id AND o.job_id = r.job_id AND o.origin = r.origin AND o.scheduled_for = r.scheduled_for
+   AND o.scheduled_for BETWEEN :low AND :high AND o.outcome IS NULL AND r.outcome IS NOT NULL
 """)
 _INSERT_ACTIONS = with_rows("""
-INSERT INTO cmis.automation_actions (org_id, action_id, execution_id, rule_id, task_id, position, type, params, entity_type,
-       entity_id, before, after, idempotency_key, status, error, created_at, finished_at)
-SELECT :org_id, r.action_id, r.execution_id, r.rule_id, coalesce(r.task_id, :task_id), r.position, r.type, r.params,
-       'campaign', r.entity_id, r.before, r.after, r.idempotency_key, r.status, r.error, :now,
-       CASE WHEN r.status NOT IN ('held', 'queued') THEN :now END
-  FROM jsonb_to_recordset(:rows) AS r(action_id uuid, execution_id uuid, rule_id uuid, task_id uuid, position integer, type text,
-       params jsonb, entity_id uuid, before jsonb, after jsonb, idempotency_key text, status text, error jsonb)
+WITH r AS MATERIALIZED (
+  SELECT * FROM jsonb_to_recordset(:rows) AS r(action_id uuid, execution_id uuid, rule_id uuid, task_id uuid, position integer,
+         type text, params jsonb, entity_id uuid, before jsonb, after jsonb, idempotency_key text, status text, error jsonb,
+         audit_id uuid, user_id uuid, acts boolean)),
+made AS (
+  INSERT INTO cmis.automation_actions (org_id, action_id, execution_id, rule_id, task_id, position, type, params,
+         entity_type, entity_id, before, after, idempotency_key, status, error, created_at, finished_at)
+  SELECT :org_id, r.action_id, r.execution_id, r.rule_id, coalesce(r.task_id, :task_id), r.position, r.type, r.params,
+         'campaign', r.entity_id, r.before, r.after, r.idempotency_key, r.status, r.error, :now,
+         CASE WHEN r.status NOT IN ('held', 'queued') THEN :now END FROM r),
+audited AS (
+  INSERT INTO cmis.automation_audit_log (org_id, created_at, audit_id, action, user_id, entity_type, entity_id, rule_id,
+         execution_id, action_id, before, after, details, ip)
+  SELECT :org_id, :now, r.audit_id, 'action_taken',
+         coalesce(r.user_id, nullif(current_setting('app.current_user_id', true), '')::uuid), 'campaign', r.entity_id,
+         r.rule_id, r.execution_id, r.action_id, r.before, r.after, jsonb_build_object('type', r.type),
+         nullif(current_setting('app.client_ip', true), '')::inet
+    FROM r WHERE r.audit_id IS NOT NULL)
+INSERT INTO cmis.rule_entity_state (org_id, rule_id, entity_id, last_acted_at, execution_id)
+SELECT DISTINCT :org_id, r.rule_id, r.entity_id, :now, r.execution_id FROM r WHERE r.acts
+ON CONFLICT (org_id, rule_id, entity_id)
+DO UPDATE SET last_acted_at = excluded.last_acted_at, execution_id = excluded.execution_id
 """)
 _INSERT_NOTIFICATIONS = with_rows("""
 INSERT INTO cmis.notifications (org_id, notification_id, channel, title, body, rule_id, execution_id, action_id, entity_id,
@@ -58,12 +99,6 @@ SELECT :org_id, r.notification_id, r.channel, r.title, r.body, r.rule_id, r.exec
   FROM jsonb_to_recordset(:rows) AS r(notification_id uuid, channel text, title text, body text, rule_id uuid,
        execution_id uuid, action_id uuid, entity_id uuid)
 """)
-_HELD = text("""
-SELECT rule_id, entity_id, type, params FROM cmis.automation_actions
- WHERE org_id = :org_id AND status IN ('held', 'rejected') AND rule_id = ANY (:rule_ids) AND action_id BETWEEN :low AND :high
-   AND error ->> 'code' <> 'MOVED_ON'
-""").bindparams(bindparam("rule_ids", type_=ARRAY(Uuid())))
-
 _NOTIFIED = text("""
 SELECT action_id FROM cmis.notifications WHERE org_id = :org_id AND action_id = ANY (:ids)
 """).bindparams(bindparam("ids", type_=ARRAY(Uuid())))
@@ -72,15 +107,25 @@ SELECT action_id FROM cmis.notifications WHERE org_id = :org_id AND action_id = 
 def insert(
     connection: Connection, org_id: UUID, task_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime
 ) -> None:
-    """Insert executions; one whose status is not `running` is final at once."""
+    """Insert executions of different rules, with all that they leave behind: audit entries, counters, outcomes.
+
+    One whose status is not `running` is final at once. Beside its columns a row may have `audit_id`, its entry's id, and
+    `user_id`, who acted if not the transaction's user; `acted_today` and `failures_in_a_row`, what the rule remembers from
+    now on; `origin` and `outcome`, how its occurrence ends.
+    """
     if rows:
-        driver.changed(connection, _INSERT, {"org_id": org_id, "task_id": task_id, "rows": rows, "now": now})
+        times = [row["scheduled_for"] for row in rows if row.get("outcome")]
+        bounds = {"low": min(times, default=None), "high": max(times, default=None)}
+        driver.changed(connection, _INSERT, {"org_id": org_id, "task_id": task_id, "rows": rows, "now": now} | bounds)
 
 
 def insert_actions(
     connection: Connection, org_id: UUID, task_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime
 ) -> None:
-    """Insert effects; all but held and queued ones are final at once. A queued one names the task that will apply it."""
+    """Insert effects, their audit entries (as `insert` does), and the cooldowns of those that act (`acts`).
+
+    All but held and queued ones are final at once. A queued one names the task that will apply it.
+    """
     if rows:
         driver.changed(connection, _INSERT_ACTIONS, {"org_id": org_id, "task_id": task_id, "rows": rows, "now": now})
 
@@ -95,12 +140,6 @@ def insert_notifications(
 def notified(connection: Connection, org_id: UUID, action_ids: Sequence[UUID]) -> set[UUID]:
     """Return those of the actions that have a notification in the org's list."""
     return set(connection.execute(_NOTIFIED, {"org_id": org_id, "ids": list(action_ids)}).scalars())
-
-
-def held(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID], *, now: datetime) -> Sequence[Row[Any]]:
-    """Return (rule_id, entity_id, type, params) of what waits for approval or was rejected, of the last 28 days."""
-    bounds = {"low": uuid7_floor(now - HELD_SEARCH), "high": uuid7_floor(now + _MARGIN)}
-    return driver.rows(connection, _HELD, {"org_id": org_id, "rule_ids": list(rule_ids)} | bounds)
 
 
 def listing(

@@ -41,10 +41,6 @@ SELECT rule_id, version, name, entity_id, conditions, condition_logic, actions, 
 _PRIORITIES = text("""
 SELECT rule_id, priority FROM cmis.automation_rules WHERE org_id = :org_id AND rule_id = ANY (:rule_ids)
 """).bindparams(bindparam("rule_ids", type_=_UUIDS))
-_COOLDOWNS = text("""
-SELECT rule_id, entity_id, last_acted_at FROM cmis.rule_entity_state
- WHERE org_id = :org_id AND rule_id = ANY (:rule_ids)
-""").bindparams(bindparam("rule_ids", type_=_UUIDS))
 _REMEMBER = with_rows("""
 INSERT INTO cmis.rule_entity_state (org_id, rule_id, entity_id, last_acted_at, execution_id)
 SELECT :org_id, r.rule_id, r.entity_id, :now, r.execution_id
@@ -52,18 +48,6 @@ SELECT :org_id, r.rule_id, r.entity_id, :now, r.execution_id
 ON CONFLICT (org_id, rule_id, entity_id)
 DO UPDATE SET last_acted_at = excluded.last_acted_at, execution_id = excluded.execution_id
 """)
-_COUNT = with_rows("""
-UPDATE cmis.automation_rules a
-   SET success_count = a.success_count + r.success, partial_count = a.partial_count + r.partial,
-       failure_count = a.failure_count + r.failure, skipped_count = a.skipped_count + r.skipped,
-       acted_on = coalesce(r.acted_on, a.acted_on), acted_today = coalesce(r.acted_today, a.acted_today),
-       failures_in_a_row = coalesce(r.failures_in_a_row, a.failures_in_a_row),
-       last_executed_at = CASE WHEN r.executed THEN :now ELSE a.last_executed_at END
-  FROM jsonb_to_recordset(:rows) AS r(rule_id uuid, success integer, partial integer, failure integer, skipped integer,
-       acted_on date, acted_today integer, failures_in_a_row integer, executed boolean)
- WHERE a.org_id = :org_id AND a.rule_id = r.rule_id
-""")
-
 _TRIP = text("SELECT rule_id FROM cmis.break_rules(:org_id, :rule_ids) AS b(rule_id)").bindparams(
     bindparam("rule_ids", type_=_UUIDS)
 )
@@ -94,22 +78,10 @@ def priorities(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -
     return {row.rule_id: row.priority for row in rows}
 
 
-def cooldowns(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -> dict[tuple[UUID, UUID], datetime]:
-    """Return when each of the rules last acted on each entity."""
-    rows = driver.rows(connection, _COOLDOWNS, {"org_id": org_id, "rule_ids": list(rule_ids)})
-    return {(rule_id, entity_id): acted_at for rule_id, entity_id, acted_at in rows}
-
-
 def remember(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
     """Start the cooldown of (rule, entity) pairs that were acted on; each pair once."""
     if rows:
         driver.changed(connection, _REMEMBER, {"org_id": org_id, "rows": rows, "now": now})
-
-
-def count(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
-    """Add to the rules' counters; each rule once."""
-    if rows:
-        driver.changed(connection, _COUNT, {"org_id": org_id, "rows": rows, "now": now})
 
 
 def trip(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -> set[UUID]:

@@ -18,6 +18,7 @@ from engine.rules.fields import METRIC_FIELDS
 from engine.rules.tree import Operand
 from engine.rules.windows import WINDOWS_WITH_PRECEDING, Window, days, preceding
 from engine.run_rules import facts
+from engine.run_rules.operands import Operands
 from engine.run_rules.state import Overlay
 from engine.schedule.zones import local_day, zone
 from engine.store import campaigns
@@ -37,14 +38,16 @@ MOMENTS: Final = tuple(
     datetime.fromisoformat(f"2023-{moment}:30+00:00")
     for moment in ("07-31T23", "08-01T03", "08-04T12", "08-16T06", "08-31T23", "09-01T12", "09-15T03", "10-20T12")
 )
-WINDOWED: Final = [
-    *(Operand(field, window, explicit=True) for field in METRIC_FIELDS for window in Window),
-    *(
-        Operand(field, window, explicit=True, previous=True)
-        for field in METRIC_FIELDS
-        for window in WINDOWS_WITH_PRECEDING
-    ),
-]
+WINDOWED: Final = Operands(
+    [
+        *(Operand(field, window, explicit=True) for field in METRIC_FIELDS for window in Window),
+        *(
+            Operand(field, window, explicit=True, previous=True)
+            for field in METRIC_FIELDS
+            for window in WINDOWS_WITH_PRECEDING
+        ),
+    ]
+)
 
 
 @pytest.fixture(params=["a generated file", "the real export"])

@@ -11,7 +11,18 @@ from sqlalchemy import text
 from core import clock
 from core.db import Database
 from core.ids import uuid7, uuid7_time
-from engine.store import acted, audit, delayed, dispatch, executions, jobs, occurrences, optimizations, tasks
+from engine.store import (
+    acted,
+    audit,
+    delayed,
+    dispatch,
+    executions,
+    jobs,
+    occurrences,
+    optimizations,
+    remembered,
+    tasks,
+)
 from tests.integration.isolation.visits import counting_visits
 
 if TYPE_CHECKING:
@@ -128,7 +139,7 @@ STATEMENTS: dict[str, Callable[[Connection, Tenant, datetime], object]] = {
     "list executions of a day": _list_executions,
     "get an execution": lambda c, t, _: executions.get(c, t.org_id, t.execution_id),
     "effects of an execution": lambda c, t, _: executions.actions_of(c, t.org_id, t.execution_id),
-    "held effects": lambda c, t, now: executions.held(c, t.org_id, [t.rule_id], now=now),
+    "what rules remember": lambda c, t, _now: remembered.read(c, t.org_id, [t.rule_id]),
     "actions after a delay": _delayed_actions,
     "the end of an execution": _settle_an_execution,
     "effects that wait": lambda c, t, now: acted.waiting(c, t.org_id, t.rule_id, t.campaign_id, now=now),

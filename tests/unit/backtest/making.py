@@ -19,6 +19,7 @@ from engine.rules.guardrails import DEFAULTS
 from engine.rules.tree import operands
 from engine.rules.trust import Trust
 from engine.run_rules.compiled import Program, Rule
+from engine.run_rules.operands import Operands
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +39,7 @@ def rule(conditions: list[dict[str, Any]], actions: list[dict[str, Any]], **chan
         name="rule",
         version=1,
         entity_id=None,
-        program=Program(condition, tuple(operands(condition)), tuple(parse_actions(actions, "actions"))),
+        program=Program(condition, Operands(operands(condition)), tuple(parse_actions(actions, "actions"))),
         stop_on_error=False,
         rank=2,
         status="draft",

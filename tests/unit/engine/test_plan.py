@@ -26,6 +26,7 @@ from engine.run_rules.ended import error_document, status_of
 from engine.run_rules.facts import Page, Sums
 from engine.run_rules.group import waves
 from engine.run_rules.later import followers
+from engine.run_rules.operands import Operands
 from engine.run_rules.plan import (
     close_gates,
     conflicting_versions,
@@ -71,7 +72,7 @@ def _run(conditions: list[dict[str, Any]], actions: list[dict[str, Any]], number
         name="rule",
         version=1,
         entity_id=None,
-        program=Program(condition, tuple(operands(condition)), tuple(parse_actions(actions, "actions"))),
+        program=Program(condition, Operands(operands(condition)), tuple(parse_actions(actions, "actions"))),
         stop_on_error=False,
         rank=2,
         status="active",
@@ -128,10 +129,10 @@ def test_of_many_misses_the_narrowest_are_kept_and_of_few_all_in_their_order() -
     rows = [Row(UUID(int=n), budget=Decimal(n)) for n in range(1, 101)]
     _planned(many, rows=rows)
     _planned(few, rows=rows[:3])
-    kept = [entity["trace"]["all"][0] for entity in many.shown_entities]
+    kept = [entity["trace"].document()["all"][0] for entity in many.shown_entities]
     assert [leaf["actual"] for leaf in kept] == list(range(100, 100 - SHOWN_OTHERS, -1))
     assert kept[0]["margin_pct"] == 900
-    assert [entity["trace"]["all"][0]["actual"] for entity in few.shown_entities] == [1, 2, 3]
+    assert [entity["trace"].document()["all"][0]["actual"] for entity in few.shown_entities] == [1, 2, 3]
 
 
 def test_a_guardrail_holds_what_any_kind_of_action_would_change() -> None:
@@ -160,7 +161,7 @@ def test_what_is_not_trusted_is_unknown_and_says_why() -> None:
     plan_page(run, Overlay(page), _memory())
     [entity] = run.shown_entities
     assert entity["result"] == "unknown"
-    assert "min_sample asks for 11" in entity["trace"]["all"][0]["reason"]
+    assert "min_sample asks for 11" in entity["trace"].document()["all"][0]["reason"]
 
 
 def test_an_entity_whose_effect_is_held_is_shown_and_has_not_acted() -> None:
@@ -277,11 +278,19 @@ def test_effects_are_applied_in_order_each_campaign_once_a_round(specs: list[tup
     run.effects = [_effect(entity, kind, position=n) for n, (entity, kind) in enumerate(specs)]
     applied = rounds([run])
     for batch in applied:
-        assert len({effect.kind for effect in batch}) == 1
+        assert len({effect.kind == "send_notification" for effect in batch}) == 1
         assert max(Counter(effect.entity_id for effect in batch).values()) == 1
     for entity in range(4):
         order = [effect.position for batch in applied for effect in batch if effect.entity_id.int == entity]
         assert order == [n for n, (one, _) in enumerate(specs) if one == entity]
+
+
+def test_whatever_changes_columns_is_written_in_one_batch() -> None:
+    run = _run(ACTIVE, [{"type": "notify"}])
+    kinds = ["pause_campaign", "send_notification", "adjust_budget", "tag_entity"]
+    run.effects = [_effect(entity, kind) for entity, kind in enumerate(kinds)]
+    written = [sorted(effect.kind for effect in batch) for batch in rounds([run])]
+    assert sorted(written) == [["adjust_budget", "pause_campaign", "tag_entity"], ["send_notification"]]
 
 
 @pytest.mark.parametrize(
