@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SIGNING: Final = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 """What webhooks of `Desk` are signed with; the org's secret `signing`."""
-SECRET_KEYS: Final = "test=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+SECRET_KEYS: Final = "test=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="  # noqa: S105 - a test's
 
 
 def settings(**environ: str) -> Settings:
