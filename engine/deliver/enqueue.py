@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +23,8 @@ TOGETHER: Final = frozenset({Channel.EMAIL, Channel.SLACK})
 MAX_TOGETHER: Final = 100
 TIMEOUT_SECONDS: Final = 60
 """How long one attempt may take; its couriers stop long before."""
+_ADDRESS: Final = ("url", "to")
+"""What of a message says to whom it goes: only what goes to the same people is told together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,8 @@ def carried(effects: Iterable[Effect], *, now: datetime) -> list[Parcel]:
         if effect.channel is None or effect.status != "queued":
             continue
         if effect.channel in TOGETHER:
-            shared[effect.execution_id, effect.position, effect.channel].append(effect.action_id)
+            address = json.dumps([effect.after.get(name) for name in _ADDRESS])
+            shared[effect.execution_id, effect.position, effect.channel, address].append(effect.action_id)
         else:
             parcels.append(Parcel(uuid7(now), (effect.action_id,)))
     for ids in shared.values():
