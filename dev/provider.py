@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from core.errors import SetupError
+from dev import secret_keys
 from dev.brokers import check_broker, forget, is_redis
 from dev.databases import create_database, temporary_database
 from dev.postgres import Postgres
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _VARIABLES: Final = ("DATABASE_URL", "SCHEDULER_DATABASE_URL", "READONLY_DATABASE_URL", "MIGRATION_DATABASE_URL")
 _DATABASE: Final = "cmis"
+_KEYS: Final = "CMIS_SECRET_KEYS"
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ def servers(
     with ending_on_signals(), ExitStack() as stack:
         run = stack.enter_context(run_directory())
         postgres, urls, template = _database(stack, run, named, throwaway=throwaway, data=data)
+        if not variables.get(_KEYS):
+            variables[_KEYS] = secret_keys.kept_in(run if data is None else data.parent)
         valkey, broker_url, prefix = _broker(stack, run, variables, throwaway=throwaway)
         made = Servers(Site(urls, broker_url, prefix, variables), run, postgres, valkey, template)
         if migrate:

@@ -24,6 +24,8 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 """The repository's root: where the Procfile is, and what comes first on the path of every process."""
 
 _LAST_LINES: Final = 15
+_GIVEN: Final = ("CMIS_SECRET_KEYS",)
+"""Variables that a run has made where the environment had none."""
 
 
 def free_port(preferred: int = 0) -> int:
@@ -67,6 +69,7 @@ class Site:
             **self.urls.env(),
             "BROKER_URL": self.broker_url,
             **prefix,
+            **{name: self.environ[name] for name in _GIVEN if name in self.environ},
             "FLOWER_ADDRESS": "127.0.0.1",  # Flower's default is every interface
             "FLOWER_BASIC_AUTH": self.environ.get("FLOWER_BASIC_AUTH", f"cmis:{self.flower_password}"),
             "FLOWER_READ_ONLY": self.environ.get("FLOWER_READ_ONLY", "true"),

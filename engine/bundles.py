@@ -159,6 +159,8 @@ def _wanted(connection: Connection, org_id: UUID, bundle: Row[Any], choices: Cho
     problems.raise_if_any()
     if wanted:
         rule_document.check_entity(connection, org_id, wanted[0].definition.entity_id)
+    for each in wanted:
+        rule_document.check_secrets(connection, org_id, each)
     return wanted
 
 

@@ -134,6 +134,8 @@ def _store(connection: Connection, plan: _Plan) -> Row[Any] | None:
         return row
     if "entity_id" in columns:
         rule_document.check_entity(connection, seen.org_id, columns["entity_id"])
+    if "actions" in columns:
+        rule_document.check_secrets(connection, seen.org_id, plan.wanted)
     rules.change(connection, seen.org_id, seen.rule_id, columns)
     return find_rule(connection, seen.org_id, seen.rule_id)
 

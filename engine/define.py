@@ -84,6 +84,7 @@ def insert_rule(connection: Connection, context: Context, document: object) -> R
 
 def _insert_rule(connection: Connection, context: Context, wanted: WantedRule, row: dict[str, Any]) -> Row[Any]:
     rule_document.check_entity(connection, context.org_id, wanted.definition.entity_id)
+    rule_document.check_secrets(connection, context.org_id, wanted)
     rules.create(connection, row)
     return find_rule(connection, context.org_id, row["rule_id"])
 
