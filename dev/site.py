@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from core.errors import SetupError
+from dev.keys import VARIABLE, new_keys
 from dev.launch import guarded
 from dev.signals import DIE
 
@@ -24,8 +25,6 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 """The repository's root: where the Procfile is, and what comes first on the path of every process."""
 
 _LAST_LINES: Final = 15
-_GIVEN: Final = ("CMIS_SECRET_KEYS",)
-"""Variables that a run has made where the environment had none."""
 
 
 def free_port(preferred: int = 0) -> int:
@@ -60,6 +59,7 @@ class Site:
     broker_prefix: str = ""
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     flower_password: str = field(default_factory=lambda: secrets.token_urlsafe(9))
+    secret_keys: str = field(default_factory=new_keys, repr=False)
 
     def env(self) -> dict[str, str]:
         """Return the variables to set, on top of the present environment, for any process of the product."""
@@ -69,7 +69,7 @@ class Site:
             **self.urls.env(),
             "BROKER_URL": self.broker_url,
             **prefix,
-            **{name: self.environ[name] for name in _GIVEN if name in self.environ},
+            VARIABLE: self.secret_keys,
             "FLOWER_ADDRESS": "127.0.0.1",  # Flower's default is every interface
             "FLOWER_BASIC_AUTH": self.environ.get("FLOWER_BASIC_AUTH", f"cmis:{self.flower_password}"),
             "FLOWER_READ_ONLY": self.environ.get("FLOWER_READ_ONLY", "true"),

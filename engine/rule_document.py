@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from core.errors import InputError, NotFoundError, Problem
+from core.errors import InputError, NotFoundError
 from core.ids import uuid7
 from engine.actions.registry import ActionSpec, parse_actions
 from engine.rules.definition import parse_rule
 from engine.rules.difference import differences
 from engine.rules.reading import shown
-from engine.secrets import references
-from engine.store import campaigns, secrets
+from engine.store import campaigns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,19 +99,6 @@ def check_entity(connection: Connection, org_id: UUID, entity_id: UUID | None) -
     if entity_id is not None and not campaigns.some(connection, org_id, [entity_id]):
         message = f"there is no campaign {entity_id} in this org"
         raise NotFoundError.of("entity_id", message, "see `cmis campaigns list`, or leave it out for all campaigns")
-
-
-def check_secrets(connection: Connection, org_id: UUID, wanted: WantedRule) -> None:
-    """Raise InputError for each secret that a rule's actions name and the org does not have."""
-    named = [(place, references.names(spec.params)) for place, spec in enumerate(wanted.definition.actions)]
-    there = secrets.sealed(connection, org_id, set().union(*(names for _, names in named)))
-    missing = [
-        Problem(f"actions[{place}].params", f"there is no secret {name}", f"give it: `cmis secrets set {name}`")
-        for place, names in named
-        for name in sorted(names - there.keys())
-    ]
-    if missing:
-        raise InputError(missing)
 
 
 def new_row(wanted: WantedRule, context: Context, now: datetime) -> dict[str, Any]:
