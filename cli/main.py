@@ -33,6 +33,7 @@ from cli.output import err
 from cli.rules import rules
 from cli.schedules import schedules
 from cli.schedules_load import load_command
+from cli.secrets import secrets
 from core.db import explain, first_line, sqlstate
 from core.errors import CmisError, InputError, Problem, SetupError
 
@@ -73,6 +74,7 @@ for command in (
     orgs,
     rules,
     schedules,
+    secrets,
 ):
     cli.add_command(command)
 schedules.add_command(load_command)
