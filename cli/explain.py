@@ -107,8 +107,16 @@ def _add_entity(tree: Tree, entity: Mapping[str, Any], effects: Sequence[Mapping
 
 
 def change_text(effect: Mapping[str, Any]) -> str:
-    """Return what an effect changes: `budget 100 → 120`."""
+    """Return what an effect changes: `budget 100 → 120`; of a delivery, to whom it goes."""
+    if effect.get("channel"):
+        return f"{effect['channel']} to {_address(effect['after'])}"
     return ", ".join(f"{key} {words(effect['before'].get(key))} → {words(to)}" for key, to in effect["after"].items())
+
+
+def _address(message: Mapping[str, Any]) -> str:
+    """Return to whom a message goes; secrets in it are references."""
+    to = message.get("to") or message.get("url") or f"connector {message.get('connector_id')}"
+    return ", ".join(to) if isinstance(to, list) else str(to)
 
 
 def _effect(effect: Mapping[str, Any]) -> str:

@@ -36,6 +36,7 @@ _WOULD: Final = {
     "held": "would ask for",
     "failed": "would fail at",
     "queued": "would do later",
+    "delivered": "would deliver",
 }
 _RECORDS: Final = {"last_acted": "last acted on it:", "last_evaluation": "last evaluated:"}
 _OWN: Final = frozenset({"gate", "result", "reason", "trace"})
@@ -94,7 +95,7 @@ def _print(document: Mapping[str, Any]) -> None:
     if document["reason"]:
         lines.append(plain(document["reason"]))
     lines += [
-        f"{_WOULD[action['status']]} {action['type']}: {plain(change_text(action))}".rstrip(": ")
+        f"{_would(action)} {action['type']}: {plain(change_text(action))}".rstrip(": ")
         for action in document["actions"]
     ]
     lines += [f"{_RECORDS[name]} {plain(_recorded(document[name]))}" for name in _RECORDS]
@@ -104,6 +105,10 @@ def _print(document: Mapping[str, Any]) -> None:
         for gate in document["gates"]:
             _add_gate(tree, gate)
         out.print(tree)
+
+
+def _would(action: Mapping[str, Any]) -> str:
+    return _WOULD["delivered" if action["channel"] else action["status"]]
 
 
 def _add_gate(tree: Tree, gate: Mapping[str, Any]) -> None:

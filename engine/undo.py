@@ -116,6 +116,9 @@ def _undo_one(connection: Connection, context: Context, seen: Row[Any], now: dat
 
 def _revert(connection: Connection, context: Context, row: Row[Any], now: datetime) -> Mapping[str, Mapping[str, Any]]:
     """Put back what was there before an effect, on record; returns how things differ from it if it is not there."""
+    if row.channel is not None:
+        message = f"{row.type} has left by {row.channel}: it cannot be taken back"
+        raise PermanentError(message)
     org_id, action, effect = context.org_id, effects.handler(row), effects.read(row)
     if not action.reversible:
         message = f"{row.type} cannot be taken back"

@@ -10,9 +10,10 @@ from core.ids import uuid7
 from engine.deliver import limits
 from engine.deliver.outcome import Again, Discarded, Doubtful, Failed, Succeeded
 from engine.lease import LostClaimError
+from engine.run_rules.breaker import trip_closed
 from engine.store import audit, delayed, deliveries, tasks
 from models.audit_actions import AuditAction
-from models.enums import ActionStatus
+from models.enums import ActionStatus, ExecutionStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -90,10 +91,19 @@ def write(connection: Connection, ending: Ending) -> None:
     if isinstance(ending.outcome, Again):
         _owned(tasks.retry(connection, claim, after=ending.outcome.after, now=now, error=ending.error or {}))
         return
-    for execution_id in sorted({row.execution_id for row in ending.rows if row.execution_id is not None}):
-        delayed.settle(connection, org_id, execution_id, now=now)
+    _settle(connection, ending, now)
     state, result = ("failed", None) if ending.error else ("succeeded", {"delivered": len(ending.rows)})
     _owned(tasks.finish(connection, claim, state, now=now, result=result, error=ending.error))
+
+
+def _settle(connection: Connection, ending: Ending, now: datetime) -> None:
+    """Close the executions whose last open effects these were; a rule of which one after the other fails is paused."""
+    org_id = ending.claim.org_id
+    rule_of = {row.execution_id: row.rule_id for row in ending.rows if row.execution_id is not None}
+    for execution_id, rule_id in sorted(rule_of.items()):
+        if delayed.settle(connection, org_id, execution_id, now=now) == ExecutionStatus.FAILURE:
+            last_failure = None if ending.error is None else str(ending.error["message"])
+            trip_closed(connection, org_id, rule_id, execution_id, last_failure, now=now)
 
 
 def _owned(still: bool) -> None:  # noqa: FBT001 - the answer of a fenced write

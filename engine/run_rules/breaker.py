@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from engine.run_rules.compiled import Rule
     from engine.run_rules.ended import Failed
     from engine.run_rules.state import Run
 
@@ -49,16 +48,17 @@ def trip(
 
 
 def trip_closed(
-    connection: Connection, org_id: UUID, rule: Rule, execution_id: UUID, last_failure: str | None, *, now: datetime
+    connection: Connection, org_id: UUID, rule_id: UUID, execution_id: UUID, last_failure: str | None, *, now: datetime
 ) -> None:
     """Pause an active rule, as `trip` does, one of whose executions was closed as failed after its evaluation.
 
-    `rule`: as it is now, that execution counted.
+    That execution is counted.
     """
-    if rules.trip(connection, org_id, [rule.rule_id]):
+    [rule] = rules.lock(connection, org_id, [rule_id])
+    if rules.trip(connection, org_id, [rule_id]):
         last = f", at last: {last_failure}" if last_failure else ""
-        said = f"Its actions failed {rule.failures} times in a row{last}."
-        row = {"notification_id": uuid7(now), **_notice(rule.name, rule.rule_id, execution_id, said)}
+        said = f"Its actions failed {rule.failures_in_a_row} times in a row{last}."
+        row = {"notification_id": uuid7(now), **_notice(rule.name, rule_id, execution_id, said)}
         executions.insert_notifications(connection, org_id, [row], now=now)
 
 

@@ -199,8 +199,7 @@ def _discarded(effects: Sequence[Effect], memory: Memory) -> list[dict[str, Any]
 def _settle(connection: Connection, due: _Due, last_failure: str | None, now: datetime) -> None:
     status = delayed.settle(connection, due.org.org_id, due.item.execution_id, now=now)
     if status == ExecutionStatus.FAILURE:
-        counted = _rule(connection, due.org, due.item.rule_id)
-        trip_closed(connection, due.org.org_id, counted, due.item.execution_id, last_failure, now=now)
+        trip_closed(connection, due.org.org_id, due.item.rule_id, due.item.execution_id, last_failure, now=now)
 
 
 def _rule(connection: Connection, org: Row[Any], rule_id: UUID) -> Rule:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import text
 
+from engine.store import delivery_invariants as of_deliveries
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -61,14 +63,6 @@ CHECKS: Final[Mapping[str, str]] = {
            SELECT FROM cmis.tasks t WHERE t.org_id = a.org_id AND t.task_id = a.task_id
               AND CASE WHEN a.channel IS NULL THEN t.kind = 'apply_actions' AND t.state IN ('ready', 'held', 'running')
                        ELSE t.kind = 'deliver' AND t.state IN ('ready', 'running') END)""",
-    "a delivery that is being called has a claim": """
-        SELECT a.org_id || ' ' || a.action_id AS offender FROM cmis.automation_actions a
-         WHERE a.status = 'running' AND NOT EXISTS (
-           SELECT FROM cmis.tasks t WHERE t.org_id = a.org_id AND t.task_id = a.task_id AND t.kind = 'deliver'
-              AND t.state = 'running')""",
-    "each key is one effect's": """
-        SELECT a.org_id || ' ' || a.idempotency_key AS offender FROM cmis.automation_actions a
-         GROUP BY a.org_id, a.idempotency_key HAVING count(*) > 1""",
     "a held task waits for one before it": """
         SELECT t.org_id || ' ' || t.task_id AS offender FROM cmis.tasks t
          WHERE t.state = 'held' AND t.kind = 'apply_actions' AND NOT EXISTS (
@@ -255,6 +249,7 @@ CHECKS: Final[Mapping[str, str]] = {
         SELECT 'task ' || t.task_id FROM cmis.tasks t CROSS JOIN jsonb_array_elements(t.payload -> 'groups') g
          WHERE t.kind IN ('evaluate_rules', 'apply_actions') AND t.org_id <> '00000000-0000-0000-0000-000000000000'
            AND (g ->> 'org_id')::uuid <> t.org_id""",
+    **of_deliveries.CHECKS,
 }
 
 DRAINED: Final[Mapping[str, str]] = {
@@ -268,6 +263,7 @@ DRAINED: Final[Mapping[str, str]] = {
         UNION ALL
         SELECT 'job ' || j.job_id || ' is due' FROM cmis.scheduled_jobs j
          WHERE j.status = 'active' AND j.next_run_at <= cmis.clock()""",
+    **of_deliveries.DRAINED,
 }
 
 _QUERIES: Final = {**CHECKS, **DRAINED}
