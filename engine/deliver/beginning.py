@@ -95,6 +95,11 @@ class _Task:
         created_at: datetime = self.row.created_at
         return self.now - created_at
 
+    @property
+    def has_turn(self) -> bool:
+        """Whether a token was taken for its next attempt already; no other attempt may be made of it."""
+        return bool(self.row.payload.get("reserved") == self.row.attempt)
+
     def claim(self) -> tasks.Claim:
         """Claim it: nobody else can have, since its lock is held."""
         claimed = tasks.claim(self.connection, self.org_id, self.task_id, worker=self.worker, now=self.now)
@@ -134,7 +139,7 @@ def _decide(task: _Task, rows: Sequence[Row[Any]], post: Post) -> Begun | Waits 
         return _without_call(task, rows, Refused(str(error)))
     except SetupError as error:
         return _without_call(task, rows, Later(str(error), blames=False))
-    waits = _turn(task, rows) or _ask(task, rows, way, post)
+    waits = _turn(task, rows) or _ask(task, way, post)
     if waits is not None:
         return _wait(task, rows, waits)
     claimed = task.claim()
@@ -163,9 +168,9 @@ def _turn(task: _Task, rows: Sequence[Row[Any]]) -> Waits | None:
     return None
 
 
-def _ask(task: _Task, rows: Sequence[Row[Any]], way: Way, post: Post) -> Waits | None:
-    reserved = bool(task.row.payload.get("reserved")) and rows[0].waits_for is not None
-    admission = limits.ask(task.connection, task.org_id, task.task_id, way, post, reserved=reserved, now=task.now)
+def _ask(task: _Task, way: Way, post: Post) -> Waits | None:
+    key = (task.connection, task.org_id, task.task_id)
+    admission = limits.ask(*key, way, post, reserved=task.has_turn, now=task.now)
     return None if isinstance(admission, Admitted) else admission
 
 
@@ -176,7 +181,8 @@ def _wait(task: _Task, rows: Sequence[Row[Any]], waits: Waits) -> Waits | Done:
         write(task.connection, Ending(task.claim(), rows, given_up))
         return Done(given_up)
     until = task.now + waits.after
-    tasks.postpone(task.connection, task.org_id, task.task_id, until=until, reserved=waits.reserved)
+    reserved = waits.reserved or task.has_turn
+    tasks.postpone(task.connection, task.org_id, task.task_id, until=until, reserved=reserved)
     ids = [row.action_id for row in rows]
     deliveries.wait(task.connection, task.org_id, ids, waits_for=waits.reason, until=until)
     return waits

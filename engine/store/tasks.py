@@ -76,7 +76,7 @@ SELECT payload, attempt, created_at FROM cmis.tasks
 _LOCK = text("SELECT FROM cmis.tasks WHERE org_id = :org_id AND task_id = :task_id FOR NO KEY UPDATE")
 _POSTPONE = text("""
 UPDATE cmis.tasks SET run_at = :run_at, publish_at = :run_at, published_at = NULL,
-       payload = payload || jsonb_build_object('reserved', CAST(:reserved AS boolean))
+       payload = payload || jsonb_build_object('reserved', CASE WHEN :reserved THEN attempt END)
  WHERE org_id = :org_id AND task_id = :task_id AND state = 'ready'
 """)
 _OWNED = "WHERE org_id = :org_id AND task_id = :task_id AND fence = :fence AND state = 'running'"
@@ -135,7 +135,10 @@ def lock(connection: Connection, org_id: UUID, task_id: UUID) -> None:
 
 
 def postpone(connection: Connection, org_id: UUID, task_id: UUID, *, until: datetime, reserved: bool) -> None:
-    """Let a task that was peeked at wait; `reserved`: for a turn that is its own, as its payload then says."""
+    """Let a task that was peeked at wait; `reserved`: its next attempt has a turn of its own, as its payload then says.
+
+    The payload holds how many attempts were used up then: the attempt that is made of the turn uses that up, too.
+    """
     connection.execute(_POSTPONE, {"org_id": org_id, "task_id": task_id, "run_at": until, "reserved": reserved})
 
 

@@ -296,3 +296,48 @@ def test_an_address_that_is_not_public_is_refused(org: Org, receiver: Receiver) 
 
     assert isinstance(outcome_of(desk.run(task_id)), Failed)
     assert receiver.requests("/hook") == []
+
+
+def tokens(world: World) -> float:
+    return float(world.one("SELECT tokens FROM cmis.token_buckets WHERE bucket = 'org'"))
+
+
+def test_a_turn_is_kept_while_its_destination_is_down_and_makes_one_attempt_only(
+    world: World, org: Org, receiver: Receiver
+) -> None:
+    desk = Desk(org, post_of(settings(CMIS_ORG_DELIVERIES="6")))
+    desk.keep("signing", SIGNING)
+    first, second = desk.webhook(f"{receiver.url}/fails/503"), desk.webhook(f"{receiver.url}/fails/503")
+    assert isinstance(outcome_of(desk.run(first)), Again)
+    assert isinstance(desk.run(second), Waits)
+    left = tokens(world)
+    world.meddle("UPDATE cmis.destinations SET state = 'open', not_before = cmis.clock() + interval '1 minute'")
+    desk.wait_until(second)
+    down = desk.run(second)
+    assert isinstance(down, Waits)
+    assert (down.reserved, tokens(world)) == (False, left)
+
+    desk.wait_until(second)
+    assert isinstance(outcome_of(desk.run(second)), Again)
+    assert tokens(world) == left
+
+    world.meddle("UPDATE cmis.destinations SET state = 'closed', not_before = NULL, failures = 0")
+    world.meddle("UPDATE cmis.token_buckets SET tokens = 0, refilled_at = cmis.clock()")
+    world.meddle("UPDATE cmis.tasks SET run_at = cmis.clock() WHERE task_id = %(id)s", id=second)
+    waits = desk.run(second)
+    assert isinstance(waits, Waits)
+    assert waits.reserved
+
+
+def test_what_is_in_doubt_keeps_its_turn_too(world: World, org: Org, receiver: Receiver) -> None:
+    desk = Desk(org, post_of(settings(CMIS_ORG_DELIVERIES="6")))
+    desk.keep("signing", SIGNING)
+    task_id = desk.webhook(f"{receiver.url}/hook")
+    assert isinstance(begin(world.app, org.id, task_id, "dying", desk.post), Begun)
+    lose(world, task_id)
+    world.meddle("UPDATE cmis.destinations SET in_flight = '{}'")
+    assert isinstance(desk.run(task_id), Waits)
+
+    desk.wait_until(task_id)
+
+    assert outcome_of(desk.run(task_id)) == Succeeded()
