@@ -19,7 +19,7 @@ from models.audit_actions import AuditAction
 from models.enums import ActionStatus, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -45,12 +45,13 @@ class _Decision:
 
     connection: Connection
     row: Row[Any]
+    parcel: Sequence[Row[Any]]
+    """All that went out with it as one message and is as it is; it is one of them."""
     note: str | None
     now: datetime
 
-    def record(self, action: AuditAction, **details: Any) -> dict[str, Any]:
-        """Return what is put on record of it."""
-        row = self.row
+    def record(self, row: Row[Any], action: AuditAction, **details: Any) -> dict[str, Any]:
+        """Return what is put on record of a delivery."""
         told = {"type": row.type, "channel": row.channel} | details | ({} if self.note is None else {"note": self.note})
         return {
             "audit_id": uuid7(self.now),
@@ -67,7 +68,8 @@ class _Decision:
 def retry(database: Database, context: Context, action_id: UUID, *, note: str | None = None) -> Redelivered:
     """Send a delivery again, under its key: one that failed, was discarded, or of which nobody knows.
 
-    One that waits is due at once. It has all its attempts again; how its execution ended stays, if it has ended.
+    All that went out with it as one message goes out as one again. One that waits is due at once. It has all its
+    attempts again; how its execution ended stays, if it has ended.
     Raises NotFoundError; ConflictError if it is being sent now, was delivered, or is no delivery.
     """
     return _decide(database, context, action_id, note, _retry)
@@ -82,7 +84,7 @@ def discard(database: Database, context: Context, action_id: UUID, *, note: str 
 
 
 def confirm(database: Database, context: Context, action_id: UUID, *, note: str | None = None) -> Redelivered:
-    """Say of a delivery of which nobody knew that it arrived.
+    """Say of a delivery of which nobody knew that it arrived, and with it all of its message.
 
     Raises NotFoundError; ConflictError if it is not in doubt, or is no delivery.
     """
@@ -108,7 +110,8 @@ def _decide(
                 raise ConflictError.of("ACTION", message, "see `cmis actions undo`")
             tasks.lock(connection, context.org_id, seen.task_id)  # the task before its effects, as workers do
             row = actions.lock(connection, context.org_id, action_id)
-            return verdict(_Decision(connection, row, note, clock.now(connection)))
+            parcel = [one for one in deliveries.lock_parcel(connection, row) if one.status == row.status]
+            return verdict(_Decision(connection, row, parcel, note, clock.now(connection)))
 
     return repeat_on_conflict(body)
 
@@ -118,32 +121,38 @@ def _retry(decision: _Decision) -> Redelivered:
     if row.status == ActionStatus.QUEUED:
         tasks.postpone(connection, row.org_id, row.task_id, until=now, reserved=False)
         return Redelivered(row.action_id, ActionStatus.QUEUED, already=True)
-    parcel = Parcel(uuid7(now), (row.action_id,))
-    if not deliveries.send_again(connection, row.org_id, row.action_id, parcel.task_id, decision.note, now=now):
+    parcel = Parcel(uuid7(now), [one.action_id for one in decision.parcel])
+    if not deliveries.send_again(connection, row.org_id, parcel.action_ids, parcel.task_id, decision.note, now=now):
         raise _refused(row)
     tasks.insert(connection, [parcel.row(row.org_id, now=now)], now=now)
-    audit.record(connection, row.org_id, [decision.record(AuditAction.ACTION_RETRIED, was=row.status)], now=now)
+    entries = [decision.record(one, AuditAction.ACTION_RETRIED, was=one.status) for one in decision.parcel]
+    audit.record(connection, row.org_id, entries, now=now)
     return Redelivered(row.action_id, ActionStatus.QUEUED, already=False)
 
 
 def _discard(decision: _Decision) -> Redelivered:
-    return _end(
-        decision, ActionStatus.DISCARDED, decision.record(AuditAction.ACTION_DISCARDED, was=decision.row.status)
-    )
+    row = decision.row
+    entry = decision.record(row, AuditAction.ACTION_DISCARDED, was=row.status)
+    return _end(decision, [row], ActionStatus.DISCARDED, [entry])
 
 
 def _confirm(decision: _Decision) -> Redelivered:
-    resolved = decision.record(AuditAction.ACTION_RESOLVED, how="a person says that it arrived")
-    return _end(decision, ActionStatus.SUCCEEDED, resolved, decision.record(AuditAction.ACTION_TAKEN))
+    how = "a person says that it arrived"
+    resolved = [decision.record(one, AuditAction.ACTION_RESOLVED, how=how) for one in decision.parcel]
+    taken = [decision.record(one, AuditAction.ACTION_TAKEN) for one in decision.parcel]
+    return _end(decision, decision.parcel, ActionStatus.SUCCEEDED, [*resolved, *taken])
 
 
-def _end(decision: _Decision, status: ActionStatus, *entries: dict[str, Any]) -> Redelivered:
+def _end(
+    decision: _Decision, rows: Sequence[Row[Any]], status: ActionStatus, entries: Sequence[dict[str, Any]]
+) -> Redelivered:
     row, connection, now = decision.row, decision.connection, decision.now
     if row.status == status:
         return Redelivered(row.action_id, status, already=True)
-    if not deliveries.decide(connection, row.org_id, row.action_id, status, decision.note, now=now):
+    ids = [one.action_id for one in rows]
+    if not deliveries.decide(connection, row.org_id, ids, status, decision.note, now=now):
         raise _refused(row)
-    audit.record(connection, row.org_id, list(entries), now=now)
+    audit.record(connection, row.org_id, entries, now=now)
     if row.execution_id is not None:
         effects.settle(connection, row.org_id, row, now=now)
     return Redelivered(row.action_id, status, already=False)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _OPEN_FOR: Final = timedelta(days=2)
 """How long a push can keep a later one waiting: it is given up after a day."""
 
+_MILLISECOND: Final = timedelta(milliseconds=1)
 _OPTIONAL: Final = JSONB(none_as_null=True)
 
 
@@ -49,19 +50,25 @@ UPDATE cmis.automation_actions
        finished_at = CASE WHEN :status NOT IN ('queued', 'unknown') THEN CAST(:now AS timestamptz) END
  WHERE {_MINE} AND status IN ('queued', 'running', 'unknown')
 """).bindparams(_IDS, bindparam("error", type_=_OPTIONAL), bindparam("response", type_=_OPTIONAL))
-_RETRY = text("""
+_RETRY = text(f"""
 UPDATE cmis.automation_actions
    SET status = 'queued', task_id = :task_id, retried_at = :now, finished_at = NULL, waits_for = NULL, next_attempt_at = NULL,
        note = :note
- WHERE org_id = :org_id AND action_id = :action_id AND channel IS NOT NULL AND status IN ('failed', 'discarded', 'unknown')
+ WHERE {_MINE} AND channel IS NOT NULL AND status IN ('failed', 'discarded', 'unknown')
+""").bindparams(_IDS)
+# What goes out as one message was planned in one moment: the ids of its effects lie within its millisecond.
+_LOCK_PARCEL = text("""
+SELECT * FROM cmis.automation_actions
+ WHERE org_id = :org_id AND task_id = :task_id AND channel IS NOT NULL AND action_id >= :low AND action_id < :high
+ ORDER BY action_id FOR NO KEY UPDATE
 """)
-_SETTLE = text("""
+_SETTLE = text(f"""
 UPDATE cmis.automation_actions
    SET status = :status, finished_at = :now, waits_for = NULL, next_attempt_at = NULL, note = :note,
        error = CASE WHEN :status = 'succeeded' THEN NULL ELSE error END
- WHERE org_id = :org_id AND action_id = :action_id AND channel IS NOT NULL
+ WHERE {_MINE} AND channel IS NOT NULL
    AND (status = 'unknown' OR status = 'queued' AND :status = 'discarded')
-""")
+""").bindparams(_IDS)
 # A push is bounded by how long one is tried; what is older is given up, and keeps nothing waiting.
 _EARLIER = text("""
 SELECT EXISTS (
@@ -95,20 +102,27 @@ def finish(
     connection.execute(_FINISH, _of(org_id, ids) | nothing | dict(ending) | {"now": now})
 
 
+def lock_parcel(connection: Connection, row: Row[Any]) -> Sequence[Row[Any]]:
+    """Lock all that goes out with a locked effect as one message, itself too, and return it by id."""
+    made = uuid7_time(row.action_id)
+    bounds = {"low": uuid7_floor(made), "high": uuid7_floor(made + _MILLISECOND)}
+    return connection.execute(_LOCK_PARCEL, {"org_id": row.org_id, "task_id": row.task_id} | bounds).all()
+
+
 def send_again(
-    connection: Connection, org_id: UUID, action_id: UUID, task_id: UUID, note: str | None, *, now: datetime
+    connection: Connection, org_id: UUID, ids: Sequence[UUID], task_id: UUID, note: str | None, *, now: datetime
 ) -> bool:
-    """Queue a delivery anew that failed, was given up, or of which nobody knows; False if it is none of these."""
-    key = {"org_id": org_id, "action_id": action_id, "task_id": task_id, "note": note, "now": now}
-    return connection.execute(_RETRY, key).rowcount == 1
+    """Queue deliveries anew that failed, were given up, or of which nobody knows; False if one is none of these."""
+    values = {"task_id": task_id, "note": note, "now": now}
+    return connection.execute(_RETRY, _of(org_id, ids) | values).rowcount == len(ids)
 
 
 def decide(
-    connection: Connection, org_id: UUID, action_id: UUID, status: ActionStatus, note: str | None, *, now: datetime
+    connection: Connection, org_id: UUID, ids: Sequence[UUID], status: ActionStatus, note: str | None, *, now: datetime
 ) -> bool:
-    """End a delivery that waits (as discarded), or of which nobody knows; False if it is neither."""
-    key = {"org_id": org_id, "action_id": action_id, "status": status.value, "note": note, "now": now}
-    return connection.execute(_SETTLE, key).rowcount == 1
+    """End deliveries that wait (as discarded), or of which nobody knows; False if one is neither."""
+    values = {"status": status.value, "note": note, "now": now}
+    return connection.execute(_SETTLE, _of(org_id, ids) | values).rowcount == len(ids)
 
 
 def earlier_is_open(connection: Connection, row: Row[Any]) -> bool:

@@ -109,3 +109,35 @@ def test_another_orgs_delivery_is_not_found(world: World, desk: Desk, receiver: 
 
     with pytest.raises(NotFoundError):
         redeliver.discard(world.app, world.org("other").context, action_id)
+
+
+def test_what_went_out_as_one_message_goes_out_as_one_again(world: World, desk: Desk, receiver: Receiver) -> None:
+    receiver.script("/hook", "fails/400")
+    task_id = desk.slack(f"{receiver.url}/hook", "Spring is paused", "Summer is paused")
+    desk.run(task_id)
+    first, second = desk.effects(task_id)
+
+    assert not redeliver.retry(world.app, desk.org.context, second.action_id).already
+    assert redeliver.retry(world.app, desk.org.context, first.action_id).already
+
+    _, again = status(world, first.action_id)
+    assert status(world, second.action_id) == ("queued", again)
+    desk.run(again)
+    assert {status(world, one.action_id)[0] for one in (first, second)} == {"succeeded"}
+    _, request = receiver.requests("/hook")
+    assert b"Spring is paused" in request.body
+    assert b"Summer is paused" in request.body
+
+
+def test_who_says_that_a_message_arrived_says_so_of_all_of_it(world: World, desk: Desk, receiver: Receiver) -> None:
+    task_id = desk.slack(f"{receiver.url}/hook", "Spring is paused", "Summer is paused")
+    assert isinstance(begin(world.app, desk.org.id, task_id, "dying", desk.post), Begun)
+    lose(world, task_id)
+    desk.run(task_id)
+    first, second = desk.effects(task_id)
+
+    assert redeliver.confirm(world.app, desk.org.context, first.action_id).status is ActionStatus.SUCCEEDED
+
+    assert redeliver.confirm(world.app, desk.org.context, second.action_id).already
+    for one in (first, second):
+        assert decided(world, one.action_id) == ["action_resolved", "action_taken", "action_unknown"]
