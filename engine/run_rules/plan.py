@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.clock import monotonic
 from core.ids import uuid7
-from engine.actions.base import Campaign, Change, Effect, Impossible, Nothing, Scope
+from engine.actions.base import Campaign, Change, Delivery, Effect, Impossible, Nothing
 from engine.actions.registry import KINDS, applied_as
 from engine.rules.gates import SkipReason, conditions_gate, cooldown_gate, rule_gate
 from engine.rules.guardrails import Situation, breach
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from engine.actions.base import EffectStatus
     from engine.actions.registry import ActionSpec
+    from models.enums import Channel
 
 _NAMES: Final = {True: "true", False: "false", None: "unknown"}
 
@@ -150,11 +151,14 @@ def plan_effect(
     status: EffectStatus = "failed"
     reason: str | None = f"{spec.kind} planned nothing that an action can"
     guardrail: str | None = None
-    match KINDS[spec.kind].plan(spec.params, campaign, Scope(run.rule.name)):
+    channel: Channel | None = None
+    match KINDS[spec.kind].plan(spec.params, campaign, run.scope(memory)):
         case Nothing():
             return None
         case Impossible() as impossible:
             reason = impossible.reason
+        case Delivery(channel=channel, message=after):
+            status, reason = "queued", None
         case Change(before=before, after=after):
             situation = Situation(
                 campaign.campaign_id in memory.never_touch,
@@ -177,6 +181,7 @@ def plan_effect(
         status,
         reason,
         guardrail,
+        channel,
     )
 
 

@@ -94,10 +94,11 @@ DO UPDATE SET last_acted_at = excluded.last_acted_at, execution_id = excluded.ex
 """)
 _INSERT_NOTIFICATIONS = with_rows("""
 INSERT INTO cmis.notifications (org_id, notification_id, channel, title, body, rule_id, execution_id, action_id, entity_id,
-       created_at)
-SELECT :org_id, r.notification_id, r.channel, r.title, r.body, r.rule_id, r.execution_id, r.action_id, r.entity_id, :now
+       position, created_at)
+SELECT :org_id, r.notification_id, r.channel, r.title, r.body, r.rule_id, r.execution_id, r.action_id, r.entity_id,
+       r.position, :now
   FROM jsonb_to_recordset(:rows) AS r(notification_id uuid, channel text, title text, body text, rule_id uuid,
-       execution_id uuid, action_id uuid, entity_id uuid)
+       execution_id uuid, action_id uuid, entity_id uuid, position integer)
 """)
 _NOTIFIED = text("""
 SELECT action_id FROM cmis.notifications WHERE org_id = :org_id AND action_id = ANY (:ids)

@@ -63,6 +63,14 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
         Example({"title": "Look", "message": "at this"}, spelling="notify"),
         Example({"value": "look"}, spelling="send_alert"),
         Example({"channel": "in_app"}, spelling="create_alert"),
+        Example({"title": "{{ campaign.name }}", "message": "{{ rule.name }} of {{ org.name }}"}),
+        Example({"channel": "email", "to": "ana@example.com", "title": "{{ campaign.name }}"}),
+        Example({"channel": "slack", "url": "secret://slack"}),
+        Example({"channel": "webhook", "url": "https://hooks.example.com/1"}),
+    ],
+    "trigger_webhook": [
+        Example({"url": "https://hooks.example.com/1", "payload": {"to": ["{{ campaign.budget }}", 1, None]}}),
+        Example({"value": "secret://hook", "headers": {"Authorization": "Bearer secret://token"}}, spelling="webhook"),
     ],
 }
 

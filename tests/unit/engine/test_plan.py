@@ -55,6 +55,8 @@ class Row:
     objective: str | None = None
     tags: tuple[str, ...] = ()
     end_date: date | None = None
+    platform: str = "meta"
+    external_id: str | None = None
 
 
 def _page(*rows: Row) -> Overlay:
