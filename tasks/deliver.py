@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery.exceptions import Ignore, Retry
 
@@ -16,6 +16,9 @@ from engine.deliver.outcome import Again, Discarded, Doubtful, Failed, Succeeded
 from engine.deliver.post import Post
 from tasks.base import AutomationTask, TaskFailedError, leaving_to_the_row, process_database
 from tasks.broker import app
+
+if TYPE_CHECKING:
+    from engine.deliver.outcome import Outcome
 
 
 @lru_cache(maxsize=1)
@@ -34,9 +37,17 @@ def deliver(self: AutomationTask, *message: Any, **others: Any) -> dict[str, Any
     match result:
         case NotClaimed():
             raise Ignore
-        case Waits(reason=reason, after=after) | Done(outcome=Again(reason=reason, after=after)):
+        case Waits(reason=reason, after=after):
             raise Retry(reason, when=after.total_seconds())
-        case Done(outcome=Succeeded()):
+        case Done(outcome=outcome):
+            return _told(outcome)
+
+
+def _told(outcome: Outcome) -> dict[str, Any]:
+    match outcome:
+        case Succeeded():
             return {"delivered": True}
-        case Done(outcome=Failed(reason=reason) | Discarded(reason=reason) | Doubtful(reason=reason)):
+        case Again(reason=reason, after=after):
+            raise Retry(reason, when=after.total_seconds())
+        case Failed(reason=reason) | Discarded(reason=reason) | Doubtful(reason=reason):
             raise TaskFailedError(reason)

@@ -138,8 +138,13 @@ class Effect:
         return {"code": self.status.upper(), "message": self.reason, **held}
 
     @property
+    def follows(self) -> bool:
+        """Whether it waits for the actions before it and a delay; what it changes is planned then."""
+        return self.status == "queued" and self.channel is None
+
+    @property
     def acts(self) -> bool:
-        """Whether it uses up limit and cooldown: it is applied, or will be after a delay."""
+        """Whether it uses up limit and cooldown: it is applied, or will be after a delay, or delivered."""
         return self.status in {"succeeded", "queued"}
 
 

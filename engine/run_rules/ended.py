@@ -67,6 +67,8 @@ class Ended(NamedTuple):
     skip_reason: str | None
     results: dict[str, int]
     error: dict[str, Any] | None
+    goes_on: bool = False
+    """Whether actions follow after a delay; deliveries do not keep a run open (SPEC §5)."""
 
 
 def ended(run: Run) -> Ended:
@@ -74,7 +76,8 @@ def ended(run: Run) -> Ended:
     if not run.effects:
         return Ended(run.item, ExecutionStatus.SKIPPED, str(run.stopped or skip_reason(run.reached)), {}, None)
     results: dict[str, int] = dict(Counter(effect.status for effect in run.effects))
-    return Ended(run.item, status_of(run.effects), None, results, None)
+    goes_on = bool(run.rule.delay) and any(effect.follows for effect in run.effects)
+    return Ended(run.item, status_of(run.effects), None, results, None, goes_on)
 
 
 def broken(failed: Failed) -> Ended:

@@ -13,6 +13,7 @@ from core.errors import TransientError
 from core.ids import uuid7
 from engine.actions.base import Effect
 from engine.actions.registry import KINDS, ActionSpec
+from engine.deliver.enqueue import carried
 from engine.rules.guardrails import stored
 from engine.run_rules.breaker import trip_closed
 from engine.run_rules.compiled import idle_rule
@@ -21,7 +22,7 @@ from engine.run_rules.locking import MOVING, PLANS, facts_hold, remember
 from engine.run_rules.plan import plan_effect, rounds
 from engine.run_rules.record import taken
 from engine.run_rules.state import Asked, Overlay, Run
-from engine.store import audit, campaigns, delayed, occurrences, orgs, rules
+from engine.store import audit, campaigns, delayed, occurrences, orgs, rules, tasks
 from models.audit_actions import AuditAction
 from models.enums import ExecutionStatus, RuleStatus
 
@@ -156,10 +157,13 @@ def _effect(due: _Due, run: Run, overlay: Overlay, memory: Memory, action: Row[A
 def _write(connection: Connection, due: _Due, work: Work, run: Run, memory: Memory) -> None:
     """Write the intents, then the effects and their audit; then settle the execution."""
     org_id = due.org.org_id
-    rows = [_row(effect) for effect in run.effects]
+    parcels = carried(run.effects, now=memory.now)
+    carriers = {action_id: parcel.task_id for parcel in parcels for action_id in parcel.action_ids}
+    rows = [_row(effect) | {"task_id": carriers.get(effect.action_id)} for effect in run.effects]
     if delayed.finish(connection, org_id, work.claim.task_id, rows, now=memory.now) != len(rows):
         message = "a queued action was decided by somebody else"
         raise TransientError(message)
+    tasks.insert(connection, [parcel.row(org_id, now=memory.now) for parcel in parcels], now=memory.now)
     for effects in rounds([run]):
         KINDS[effects[0].kind].apply(connection, org_id, effects, now=memory.now)
     askers = {due.item.execution_id: due.item.requested_by}

@@ -55,8 +55,6 @@ class Follower:
 def followers(run: Run, memory: Memory) -> Iterator[Follower]:
     """Yield the tasks of the actions that a run has queued, in their order."""
     if run.rule.delay:
-        for position in sorted(
-            {effect.position for effect in run.effects if effect.status == "queued" and not effect.channel}
-        ):
+        for position in sorted({effect.position for effect in run.effects if effect.follows}):
             run_at = memory.now + position * run.rule.delay
             yield Follower(uuid7(memory.now), run.item, position, run_at, run.rule.delay)

@@ -168,6 +168,8 @@ def plan_effect(
             found = breach(run.rule.guardrails, before, after, situation) if before else None
             status = "held" if found else "succeeded"
             guardrail, reason = (found.guardrail, found.reason) if found else (None, None)
+        case Delivery(channel=channel, message=after):
+            status, reason = "queued", None
     return Effect(
         uuid7(memory.now),
         run.item.execution_id,

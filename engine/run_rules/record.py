@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from core.ids import uuid7
+from engine.deliver.enqueue import carried
 from engine.run_rules.breaker import in_a_row, trip
 from engine.run_rules.ended import broken, ended
 from engine.run_rules.later import followers
@@ -40,12 +41,16 @@ def write(
     rows += [_failure(failed, memory, carrier) for failed in failures]
     effects = [_effect(effect, run.item, memory) for run in runs for effect in run.effects]
     later = [one for run in runs for one in followers(run, memory)]
-    if later:
+    parcels = carried((effect for run in runs for effect in run.effects), now=now)
+    if later or parcels:
         carriers = {(one.execution_id, one.position): one.task_id for one in later}
-        effects = [row | {"task_id": carriers.get((row["execution_id"], row["position"]))} for row in effects]
+        by_effect = {action_id: parcel.task_id for parcel in parcels for action_id in parcel.action_ids}
+        for one in effects:
+            one["task_id"] = by_effect.get(one["action_id"]) or carriers.get((one["execution_id"], one["position"]))
     executions.insert(connection, org_id, carrier.task_id, rows, now=now)
     executions.insert_actions(connection, org_id, carrier.task_id, effects, now=now)
-    tasks.insert(connection, [one.row(org_id) for one in later], now=now)
+    carrying = [one.row(org_id) for one in later] + [parcel.row(org_id, now=now) for parcel in parcels]
+    tasks.insert(connection, carrying, now=now)
     trip(connection, org_id, runs, failures, now=now)
 
 
@@ -140,7 +145,7 @@ def taken(effects: Sequence[Effect], askers: Mapping[UUID, UUID | None], now: da
 
 
 def _outcome(end: Ended) -> str | None:
-    """Return how a job's run ends. Effects that are held do not keep it open, queued ones do (SPEC §5)."""
-    if end.item.job_id is None or end.results.get("queued"):
+    """Return how a job's run ends. What is held or delivered does not keep it open, what follows does (SPEC §5)."""
+    if end.item.job_id is None or end.goes_on:
         return None
     return "success" if end.status is ExecutionStatus.RUNNING else end.status.value

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _REFERENCE: Final = re.compile(rf"secret://({NAME.pattern})(?![a-z0-9_-])")
-HIDDEN: Final = "[secret]"
+HIDDEN: Final = "***"
 _SHORTEST: Final = 4
 """What is shorter than this is hidden nowhere: it would be found in everything."""
 

@@ -38,9 +38,11 @@ SELECT entity_id, bool_or(status = 'failed') AS failed,
 """)
 _FINISH = with_rows("""
 UPDATE cmis.automation_actions a
-   SET status = r.status, before = r.before, after = r.after, error = r.error,
-       finished_at = CASE WHEN r.status <> 'held' THEN CAST(:now AS timestamptz) END
-  FROM jsonb_to_recordset(:rows) AS r(action_id uuid, status text, before jsonb, after jsonb, error jsonb)
+   SET status = r.status, before = r.before, after = r.after, error = r.error, channel = r.channel,
+       task_id = coalesce(r.task_id, a.task_id),
+       finished_at = CASE WHEN r.status NOT IN ('held', 'queued') THEN CAST(:now AS timestamptz) END
+  FROM jsonb_to_recordset(:rows) AS r(action_id uuid, status text, before jsonb, after jsonb, error jsonb, channel text,
+       task_id uuid)
  WHERE a.org_id = :org_id AND a.action_id = r.action_id AND a.status = 'queued' AND a.action_id BETWEEN :low AND :high
 """)
 _SETTLE = text("SELECT cmis.settle_execution(:org_id, :execution_id, :now)")
@@ -61,7 +63,10 @@ def before(connection: Connection, org_id: UUID, execution_id: UUID, task_id: UU
 def finish(
     connection: Connection, org_id: UUID, task_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime
 ) -> int:
-    """Write what became of queued actions (action_id, status, before, after, error); returns of how many."""
+    """Write what became of queued actions (action_id, status, before, after, error); returns of how many.
+
+    One that is to be delivered names its channel, and the task that will do so (`task_id`).
+    """
     if not rows:
         return 0
     values = {"org_id": org_id, "rows": rows, "now": now}

@@ -72,12 +72,12 @@ _INSERT_ACTIONS = with_rows("""
 WITH r AS MATERIALIZED (
   SELECT * FROM jsonb_to_recordset(:rows) AS r(action_id uuid, execution_id uuid, rule_id uuid, task_id uuid, position integer,
          type text, params jsonb, entity_id uuid, before jsonb, after jsonb, idempotency_key text, status text, error jsonb,
-         audit_id uuid, user_id uuid, acts boolean)),
+         channel text, audit_id uuid, user_id uuid, acts boolean)),
 made AS (
   INSERT INTO cmis.automation_actions (org_id, action_id, execution_id, rule_id, task_id, position, type, params,
-         entity_type, entity_id, before, after, idempotency_key, status, error, created_at, finished_at)
+         entity_type, entity_id, before, after, idempotency_key, status, error, channel, created_at, finished_at)
   SELECT :org_id, r.action_id, r.execution_id, r.rule_id, coalesce(r.task_id, :task_id), r.position, r.type, r.params,
-         'campaign', r.entity_id, r.before, r.after, r.idempotency_key, r.status, r.error, :now,
+         'campaign', r.entity_id, r.before, r.after, r.idempotency_key, r.status, r.error, r.channel, :now,
          CASE WHEN r.status NOT IN ('held', 'queued') THEN :now END FROM r),
 audited AS (
   INSERT INTO cmis.automation_audit_log (org_id, created_at, audit_id, action, user_id, entity_type, entity_id, rule_id,

@@ -28,7 +28,7 @@ CHECKS: Final[Mapping[str, str]] = {
            WHEN o.outcome IS NULL THEN NOT EXISTS (
              SELECT FROM cmis.tasks t WHERE t.task_id = o.task_id AND t.state IN ('ready', 'held', 'running')) AND NOT EXISTS (
              SELECT FROM cmis.automation_actions a
-              WHERE a.org_id = o.org_id AND a.execution_id = o.execution_id AND a.status = 'queued')
+              WHERE a.org_id = o.org_id AND a.execution_id = o.execution_id AND a.status = 'queued' AND a.channel IS NULL)
            ELSE o.outcome <> 'cancelled' AND NOT EXISTS (
              SELECT FROM cmis.automation_executions e WHERE e.org_id = o.org_id AND e.execution_id = o.execution_id
              UNION ALL
@@ -53,18 +53,29 @@ CHECKS: Final[Mapping[str, str]] = {
            SELECT FROM cmis.occurrences o WHERE o.org_id = e.org_id AND o.execution_id = e.execution_id
               AND o.job_id = e.job_id AND o.scheduled_for = e.scheduled_for AND (o.outcome IS NULL) = EXISTS (
                 SELECT FROM cmis.automation_actions a
-                 WHERE a.org_id = e.org_id AND a.execution_id = e.execution_id AND a.status = 'queued'))""",
+                 WHERE a.org_id = e.org_id AND a.execution_id = e.execution_id AND a.status = 'queued'
+                   AND a.channel IS NULL))""",
     "a queued action has a task that will apply it": """
         SELECT a.org_id || ' ' || a.action_id AS offender FROM cmis.automation_actions a
          WHERE a.status = 'queued' AND NOT EXISTS (
-           SELECT FROM cmis.tasks t WHERE t.org_id = a.org_id AND t.task_id = a.task_id AND t.kind = 'apply_actions'
-              AND t.state IN ('ready', 'held', 'running'))""",
+           SELECT FROM cmis.tasks t WHERE t.org_id = a.org_id AND t.task_id = a.task_id
+              AND CASE WHEN a.channel IS NULL THEN t.kind = 'apply_actions' AND t.state IN ('ready', 'held', 'running')
+                       ELSE t.kind = 'deliver' AND t.state IN ('ready', 'running') END)""",
+    "a delivery that is being called has a claim": """
+        SELECT a.org_id || ' ' || a.action_id AS offender FROM cmis.automation_actions a
+         WHERE a.status = 'running' AND NOT EXISTS (
+           SELECT FROM cmis.tasks t WHERE t.org_id = a.org_id AND t.task_id = a.task_id AND t.kind = 'deliver'
+              AND t.state = 'running')""",
+    "each key is one effect's": """
+        SELECT a.org_id || ' ' || a.idempotency_key AS offender FROM cmis.automation_actions a
+         GROUP BY a.org_id, a.idempotency_key HAVING count(*) > 1""",
     "a held task waits for one before it": """
         SELECT t.org_id || ' ' || t.task_id AS offender FROM cmis.tasks t
          WHERE t.state = 'held' AND t.kind = 'apply_actions' AND NOT EXISTS (
            SELECT FROM cmis.automation_actions a JOIN cmis.automation_actions b USING (org_id, execution_id)
              JOIN cmis.tasks p ON p.org_id = b.org_id AND p.task_id = b.task_id AND p.state IN ('ready', 'running')
             WHERE a.org_id = t.org_id AND a.task_id = t.task_id AND a.status = 'queued' AND b.status = 'queued'
+              AND b.channel IS NULL
               AND b.position < a.position)""",
     "a job's cursor and counters equal its rows": """
         SELECT j.org_id || ' ' || j.job_id AS offender FROM cmis.scheduled_jobs j
@@ -144,7 +155,7 @@ CHECKS: Final[Mapping[str, str]] = {
          WHERE k.last IS DISTINCT FROM r.version OR k.n <> k.last - k.first + 1
             OR v.definition - 'template_id' IS DISTINCT FROM jsonb_build_object('name', r.name,
                  'description', r.description, 'rule_type', r.rule_type, 'entity_type', r.entity_type,
-                 'entity_id', r.entity_id, 'trigger_type', r.trigger_type, 'conditions', r.conditions,
+                 'entity_id', r.entity_id, 'trigger_type', r.trigger_type, 'event_type', r.event_type, 'conditions', r.conditions,
                  'condition_logic', r.condition_logic, 'actions', r.actions, 'stop_on_error', r.stop_on_error,
                  'delay_between_actions_seconds', r.delay_between_actions_seconds, 'priority', r.priority,
                  'status', r.status, 'max_executions_per_day', r.max_executions_per_day,
@@ -232,7 +243,7 @@ CHECKS: Final[Mapping[str, str]] = {
         SELECT 'execution ' || e.execution_id AS offender FROM cmis.automation_executions e WHERE NOT EXISTS (
           SELECT FROM cmis.automation_rules r WHERE r.org_id = e.org_id AND r.rule_id = e.rule_id)
         UNION ALL
-        SELECT 'action ' || a.action_id FROM cmis.automation_actions a WHERE NOT EXISTS (
+        SELECT 'action ' || a.action_id FROM cmis.automation_actions a WHERE a.execution_id IS NOT NULL AND NOT EXISTS (
           SELECT FROM cmis.automation_executions e WHERE e.org_id = a.org_id AND e.execution_id = a.execution_id)
            OR NOT EXISTS (SELECT FROM cmis.campaigns c WHERE c.org_id = a.org_id AND c.campaign_id = a.entity_id)
         UNION ALL

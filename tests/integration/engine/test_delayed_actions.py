@@ -79,7 +79,7 @@ def test_the_first_action_is_applied_at_once_and_each_following_one_after_its_de
     assert (execution.status, execution.results) == ("running", {"succeeded": 1, "queued": 2})
     assert _statuses(world) == [(0, "succeeded"), (1, "queued"), (2, "queued")]
     first, second = _tasks(world)
-    assert [(one.queue, one.state) for one in (first, second)] == [("actions", "ready"), ("actions", "held")]
+    assert [(one.queue, one.state) for one in (first, second)] == [("rules", "ready"), ("rules", "held")]
     assert [one.run_at - execution.started_at for one in (first, second)] == [
         timedelta(seconds=60),
         timedelta(seconds=120),

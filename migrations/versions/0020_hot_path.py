@@ -2,8 +2,8 @@
 
 from migrations.ddl import run
 
-revision = "0018"
-down_revision = "0017"
+revision = "0020"
+down_revision = "0019"
 branch_labels = None
 depends_on = None
 
