@@ -157,8 +157,6 @@ def plan_effect(
             return None
         case Impossible() as impossible:
             reason = impossible.reason
-        case Delivery(channel=channel, message=after):
-            status, reason = "queued", None
         case Change(before=before, after=after):
             situation = Situation(
                 campaign.campaign_id in memory.never_touch,
