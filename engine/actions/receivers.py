@@ -102,7 +102,12 @@ def recipients(params: Mapping[str, Any], path: str, found: list[Problem]) -> li
         return []
     wrong = [n for n, one in enumerate(listed) if not is_address(one)]
     found += [Problem(f"{path}.to[{n}]", f"{listed[n]!r} is no mail address"[:120], "write name@host") for n in wrong]
-    return [] if wrong else list({one.lower(): one for one in reversed(listed)}.values())[::-1]
+    if wrong:
+        return []
+    different: dict[str, str] = {}
+    for one in listed:
+        different.setdefault(one.lower(), one)
+    return list(different.values())
 
 
 def is_address(one: object) -> bool:

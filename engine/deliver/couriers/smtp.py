@@ -181,9 +181,8 @@ class Conversation:
 
     def _why(self, error: Exception) -> str:
         """Say what happened in words of our own; the library's hide that time was up behind another error."""
-        if isinstance(error, smtplib.SMTPServerDisconnected) and isinstance(error.__context__, OSError):
-            return self._why(error.__context__)
-        match error:
+        hidden = isinstance(error, smtplib.SMTPServerDisconnected) and isinstance(error.__context__, OSError)
+        match error.__context__ if hidden else error:
             case smtplib.SMTPAuthenticationError(smtp_code=status):
                 return f"the mail server did not take the password of SMTP_URL ({status})"
             case smtplib.SMTPResponseException(smtp_code=status):

@@ -1,0 +1,101 @@
+"""The org's own list of notifications: told together where one place of a rule told much on one day, and read marks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import Uuid
+
+from models import Notification
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from sqlalchemy import Connection, Row
+
+_UUIDS = ARRAY(Uuid())
+# What no action told (the breaker's notices) has no position, and stands for itself. A digest has the id of its newest.
+_DIGEST = text("""
+SELECT (array_agg(n.notification_id ORDER BY n.created_at DESC, n.notification_id DESC))[1] AS notification_id,
+       count(*) AS notifications, n.read_at IS NOT NULL AS read, n.rule_id, n.position,
+       (n.created_at AT TIME ZONE :timezone)::date AS day,
+       (array_agg(n.title ORDER BY n.created_at DESC, n.notification_id DESC))[1] AS title,
+       (array_agg(n.body ORDER BY n.created_at DESC, n.notification_id DESC))[1] AS body,
+       (array_agg(DISTINCT c.name) FILTER (WHERE c.name IS NOT NULL))[1:3] AS campaigns,
+       count(DISTINCT n.entity_id) AS entities, min(n.created_at) AS first_at, max(n.created_at) AS last_at
+  FROM cmis.notifications n
+  LEFT JOIN cmis.campaigns c ON c.org_id = n.org_id AND c.campaign_id = n.entity_id
+ WHERE n.org_id = :org_id AND n.created_at >= :since AND (n.read_at IS NULL OR NOT :unread)
+ GROUP BY n.rule_id, n.position, (n.created_at AT TIME ZONE :timezone)::date, n.read_at IS NOT NULL,
+          CASE WHEN n.position IS NULL THEN n.notification_id END
+ ORDER BY last_at DESC, notification_id DESC LIMIT :limit
+""")
+_READ = text("""
+UPDATE cmis.notifications SET read_at = :now, read_by = :user_id
+ WHERE org_id = :org_id AND notification_id = ANY (:ids) AND read_at IS NULL
+""").bindparams(bindparam("ids", type_=_UUIDS))
+# Of the same rule, position and day, and not newer: what came after the list was looked at stays unread.
+_READ_DIGESTS = text("""
+UPDATE cmis.notifications n SET read_at = :now, read_by = :user_id
+  FROM cmis.notifications t
+ WHERE t.org_id = :org_id AND t.notification_id = ANY (:ids) AND n.org_id = :org_id AND n.read_at IS NULL
+   AND (n.notification_id = t.notification_id
+        OR n.rule_id = t.rule_id AND n.position = t.position AND n.created_at <= t.created_at
+           AND (n.created_at AT TIME ZONE :timezone)::date = (t.created_at AT TIME ZONE :timezone)::date)
+""").bindparams(bindparam("ids", type_=_UUIDS))
+_READ_ALL = text("""
+UPDATE cmis.notifications SET read_at = :now, read_by = :user_id
+ WHERE org_id = :org_id AND read_at IS NULL AND created_at <= :now
+""")
+_KNOWN = text("""
+SELECT notification_id FROM cmis.notifications WHERE org_id = :org_id AND notification_id = ANY (:ids)
+""").bindparams(bindparam("ids", type_=_UUIDS))
+
+
+def listing(connection: Connection, org_id: UUID, *, since: datetime, unread: bool, limit: int) -> Sequence[Row[Any]]:
+    """Return notifications one by one, newest first, none older than `since`."""
+    query = select(Notification.__table__).where(Notification.org_id == org_id, Notification.created_at >= since)
+    if unread:
+        query = query.where(Notification.read_at.is_(None))
+    newest = (Notification.created_at.desc(), Notification.notification_id.desc())
+    return connection.execute(query.order_by(*newest).limit(limit)).all()
+
+
+def digests(
+    connection: Connection, org_id: UUID, *, since: datetime, timezone: str, unread: bool, limit: int
+) -> Sequence[Row[Any]]:
+    """Return notifications newest first: those of one rule, position and day of the zone, read or not, as one row.
+
+    A row has the id and the texts of its newest one, how many `notifications` and different `entities` it stands for,
+    and the first three of the campaigns' names.
+    """
+    wanted = {"org_id": org_id, "since": since, "timezone": timezone, "unread": unread, "limit": limit}
+    return connection.execute(_DIGEST, wanted).all()
+
+
+def known(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> set[UUID]:
+    """Return those of the ids that are notifications of the org."""
+    return set(connection.execute(_KNOWN, {"org_id": org_id, "ids": list(ids)}).scalars())
+
+
+def read(connection: Connection, org_id: UUID, ids: Sequence[UUID], *, user_id: UUID, now: datetime) -> int:
+    """Mark single notifications as read; returns how many were not."""
+    values = {"org_id": org_id, "ids": list(ids), "user_id": user_id, "now": now}
+    return connection.execute(_READ, values).rowcount
+
+
+def read_digests(
+    connection: Connection, org_id: UUID, ids: Sequence[UUID], *, timezone: str, user_id: UUID, now: datetime
+) -> int:
+    """Mark notifications as read with those before them of the same rule, position and day; returns how many."""
+    values = {"org_id": org_id, "ids": list(ids), "timezone": timezone, "user_id": user_id, "now": now}
+    return connection.execute(_READ_DIGESTS, values).rowcount
+
+
+def read_all(connection: Connection, org_id: UUID, *, user_id: UUID, now: datetime) -> int:
+    """Mark everything as read; returns how many were not."""
+    return connection.execute(_READ_ALL, {"org_id": org_id, "user_id": user_id, "now": now}).rowcount
