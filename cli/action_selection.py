@@ -45,8 +45,12 @@ def selected(
     action_ids: Sequence[UUID],
     wanted: dict[str, str | None],
     status: ActionStatus = ActionStatus.SUCCEEDED,
+    *,
+    deliveries_only: bool = False,
 ) -> list[UUID]:
     """Return the effects that are meant, newest first; of a whole execution, rule or time only those of the status.
+
+    `deliveries_only`: and of these only those that leave the database.
 
     The time is when they were applied, or, of what is held, when that was asked for.
     Raises InputError if nothing is said, or ids and a selection at once; NotFoundError for what does not exist.
@@ -62,7 +66,8 @@ def selected(
             rows = [effects.find(connection, session.org.org_id, action_id) for action_id in action_ids]
             newest = sorted(rows, key=lambda row: (row.finished_at or row.created_at, row.position), reverse=True)
             return [row.action_id for row in newest]
-        return [row.action_id for row in _matching(connection, session, wanted, status)]
+        matching = _matching(connection, session, wanted, status)
+        return [row.action_id for row in matching if row.channel is not None or not deliveries_only]
 
 
 def _matching(

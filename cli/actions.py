@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from cli.action_deliveries import confirm_command, discard_command, retry_command
 from cli.action_kinds import kinds_command
 from cli.action_selection import selected, selection_options
 from cli.arguments import limit_option, moment_at, parse_id, parse_moment
@@ -22,7 +23,7 @@ from engine import undo as undoing
 from engine.find import find_campaign, find_rule
 from engine.store import actions as store
 from engine.store import campaigns, rules
-from models.enums import ActionStatus
+from models.enums import ActionStatus, Channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,12 +45,14 @@ def actions() -> None:
     """Effects of rules, one by one: what was done, what waits for approval. ACTION is an id."""
 
 
-actions.add_command(kinds_command)
+for command in (kinds_command, retry_command, discard_command, confirm_command):
+    actions.add_command(command)
 
 
 @actions.command("list")
 @org_command
 @click.option("--status", type=click.Choice([status.value for status in ActionStatus]), help="Only of this status.")
+@click.option("--channel", type=click.Choice([channel.value for channel in Channel]), help="Only what leaves by it.")
 @click.option("--rule", "rule_ref", metavar="RULE", help="Only of this rule (id or exact name).")
 @click.option("--campaign", "campaign_ref", metavar="CAMPAIGN", help="Only on this campaign (id or exact name).")
 @click.option("--since", default="30d", show_default=True, metavar="TIME", help="7d, 12h, or a date (and time).")
@@ -58,7 +61,7 @@ actions.add_command(kinds_command)
 def list_command(
     org_ref: str, user_id: str | None, as_json: bool, since: str, until: str | None, limit: int, **wanted: str | None
 ) -> None:
-    """List effects, newest first; what waits for a person is --status held.
+    """List effects, newest first; what waits for a person is --status held, and unknown.
 
     A time without an offset is local to the org's zone. Example: cmis actions list --org acme --status held
     """
@@ -74,8 +77,14 @@ def list_command(
     if as_json:
         emit_json(told)
     else:
-        rows_told = [{**row, "change": change_text(row), "why": (row["error"] or {}).get("message")} for row in told]
+        rows_told = [{**row, "change": change_text(row), "why": _waits_or_failed(row)} for row in told]
         show_rows("Actions", rows_told, _COLUMNS, hint="A longer --since may show some.")
+
+
+def _waits_or_failed(row: Mapping[str, Any]) -> str | None:
+    """Say why an effect is not there: what it waits for, or how it failed."""
+    failed = (row["error"] or {}).get("message")
+    return "; ".join(filter(None, [row["waits_for"] and f"waits: {row['waits_for']}", failed])) or None
 
 
 def _named(connection: Connection, org_id: UUID, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -89,7 +98,7 @@ def _named(connection: Connection, org_id: UUID, rows: Sequence[dict[str, Any]])
 
 def _matching(connection: Connection, session: OrgSession, wanted: dict[str, str | None]) -> dict[str, Any]:
     org_id, rule, campaign = session.org.org_id, wanted["rule_ref"], wanted["campaign_ref"]
-    columns: dict[str, Any] = {"status": wanted["status"]}
+    columns: dict[str, Any] = {"status": wanted["status"], "channel": wanted["channel"]}
     if rule is not None:
         columns["rule_id"] = find_rule(connection, org_id, rule, "--rule").rule_id
     if campaign is not None:

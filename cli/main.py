@@ -34,6 +34,7 @@ from cli.output import err
 from cli.rules import rules
 from cli.schedules import schedules
 from cli.schedules_load import load_command
+from cli.secrets import secrets
 from core.db import explain, first_line, sqlstate
 from core.errors import CmisError, InputError, Problem, SetupError
 
@@ -75,6 +76,7 @@ for command in (
     orgs,
     rules,
     schedules,
+    secrets,
 ):
     cli.add_command(command)
 schedules.add_command(load_command)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from core.errors import SetupError
@@ -40,7 +40,7 @@ class Settings:
     """Unfinished tasks of one org at which no further due jobs of it are taken."""
     queue_waiting: int
     """Messages that wait in one queue of the broker at which no further ones are sent."""
-    secret_keys: str | None
+    secret_keys: str | None = field(repr=False)
     """`id=base64,…`: keys that secrets are encrypted with, the current one first."""
     egress_allow: str
     """Hosts and networks that deliveries may reach although they are not public: `host[:port],network,…`."""

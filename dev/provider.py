@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import secrets
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from core.errors import SetupError
 from dev.brokers import check_broker, forget, is_redis
 from dev.databases import create_database, temporary_database
+from dev.keys import VARIABLE as KEYS
+from dev.keys import kept_keys, new_keys
 from dev.postgres import Postgres
 from dev.postgres_account import choose_account, reachable_data
 from dev.roles import connect, derive_urls
@@ -59,7 +61,7 @@ class Servers:
     def clone(self) -> Iterator[Site]:
         """Copy the database, fast, for one test; nobody may be connected to the original. Dropped at the end."""
         with temporary_database("MIGRATION_DATABASE_URL", self.template.administrator, self.template.name) as name:
-            yield Site(self.site.urls.on(name), self.site.broker_url, self.site.broker_prefix, self.site.environ)
+            yield replace(self.site, urls=self.site.urls.on(name))
 
 
 def named_urls(environ: Mapping[str, str]) -> Urls | str | None:
@@ -104,7 +106,9 @@ def servers(
         run = stack.enter_context(run_directory())
         postgres, urls, template = _database(stack, run, named, throwaway=throwaway, data=data)
         valkey, broker_url, prefix = _broker(stack, run, variables, throwaway=throwaway)
-        made = Servers(Site(urls, broker_url, prefix, variables), run, postgres, valkey, template)
+        keys = variables.get(KEYS) or (new_keys() if throwaway or data is None else kept_keys(data))
+        site = Site(urls, broker_url, prefix, variables, secret_keys=keys)
+        made = Servers(site, run, postgres, valkey, template)
         if migrate:
             made.site.cmis("migrate")
         if demo:

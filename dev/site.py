@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from core.errors import SetupError
+from dev.keys import VARIABLE, new_keys
 from dev.launch import guarded
 from dev.signals import DIE
 
@@ -58,6 +59,7 @@ class Site:
     broker_prefix: str = ""
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     flower_password: str = field(default_factory=lambda: secrets.token_urlsafe(9))
+    secret_keys: str = field(default_factory=new_keys, repr=False)
 
     def env(self) -> dict[str, str]:
         """Return the variables to set, on top of the present environment, for any process of the product."""
@@ -67,6 +69,7 @@ class Site:
             **self.urls.env(),
             "BROKER_URL": self.broker_url,
             **prefix,
+            VARIABLE: self.secret_keys,
             "FLOWER_ADDRESS": "127.0.0.1",  # Flower's default is every interface
             "FLOWER_BASIC_AUTH": self.environ.get("FLOWER_BASIC_AUTH", f"cmis:{self.flower_password}"),
             "FLOWER_READ_ONLY": self.environ.get("FLOWER_READ_ONLY", "true"),

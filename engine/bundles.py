@@ -14,6 +14,7 @@ from engine.find import find_bundle, find_campaign
 from engine.rule_conflicts import Saved
 from engine.rules.bundle import KEYS, parse_bundle, under
 from engine.rules.reading import Problems, shown
+from engine.secrets.check import refuse_unknown
 from engine.store import audit, bundles, rules
 from models.audit_actions import AuditAction
 from models.enums import BundleStatus
@@ -153,7 +154,9 @@ def _wanted(connection: Connection, org_id: UUID, bundle: Row[Any], choices: Cho
     problems, wanted = Problems(), []
     for index, rule in enumerate(stored.rules):
         try:
-            wanted.append(rule_document.read({**rule, **given, "name": f"{choices.prefix}{rule['name']}"}))
+            read = rule_document.read({**rule, **given, "name": f"{choices.prefix}{rule['name']}"})
+            refuse_unknown(connection, org_id, read.definition.actions, "actions")
+            wanted.append(read)
         except InputError as error:
             problems.extend(InputError(under(f"rules[{index}]", error)))
     problems.raise_if_any()

@@ -13,6 +13,7 @@ from engine.find import find_rule
 from engine.rule_conflicts import Saved
 from engine.rules.definition import MAX_NAME
 from engine.rules.reading import shown
+from engine.secrets.check import refuse_unknown
 from engine.store import rules
 from models.enums import RuleStatus
 
@@ -78,6 +79,7 @@ def duplicate_rule(database: Database, context: Context, reference: UUID | str, 
         taken = rules.names(connection, context.org_id).values() if name is None else ()
         own = {"name": name or _copy_name(source.name, taken), "status": RuleStatus.DRAFT.value}
         wanted = rule_document.read(rule_document.of_row(source) | own)
+        refuse_unknown(connection, context.org_id, wanted.definition.actions, "actions")
         row = rule_document.new_row(wanted, context, clock.now(connection))
         rules.create(connection, row)
         return find_rule(connection, context.org_id, row["rule_id"])
@@ -134,6 +136,8 @@ def _store(connection: Connection, plan: _Plan) -> Row[Any] | None:
         return row
     if "entity_id" in columns:
         rule_document.check_entity(connection, seen.org_id, columns["entity_id"])
+    if "actions" in columns or columns.get("status") == RuleStatus.ACTIVE:
+        refuse_unknown(connection, seen.org_id, plan.wanted.definition.actions, "actions")
     rules.change(connection, seen.org_id, seen.rule_id, columns)
     return find_rule(connection, seen.org_id, seen.rule_id)
 

@@ -22,6 +22,7 @@ from engine.rules.definition import MAX_NAME
 from engine.rules.reading import Problems, shown
 from engine.rules.templates import TEMPLATES
 from engine.schedule.zones import zone
+from engine.secrets.check import refuse_unknown
 from engine.store import orgs, rules
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ def create_org(database: Database, name: str, timezone: str, admin_email: str | 
 def create_rule(database: Database, context: Context, document: object, *, strict: bool = False) -> Saved:
     """Store the rule of a JSON document (SPEC §2's column names); returns it, with what works against it.
 
-    Raises InputError with every problem; `entity_id` must name a campaign of the org. With `strict`, ConflictError if
-    an active rule works against it.
+    Raises InputError with every problem; `entity_id` must name a campaign of the org, and each reference to a secret
+    one that is there. With `strict`, ConflictError if an active rule works against it.
     """
     wanted = rule_document.read(document)
     with database.transaction(context) as connection:
@@ -84,6 +85,7 @@ def insert_rule(connection: Connection, context: Context, document: object) -> R
 
 def _insert_rule(connection: Connection, context: Context, wanted: WantedRule, row: dict[str, Any]) -> Row[Any]:
     rule_document.check_entity(connection, context.org_id, wanted.definition.entity_id)
+    refuse_unknown(connection, context.org_id, wanted.definition.actions, "actions")
     rules.create(connection, row)
     return find_rule(connection, context.org_id, row["rule_id"])
 

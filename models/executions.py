@@ -108,6 +108,8 @@ class AutomationAction(Base):
     next_attempt_at: Mapped[datetime | None]
     response: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     """What the receiver said last."""
+    retried_at: Mapped[datetime | None]
+    """When a person last had it sent again; its execution may have ended before."""
 
 
 class Notification(Base):

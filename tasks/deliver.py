@@ -14,6 +14,7 @@ from engine.deliver.beginning import Done, NotClaimed
 from engine.deliver.couriers.registry import couriers
 from engine.deliver.outcome import Again, Discarded, Doubtful, Failed, Succeeded
 from engine.deliver.post import Post
+from engine.secrets.sealing import Keys
 from tasks.base import AutomationTask, TaskFailedError, leaving_to_the_row, process_database
 from tasks.broker import app
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 def process_post() -> Post:
     """Return this process's couriers and keys. Raises SetupError where the settings make no sense."""
     settings = Settings.load()
-    return Post(couriers(settings), settings.secret_keys, settings.org_deliveries)
+    return Post(couriers(settings), Keys.load(settings), settings.org_deliveries)
 
 
 @app.task(name="automation.deliver", base=AutomationTask, bind=True)

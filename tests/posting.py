@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SIGNING: Final = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 """What webhooks of `Desk` are signed with; the org's secret `signing`."""
-SECRET_KEYS: Final = "test=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+SECRET_KEYS: Final = "test=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="  # noqa: S105 - a test's
 
 
 def settings(**environ: str) -> Settings:
@@ -36,7 +36,7 @@ def settings(**environ: str) -> Settings:
 
 def post_of(given: Settings) -> Post:
     """Return the post office of a worker with these settings."""
-    return Post(couriers(given), given.secret_keys, given.org_deliveries)
+    return Post(couriers(given), Keys.load(given), given.org_deliveries)
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Desk:
 
     def keep(self, name: str, value: str) -> None:
         """Give the org a secret."""
-        sealed = Keys.parse(SECRET_KEYS).seal(self.org.id, name, value)
+        sealed = Keys.load(settings()).seal(self.org.id, name, value)
         now = self.org.world.now()
         row = {"name": name, "key_id": sealed.key_id, "nonce": sealed.nonce, "ciphertext": sealed.ciphertext}
         with self.org.world.app.transaction(self.org.context) as connection:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import PermanentError
 from engine.actions import receivers
 from engine.actions.base import Action, Delivery
-from engine.actions.texts import KNOWN, harmless, values
+from engine.actions.texts import KNOWN, values
 from engine.rules.document import json_number
 from models.enums import Channel
 
@@ -69,6 +70,4 @@ def webhook(kind: str, params: Params, campaign: Campaign, scope: Scope, payload
 
 
 def _told(value: Any) -> Any:
-    if value is None:
-        return None
-    return harmless(value) if isinstance(value, str) else json_number(value)
+    return json_number(value) if isinstance(value, Decimal) else value

@@ -22,7 +22,7 @@ from uuid import UUID
 from core.errors import InputError, PermanentError
 from engine.actions.base import Campaign, Change, Delivery, Impossible, Nothing, Scope
 from engine.actions.rehearsal import COLUMNS
-from engine.secrets.references import NAME
+from engine.secrets.references import NAME, SCHEME
 from engine.store.campaigns import CHANGEABLE
 from models.enums import Channel
 
@@ -141,7 +141,7 @@ def _check_message(channel: str, message: Mapping[str, Any], said: str) -> None:
     wrong = sorted(key for key, kind in wanted.items() if not isinstance(message[key], kind))
     _require(not wrong, f"{said}: {', '.join(wrong)} of the message have the wrong type")
     _require(_through_json(message) == message, f"{said} is not ready for JSON: {message!r}")
-    named = re.fullmatch(f"secret://{NAME.pattern}", message.get("signing_secret", "secret://none"))
+    named = re.fullmatch(SCHEME + NAME.pattern, message.get("signing_secret", f"{SCHEME}none"))
     _require(named is not None, f"{said}: the signing secret is not named as secret://name")
 
 

@@ -10,7 +10,7 @@ from engine.actions import receivers
 from engine.actions.base import Action, Change, Delivery
 from engine.actions.delivered import WEBHOOK_PARAMS, webhook, webhook_params
 from engine.actions.params import unknown_keys
-from engine.actions.texts import composed, harmless, problems, values
+from engine.actions.texts import composed, problems, values
 from engine.store import executions
 from models.enums import Channel
 
@@ -60,7 +60,7 @@ class SendNotification(Action):
         found = unknown_keys(given, ("channel", *_LONGEST, *_OWN[channel]), path)
         for key, longest in _LONGEST.items():
             if given.get(key) is not None:
-                found += problems(given[key], f"{path}.{key}", longest=longest) or _secret(given, key, channel, path)
+                found += problems(given[key], f"{path}.{key}", longest=longest)
         where = _where(channel, given, path, found)
         if found:
             raise InputError(found)
@@ -119,13 +119,6 @@ def _where(channel: str, given: Mapping[str, Any], path: str, found: list[Proble
             return {}
 
 
-def _secret(given: Mapping[str, Any], key: str, channel: str, path: str) -> list[Problem]:
-    """Refuse a secret in what people read: it would be filled in on its way out."""
-    if channel == IN_APP or not receivers.names_secret(given[key]):
-        return []
-    return [Problem(f"{path}.{key}", "names a secret, which everybody would read", "leave it out")]
-
-
 def _texts(params: Params, campaign: Campaign, scope: Scope) -> tuple[str, str]:
     """Return title and message; what is not given is said in words of ours."""
     title, message = params.get("title"), params.get("message")
@@ -133,6 +126,6 @@ def _texts(params: Params, campaign: Campaign, scope: Scope) -> tuple[str, str]:
     known = values(campaign, scope) if refers else {}
     usual = f"Rule “{scope.rule_name}” matched campaign “{campaign.name}”."
     return (
-        harmless(scope.rule_name) if title is None else composed(title, known, longest=_SHOWN["title"]),
-        harmless(usual) if message is None else composed(message, known, longest=_SHOWN["message"]),
+        scope.rule_name if title is None else composed(title, known, longest=_SHOWN["title"]),
+        usual if message is None else composed(message, known, longest=_SHOWN["message"]),
     )

@@ -10,16 +10,15 @@ from engine.deliver.couriers import signing
 from engine.egress import headers as rules
 from engine.egress import urls
 from engine.egress.errors import BlockedError
-from engine.secrets.references import NAME
+from engine.secrets.references import NAME, SCHEME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_RECIPIENTS: Final = 20
 MAX_HEADERS: Final = 20
-USUAL_SIGNING_SECRET: Final = "secret://webhook_signing"  # noqa: S105 - the name of one
-_SECRET: Final = re.compile(rf"secret://{NAME.pattern}")
-_ANY_SECRET: Final = re.compile(rf"secret://{NAME.pattern}(?![a-z0-9_-])")
+USUAL_SIGNING_SECRET: Final = f"{SCHEME}webhook_signing"
+_SECRET: Final = re.compile(SCHEME + NAME.pattern)
 _MAX_ADDRESS: Final = 254
 _ADDRESS: Final = re.compile(
     r"(?=.{1,64}@)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
@@ -113,8 +112,3 @@ def recipients(params: Mapping[str, Any], path: str, found: list[Problem]) -> li
 def is_address(one: object) -> bool:
     """Say whether this is one plain mail address: no name, no list, no line break, ASCII."""
     return isinstance(one, str) and len(one) <= _MAX_ADDRESS and _ADDRESS.fullmatch(one) is not None
-
-
-def names_secret(text: str) -> bool:
-    """Say whether a text names a secret."""
-    return _ANY_SECRET.search(text) is not None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import InputError, Problem
 from engine import references
+from engine.secrets.references import PLACES, SCHEME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,8 +20,7 @@ KNOWN: Final[references.Known] = {
     "event": ("type", "payload.*"),
 }
 """What a text may refer to."""
-_SECRET: Final = "secret://"  # noqa: S105 - how a reference to one begins
-_BROKEN: Final = "secret: //"
+_PLACES: Final = f"secrets are filled in in {', '.join(PLACES)} only"
 
 
 def problems(text: object, path: str, *, longest: int) -> list[Problem]:
@@ -28,11 +28,11 @@ def problems(text: object, path: str, *, longest: int) -> list[Problem]:
     if not (isinstance(text, str) and 0 < len(text) <= longest):
         return [Problem(path, f"must be a text of 1 to {longest} characters", "or leave it out")]
     try:
-        template = references.parse(text, path, KNOWN)
+        references.parse(text, path, KNOWN)
     except InputError as error:
         return list(error.problems)
-    if template.references and _SECRET in text:
-        return [Problem(path, "has references and a secret in one text", "give the secret in a text of its own")]
+    if SCHEME in text:
+        return [Problem(path, "names a secret, but would be sent as it stands", _PLACES)]
     return []
 
 
@@ -56,15 +56,5 @@ def values(campaign: Campaign, scope: Scope) -> Mapping[str, Any]:
 
 
 def composed(text: str, known: Mapping[str, Any], *, longest: int | None = None) -> str:
-    """Return a text with its references filled; what came in that way names no secret."""
-    template = references.read(text)
-    made = template.render(known, longest=longest)
-    return harmless(made) if template.references else made
-
-
-def harmless(text: str) -> str:
-    """Return a text that is not the rule's own (a campaign's name, an event's value) so that it names no secret.
-
-    What a message says as `secret://name` is replaced by the secret when it is delivered.
-    """
-    return text.replace(_SECRET, _BROKEN)
+    """Return a text with its references filled."""
+    return references.read(text).render(known, longest=longest)

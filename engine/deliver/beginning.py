@@ -128,7 +128,7 @@ def _ids(payload: dict[str, Any]) -> list[UUID]:
 def _decide(task: _Task, rows: Sequence[Row[Any]], post: Post) -> Begun | Waits | Done:
     courier = post.couriers[Channel(rows[0].channel)]
     try:
-        sent = opened(task.connection, task.org_id, rows, lambda: post.keys)
+        sent = opened(task.connection, task.org_id, rows, post.keys)
         way = Way(courier.destination(sent.messages[0]), courier.account(sent.messages[0]))
     except PermanentError as error:
         return _without_call(task, rows, Refused(str(error)))

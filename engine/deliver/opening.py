@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import PermanentError
 from engine.secrets import references
-from engine.secrets.sealing import Sealed
+from engine.secrets.secret import Secret
 from engine.store import connectors, secrets
 from models.enums import Channel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from uuid import UUID
 
     from sqlalchemy import Connection, Row
@@ -34,15 +34,17 @@ class Opened:
         return references.redact(text, self.values)
 
 
-def opened(connection: Connection, org_id: UUID, rows: Sequence[Row[Any]], keys: Callable[[], Keys]) -> Opened:
+def opened(connection: Connection, org_id: UUID, rows: Sequence[Row[Any]], keys: Keys) -> Opened:
     """Open the messages of a delivery's effects.
 
     Raises PermanentError if a secret or a connector that they name is not there, SetupError without the key of one.
     """
     documents = [_document(connection, org_id, row) for row in rows]
-    named = references.names(documents)
-    values = _values(connection, org_id, named, keys) if named else {}
-    return Opened([references.fill(document, values) for document in documents], list(values.values()))
+    named = set().union(*map(references.names, documents))
+    sealed = secrets.sealed(connection, org_id, named) if named else {}
+    values = {name: keys.open(org_id, name, row) for name, row in sealed.items()}
+    filled = [_revealed(references.fill(document, values)) for document in documents]
+    return Opened(filled, [value.reveal() for value in values.values()])
 
 
 def _document(connection: Connection, org_id: UUID, row: Row[Any]) -> Mapping[str, Any]:
@@ -59,13 +61,10 @@ def _document(connection: Connection, org_id: UUID, row: Row[Any]) -> Mapping[st
     }
 
 
-def _values(connection: Connection, org_id: UUID, named: set[str], keys: Callable[[], Keys]) -> dict[str, str]:
-    rows = secrets.sealed(connection, org_id, named)
-    missing = sorted(named - rows.keys())
-    if missing:
-        message = f"there is no secret {missing[0]} (`cmis secrets set {missing[0]}`)"
-        raise PermanentError(message)
-    opening = keys()
-    return {
-        name: opening.open(org_id, name, Sealed(row.key_id, row.nonce, row.ciphertext)) for name, row in rows.items()
-    }
+def _revealed(document: Any) -> Any:
+    """Return a message as its courier sends it; from here on nothing but a courier may read it."""
+    if isinstance(document, Secret):
+        return document.reveal()
+    if isinstance(document, dict):
+        return {key: _revealed(value) for key, value in document.items()}
+    return [_revealed(value) for value in document] if isinstance(document, list) else document

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from engine.deliver.bucket import Rate
-from engine.secrets.sealing import Keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +13,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
 
     from engine.deliver.courier import Courier
+    from engine.secrets.sealing import Keys
     from models.enums import Channel
 
 ORG: Final = "org"
@@ -23,19 +22,14 @@ _ACCOUNT: Final = Rate(60, 5)
 """What an account may get that has no rate of its own: a message a second, as Slack allows each of its webhooks."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Post:
     """What deliveries are made with; one for each process."""
 
     couriers: Mapping[Channel, Courier]
-    secret_keys: str | None = field(repr=False)
+    keys: Keys
     org_deliveries: int
     """Deliveries a minute that an org may make which has no rate of its own."""
-
-    @cached_property
-    def keys(self) -> Keys:
-        """The deployment's keys; raises SetupError without them."""
-        return Keys.parse(self.secret_keys)
 
     def rate(self, bucket: Row[Any]) -> Rate:
         """Return the rate of a bucket: its own, or the deployment's."""

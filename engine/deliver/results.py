@@ -117,7 +117,8 @@ def _entries(ending: Ending, now: datetime) -> Iterator[dict[str, Any]]:
         about = {"type": row.type, "channel": row.channel, "attempts": row.attempts}
         if ending.resolved is not None:
             yield _entry(row, AuditAction.ACTION_RESOLVED, about | {"how": ending.resolved}, now)
-        if told is not None:
+        known = isinstance(ending.outcome, Doubtful) and row.status == ActionStatus.UNKNOWN
+        if told is not None and not known:
             yield _entry(row, told, about | ({} if ending.error is None else {"reason": ending.error["message"]}), now)
 
 

@@ -1,1 +1,1 @@
-"""Values that params name and nothing shows: references to them, and how they are sealed at rest."""
+"""Values that nobody may read: encrypted in their rows, named in params, in the clear in a worker's memory alone."""

@@ -1,8 +1,4 @@
-"""How secrets are encrypted at rest: AES-256-GCM (NIST SP 800-38D), bound to their org and name.
-
-The keys are the deployment's (CMIS_SECRET_KEYS); the database holds the id of the key beside each value, so that keys
-can be replaced one after another. A value that is copied to another row does not open there.
-"""
+"""Encryption of values: AES-256-GCM under the deployment's keys, bound to the org and the name that they belong to."""
 
 from __future__ import annotations
 
@@ -11,26 +7,33 @@ import binascii
 import re
 import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from core.errors import PermanentError, SetupError
+from engine.secrets.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from uuid import UUID
 
+    from sqlalchemy import Row
+
+    from core.config import Settings
+
+VARIABLE: Final = "CMIS_SECRET_KEYS"
 _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
-_KEY_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,40}")
-_REMEDY: Final = "set CMIS_SECRET_KEYS to `id=key`, the key being 32 random bytes in base64 (`openssl rand -base64 32`)"
+_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,32}")  # shorter than a key, so that a key is never taken for an id and shown
+_PURPOSE: Final = b"cmis secret 1"
+_FORM: Final = "write id=KEY,older=KEY, each KEY the base64 of 32 random bytes (`openssl rand -base64 32`)"
 
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """An encrypted value, and the id of the key that opens it."""
+    """An encrypted value as its row has it."""
 
     key_id: str
     nonce: bytes
@@ -39,52 +42,74 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The deployment's keys: the current one seals, all of them open."""
+    """The deployment's keys by id: the first encrypts, all decrypt. There may be none, until one is needed."""
 
-    current: str
-    _keys: Mapping[str, AESGCM] = field(repr=False)
+    _ciphers: Mapping[str, AESGCM] = field(repr=False)
 
     @classmethod
-    def parse(cls, text: str | None) -> Self:
-        """Read `id=base64,older=base64`, the current one first. Raises SetupError, which shows none of it."""
-        if not text:
-            raise SetupError("CMIS_SECRET_KEYS is not set, and secrets cannot be opened without", _REMEDY)
-        keys: dict[str, AESGCM] = {}
-        for place, entry in enumerate(text.split(","), start=1):
-            key_id, _, encoded = entry.strip().partition("=")
-            if not _KEY_ID.fullmatch(key_id) or key_id in keys:
-                raise SetupError(f"entry {place} of CMIS_SECRET_KEYS has no id of its own", _REMEDY)
-            keys[key_id] = AESGCM(_key(encoded, place))
-        return cls(next(iter(keys)), keys)
+    def load(cls, settings: Settings) -> Self:
+        """Read the keys; raises SetupError where they cannot be read. Where none are set, the first use raises it."""
+        entries = (settings.secret_keys or "").strip()
+        ciphers: dict[str, AESGCM] = {}
+        for place, entry in enumerate(entries.split(",") if entries else [], start=1):
+            key_id, key = _read(entry.strip(), place)
+            if key_id in ciphers:
+                message = f"{VARIABLE} has two keys of the id {key_id!r}"
+                raise SetupError(message, "give each key an id of its own")
+            ciphers[key_id] = AESGCM(key)
+        return cls(ciphers)
+
+    @property
+    def current(self) -> str:
+        """The id of the key that encrypts; raises SetupError if there is none."""
+        if first := next(iter(self._ciphers), None):
+            return first
+        message = f"{VARIABLE} is not set, and secrets are encrypted with it"
+        raise SetupError(message, f"{_FORM}, the same for every process")
 
     def seal(self, org_id: UUID, name: str, value: str) -> Sealed:
-        """Encrypt a value by the current key, for this org and name only."""
+        """Encrypt a value for one org's secret of this name; raises SetupError if there is no key."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        ciphertext = self._keys[self.current].encrypt(nonce, value.encode(), _bound_to(org_id, name))
-        return Sealed(self.current, nonce, ciphertext)
+        key_id = self.current
+        plain = Secret(value).reveal().encode()
+        return Sealed(key_id, nonce, self._ciphers[key_id].encrypt(nonce, plain, _belongs_to(org_id, name)))
 
-    def open(self, org_id: UUID, name: str, sealed: Sealed) -> str:
-        """Decrypt a value. Raises SetupError if its key is not there, PermanentError if it is not this secret's."""
-        if sealed.key_id not in self._keys:
-            message = f"the key {sealed.key_id} of secret {name} is not among CMIS_SECRET_KEYS"
-            raise SetupError(message, "add it again after the current one, then run `cmis secrets rotate`")
+    def open(self, org_id: UUID, name: str, sealed: Sealed | Row[Any]) -> Secret:
+        """Decrypt what was sealed for this org and name, `sealed` being that or its row.
+
+        Raises SetupError where its key is not among ours, PermanentError where it is damaged or another secret's.
+        """
+        if sealed.key_id not in self._ciphers:
+            _ = self.current  # where there is no key at all, that is what is wrong
+            message = f"the secret {name!r} is encrypted with the key {sealed.key_id!r}, which {VARIABLE} has not"
+            raise SetupError(message, "add that key behind the current one, and restart the process")
         try:
-            return self._keys[sealed.key_id].decrypt(sealed.nonce, sealed.ciphertext, _bound_to(org_id, name)).decode()
-        except InvalidTag:
-            message = f"secret {name} does not open: its row was changed, or its key is another one of the same id"
-            raise PermanentError(message) from None
+            value = self._ciphers[sealed.key_id].decrypt(sealed.nonce, sealed.ciphertext, _belongs_to(org_id, name))
+        except InvalidTag as error:
+            remedy = f"`cmis secrets set {name}` gives it a value anew"
+            message = f"the value of the secret {name!r} does not open: damaged, or sealed for another ({remedy})"
+            raise PermanentError(message) from error
+        return Secret(value.decode())
 
 
-def _key(encoded: str, place: int) -> bytes:
+def _read(entry: str, place: int) -> tuple[str, bytes]:
+    """Return the id and the key of one entry; what is wrong is told by its place, since it may be a key."""
+    key_id, equals, text = entry.partition("=")
+    if not equals or not _ID.fullmatch(key_id):
+        message = f"entry {place} of {VARIABLE} does not begin with an id of at most 32 letters, digits, _ . or -"
+        raise SetupError(message, _FORM)
     try:
-        key = base64.b64decode(encoded, validate=True)
-    except binascii.Error:
-        key = b""
+        key = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        message = f"the key of entry {place} of {VARIABLE} is no base64"
+        raise SetupError(message, _FORM) from error
     if len(key) != _KEY_BYTES:
-        raise SetupError(f"the key of entry {place} of CMIS_SECRET_KEYS is not 32 bytes in base64", _REMEDY)
-    return key
+        message = f"the key of entry {place} of {VARIABLE} has {len(key)} bytes, not {_KEY_BYTES}"
+        raise SetupError(message, _FORM)
+    return key_id, key
 
 
-def _bound_to(org_id: UUID, name: str) -> bytes:
-    """Return what a value is bound to: the id has a fixed length, so that no other pair reads the same."""
-    return org_id.bytes + name.encode()
+def _belongs_to(org_id: UUID, name: str) -> bytes:
+    """Return what is authenticated beside the value; each part behind its length, so that none runs into the next."""
+    parts = (_PURPOSE, org_id.bytes, name.encode())
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from sqlalchemy import Connection, Row, TextClause
+    from sqlalchemy import Connection, Row
+
+    from models.enums import ActionStatus
 
 _OPEN_FOR: Final = timedelta(days=2)
 """How long a push can keep a later one waiting: it is given up after a day."""
@@ -27,29 +29,39 @@ _OPEN_FOR: Final = timedelta(days=2)
 _OPTIONAL: Final = JSONB(none_as_null=True)
 
 
-def _by_ids(sql: str) -> TextClause:
-    return text(sql).bindparams(bindparam("ids", type_=ARRAY(Uuid())))
-
-
+_IDS: Final = bindparam("ids", type_=ARRAY(Uuid()))
 _MINE: Final = "org_id = :org_id AND action_id = ANY (:ids) AND action_id BETWEEN :low AND :high"
-_LOCK = _by_ids(f"""
+_LOCK = text(f"""
 SELECT * FROM cmis.automation_actions WHERE {_MINE} ORDER BY action_id FOR NO KEY UPDATE
-""")
-_BEGIN = _by_ids(f"""
+""").bindparams(_IDS)
+_BEGIN = text(f"""
 UPDATE cmis.automation_actions
    SET status = 'running', task_id = :task_id, attempts = attempts + 1, waits_for = NULL, next_attempt_at = NULL
  WHERE {_MINE} AND status IN ('queued', 'running', 'unknown')
-""")
-_WAIT = _by_ids(f"""
+""").bindparams(_IDS)
+_WAIT = text(f"""
 UPDATE cmis.automation_actions SET waits_for = :waits_for, next_attempt_at = :next_attempt_at
  WHERE {_MINE} AND status = 'queued'
-""")
-_FINISH = _by_ids(f"""
+""").bindparams(_IDS)
+_FINISH = text(f"""
 UPDATE cmis.automation_actions
    SET status = :status, error = :error, response = :response, waits_for = :waits_for, next_attempt_at = :next_attempt_at,
        finished_at = CASE WHEN :status NOT IN ('queued', 'unknown') THEN CAST(:now AS timestamptz) END
  WHERE {_MINE} AND status IN ('queued', 'running', 'unknown')
-""").bindparams(bindparam("error", type_=_OPTIONAL), bindparam("response", type_=_OPTIONAL))
+""").bindparams(_IDS, bindparam("error", type_=_OPTIONAL), bindparam("response", type_=_OPTIONAL))
+_RETRY = text("""
+UPDATE cmis.automation_actions
+   SET status = 'queued', task_id = :task_id, retried_at = :now, finished_at = NULL, waits_for = NULL, next_attempt_at = NULL,
+       note = :note
+ WHERE org_id = :org_id AND action_id = :action_id AND channel IS NOT NULL AND status IN ('failed', 'discarded', 'unknown')
+""")
+_SETTLE = text("""
+UPDATE cmis.automation_actions
+   SET status = :status, finished_at = :now, waits_for = NULL, next_attempt_at = NULL, note = :note,
+       error = CASE WHEN :status = 'succeeded' THEN NULL ELSE error END
+ WHERE org_id = :org_id AND action_id = :action_id AND channel IS NOT NULL
+   AND (status = 'unknown' OR status = 'queued' AND :status = 'discarded')
+""")
 # A push is bounded by how long one is tried; what is older is given up, and keeps nothing waiting.
 _EARLIER = text("""
 SELECT EXISTS (
@@ -81,6 +93,22 @@ def finish(
     """Write what became of them. `ending`: status, and error, response, waits_for, next_attempt_at where there is one."""
     nothing = dict.fromkeys(("error", "response", "waits_for", "next_attempt_at"))
     connection.execute(_FINISH, _of(org_id, ids) | nothing | dict(ending) | {"now": now})
+
+
+def send_again(
+    connection: Connection, org_id: UUID, action_id: UUID, task_id: UUID, note: str | None, *, now: datetime
+) -> bool:
+    """Queue a delivery anew that failed, was given up, or of which nobody knows; False if it is none of these."""
+    key = {"org_id": org_id, "action_id": action_id, "task_id": task_id, "note": note, "now": now}
+    return connection.execute(_RETRY, key).rowcount == 1
+
+
+def decide(
+    connection: Connection, org_id: UUID, action_id: UUID, status: ActionStatus, note: str | None, *, now: datetime
+) -> bool:
+    """End a delivery that waits (as discarded), or of which nobody knows; False if it is neither."""
+    key = {"org_id": org_id, "action_id": action_id, "status": status.value, "note": note, "now": now}
+    return connection.execute(_SETTLE, key).rowcount == 1
 
 
 def earlier_is_open(connection: Connection, row: Row[Any]) -> bool:

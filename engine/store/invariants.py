@@ -198,12 +198,14 @@ CHECKS: Final[Mapping[str, str]] = {
                             count(*) FILTER (WHERE a.error ->> 'code' IS DISTINCT FROM 'NOTHING_TO_DO') AS counted,
                             count(*) FILTER (WHERE a.status IN ('held', 'queued', 'running', 'unknown')) AS open,
                             count(*) FILTER (WHERE a.status IN ('succeeded', 'undone') AND a.decided_at IS NULL
-                                                OR a.task_id <> e.task_id) AS acted
+                                                OR a.task_id <> e.task_id) AS acted,
+                            bool_or(a.retried_at IS NOT NULL) AS retried
                        FROM cmis.automation_actions a JOIN cmis.automation_executions e USING (org_id, execution_id)
                       GROUP BY 1, 2) x USING (org_id, execution_id)
          WHERE e.status <> CASE WHEN x.n IS NULL THEN CASE WHEN e.error IS NULL THEN 'skipped' ELSE 'failure' END
                                 WHEN x.open > 0 THEN 'running' WHEN x.good = x.counted THEN 'success'
                                 WHEN x.good > 0 THEN 'partial' ELSE 'failure' END
+               AND NOT coalesce(x.retried, false)
             OR (e.acted_on IS NOT NULL) <> (coalesce(x.acted, 0) > 0)""",
     "an effect beyond the guardrails has its permit, and a permit its effect": """
         SELECT coalesce(a.org_id, p.org_id) || ' ' || coalesce(a.action_id, p.action_id) AS offender

@@ -73,6 +73,7 @@ SELECT payload, attempt, created_at FROM cmis.tasks
    AND attempt < max_attempts
    FOR NO KEY UPDATE SKIP LOCKED
 """)
+_LOCK = text("SELECT FROM cmis.tasks WHERE org_id = :org_id AND task_id = :task_id FOR NO KEY UPDATE")
 _POSTPONE = text("""
 UPDATE cmis.tasks SET run_at = :run_at, publish_at = :run_at, published_at = NULL,
        payload = payload || jsonb_build_object('reserved', CAST(:reserved AS boolean))
@@ -126,6 +127,11 @@ def claim(connection: Connection, org_id: UUID, task_id: UUID, *, worker: str, n
 def peek(connection: Connection, org_id: UUID, task_id: UUID, *, now: datetime) -> Row[Any] | None:
     """Lock a task that `claim` would take, and return (payload, attempt, created_at); it uses up no attempt."""
     return connection.execute(_PEEK, {"org_id": org_id, "task_id": task_id, "now": now}).one_or_none()
+
+
+def lock(connection: Connection, org_id: UUID, task_id: UUID) -> None:
+    """Lock a task, if it is still there, until the transaction ends: nobody claims it meanwhile."""
+    connection.execute(_LOCK, {"org_id": org_id, "task_id": task_id})
 
 
 def postpone(connection: Connection, org_id: UUID, task_id: UUID, *, until: datetime, reserved: bool) -> None:

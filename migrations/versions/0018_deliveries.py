@@ -142,6 +142,7 @@ ALTER TABLE cmis.automation_actions
   ADD COLUMN waits_for TEXT,
   ADD COLUMN next_attempt_at TIMESTAMP WITH TIME ZONE,
   ADD COLUMN response JSONB,
+  ADD COLUMN retried_at TIMESTAMP WITH TIME ZONE,
   ADD CONSTRAINT automation_actions_execution_id_check CHECK ((execution_id IS NULL) = (rule_id IS NULL)),
   ADD CONSTRAINT automation_actions_channel_check CHECK (channel IN ('email', 'webhook', 'slack', 'connector')),
   ADD CONSTRAINT automation_actions_waits_for_check CHECK (waits_for IS NULL OR status = 'queued' AND channel IS NOT NULL);
@@ -149,6 +150,7 @@ ALTER TABLE cmis.automation_actions
 _ACTIONS_BACK = """
 ALTER TABLE cmis.automation_actions
   DROP COLUMN channel, DROP COLUMN attempts, DROP COLUMN waits_for, DROP COLUMN next_attempt_at, DROP COLUMN response,
+  DROP COLUMN retried_at,
   DROP CONSTRAINT automation_actions_execution_id_check,
   ALTER COLUMN execution_id SET NOT NULL,
   ALTER COLUMN rule_id SET NOT NULL;

@@ -19,6 +19,8 @@ from engine.lease import LostClaimError
 from engine.store import destinations
 from tests.posting import SIGNING, Desk, post_of, settings
 
+OTHER_KEYS = "other=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
 if TYPE_CHECKING:
     from uuid import UUID
 
@@ -232,7 +234,7 @@ def finish_late(world: World, late: Begun) -> None:
         write(connection, Ending(late.claim, late.rows, Succeeded(), late.way))
 
 
-def test_one_message_of_many_effects_ends_them_all(world: World, org: Org, receiver: Receiver) -> None:
+def test_one_message_of_many_effects_ends_them_all(org: Org, receiver: Receiver) -> None:
     desk = Desk(org)
     task_id = desk.slack(f"{receiver.url}/hook", "Spring is paused", "Summer is paused")
 
@@ -253,7 +255,7 @@ def test_a_secret_that_is_not_there_fails_the_delivery_and_names_the_remedy(desk
 
 
 def test_without_the_key_of_its_secrets_a_delivery_waits_for_the_operator(org: Org, receiver: Receiver) -> None:
-    desk = Desk(org, post_of(settings(CMIS_SECRET_KEYS="other=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")))
+    desk = Desk(org, post_of(settings(CMIS_SECRET_KEYS=OTHER_KEYS)))
     desk.keep("signing", SIGNING)
     task_id = desk.webhook(f"{receiver.url}/hook")
 
