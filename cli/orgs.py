@@ -7,6 +7,7 @@ from dataclasses import asdict
 import click
 
 from cli.arguments import parse_json
+from cli.org_limits import limits_command
 from cli.output import emit_json, rows_as_dicts
 from cli.session import json_option, open_database, open_org, user_option
 from cli.tables import show_fields, show_rows
@@ -22,6 +23,9 @@ from engine.store import orgs as store
 @click.group()
 def orgs() -> None:
     """Orgs: the tenants, to whom everything else belongs."""
+
+
+orgs.add_command(limits_command)
 
 
 @orgs.command("create")
