@@ -38,6 +38,8 @@ _POLICY: Final = SMTP.clone(cte_type="7bit")
 _NOT_SET: Final = "set SMTP_URL of the workers that serve `actions`"
 _OURS: Final = frozenset({"the greeting", "STARTTLS"})
 """Stages that have nothing to do with the mail: what is refused there the operator mends."""
+_CLOSING: Final = 421
+"""The server itself goes away; any other 4xx puts this mail off, and need not put off the next one."""
 
 
 class EmailCourier(Courier):
@@ -99,7 +101,7 @@ class EmailCourier(Courier):
         said = self._shown(error.said)
         if error.status // 100 == 5 and error.stage not in _OURS:  # noqa: PLR2004 - the hundred of what is refused
             return Refused(str(error), error.status, said)
-        return Later(str(error), error.status, said, blames=error.stage != "RCPT")
+        return Later(str(error), error.status, said, blames=error.stage in _OURS or error.status == _CLOSING)
 
     def _taken(self, taken: Taken) -> Delivered:
         refused = [f"not to {one}: {why}" for one, why in taken.refused.items()]
@@ -107,8 +109,9 @@ class EmailCourier(Courier):
 
     def _shown(self, said: str) -> str:
         """Return the beginning of what the server said, printable, and without the password should it be in it."""
-        password = self._server.password if self._server else None
-        text = said.replace(password, MASK) if password else said
+        text = said
+        for secret in self._server.confidential if self._server else ():
+            text = text.replace(secret, MASK)
         return " ".join("".join(mark if mark.isprintable() else " " for mark in text).split())[:MAX_SAID]
 
     def _mail(self, messages: Sequence[Message], key: str, now: datetime) -> Mail:

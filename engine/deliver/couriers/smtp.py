@@ -6,6 +6,7 @@ import re
 import smtplib
 import socket
 import ssl
+from base64 import b64encode
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self, cast
@@ -52,6 +53,14 @@ class Server:
             raise SetupError("SMTP_URL has a user without a password, or the reverse", _REMEDY)
         login = [None if each is None else unquote(each) for each in (parts.username, parts.password)]
         return cls(parts.scheme, parts.hostname, port or _PORTS[parts.scheme], *login)
+
+    @property
+    def confidential(self) -> list[str]:
+        """Return what no answer may repeat: the password and the spellings of it that are sent, the longest first."""
+        if not self.password:
+            return []
+        sent = [b64encode(text.encode()).decode() for text in (f"\0{self.user}\0{self.password}", self.password)]
+        return sorted([self.password, *sent], key=len, reverse=True)
 
     @property
     def origin(self) -> str:
@@ -174,9 +183,12 @@ class Conversation:
             status, said = client.getreply()
         except (OSError, smtplib.SMTPException) as error:
             raise AfterEndError(self._why(error)) from error
+        if status // 100 not in {2, 4, 5}:  # whatever that is, the mail had been sent to its end
+            raise AfterEndError(f"{self.server.origin} answered the mail with what is no reply of SMTP")
         with suppress(OSError, smtplib.SMTPException):  # a farewell: what was decided is decided
             client.putcmd("QUIT")
-        _expect("the mail", (status, said), 250)
+        if status // 100 != 2:  # noqa: PLR2004 - the hundred of what is taken
+            raise ReplyError("the mail", status, _text(said))
         return Taken(status, _text(said), refused)
 
     def _why(self, error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import socket
+from base64 import b64encode
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.policy import default
@@ -110,14 +111,6 @@ def test_each_answer_has_its_meaning(mailbox: Mailbox, behaviour: str, kind: typ
     assert (type(answer), answer.status) == (kind, status)
 
 
-def test_a_mailbox_that_is_busy_is_not_the_servers_fault(mailbox: Mailbox) -> None:
-    mailbox.script("recipient-later")
-    answer = send(mailbox.url)
-    assert isinstance(answer, Later)
-    assert not answer.blames
-    assert mailbox.mails == []
-
-
 def test_who_is_unknown_does_not_keep_the_others_from_it(mailbox: Mailbox) -> None:
     mailbox.script("recipient-refuses")
     answer = send(mailbox.url)
@@ -154,6 +147,43 @@ def test_a_server_that_hangs_after_the_mail_leaves_it_unclear(mailbox: Mailbox) 
 def test_what_breaks_off_before_the_mails_end_may_be_sent_again(replies: list[bytes]) -> None:
     with speaking(*replies) as url:
         assert isinstance(send(url), Later)
+
+
+@pytest.mark.parametrize("nonsense", [b"what?", b"999 x", b"354 go on"])
+def test_a_mail_that_was_sent_to_its_end_and_answered_by_nonsense_may_be_there(nonsense: bytes) -> None:
+    """To take that for a refusal would be to send it twice."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        talk = Thread(target=_take_and_say, args=(server, nonsense), daemon=True)
+        talk.start()
+        answer = send(f"smtp://127.0.0.1:{server.getsockname()[1]}", message(to=["ana@example.com"]))
+        talk.join(10)
+    assert isinstance(answer, Unclear)
+
+
+def _take_and_say(server: socket.socket, reply: bytes) -> None:
+    line, _ = server.accept()
+    with line, line.makefile("rb") as lines:
+        for said in (b"220 x", b"250 x", b"250 sender", b"250 recipient", b"354 go on"):
+            line.sendall(said + b"\r\n")
+            lines.readline()
+        while lines.readline() != b".\r\n":
+            pass
+        line.sendall(reply + b"\r\n")
+
+
+@pytest.mark.parametrize("behaviour", ["later", "recipient-later"])
+def test_a_mail_that_is_put_off_is_not_the_servers_trouble(mailbox: Mailbox, behaviour: str) -> None:
+    mailbox.script(behaviour)
+    answer = send(mailbox.url)
+    assert isinstance(answer, Later)
+    assert not answer.blames
+
+
+def test_a_server_that_closes_is_in_trouble() -> None:
+    with speaking(b"220 x", b"250 x", b"421 closing") as url:
+        answer = send(url)
+    assert isinstance(answer, Later)
+    assert (answer.status, answer.blames) == (421, True)
 
 
 def test_a_server_that_is_not_there_may_be_later() -> None:
@@ -286,3 +316,6 @@ def test_a_password_is_in_no_text_of_the_server() -> None:
     server = Server.parse("smtp://cmis:p%40ss%2Fcanary@mail")
     assert (server.user, server.password) == ("cmis", "p@ss/canary")
     assert "canary" not in repr(server)
+    spelled = b64encode(b"\0user\0s3cret").decode()
+    courier = EmailCourier(Server.parse("smtps://user:s3cret@mail.example"), FROM)
+    assert courier._shown(f"no {spelled} s3cret") == "no *** ***"
