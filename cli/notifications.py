@@ -106,7 +106,8 @@ def _line(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a digest as a line: how many, and the first of the campaigns by name."""
     names = row["campaigns"] or []
     more = row["entities"] - len(names)
-    told = ", ".join([*names, *([f"and {more} more"] if more > 0 and names else [])])
+    rest = f"and {more:,} more" if names else f"{more:,} campaigns"
+    told = ", ".join([*names, *([rest] if more > 0 else [])])
     return {**row, "read": "yes" if row["read"] else "no", "count": row["notifications"], "campaigns": told or None}
 
 

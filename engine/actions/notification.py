@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import InputError, PermanentError, Problem
 from core.ids import uuid7
-from engine.actions import receivers
+from engine.actions import receivers, storms
 from engine.actions.base import Action, Change, Delivery
 from engine.actions.delivered import WEBHOOK_PARAMS, webhook, webhook_params
 from engine.actions.params import unknown_keys
 from engine.actions.texts import composed, problems, values
-from engine.store import executions
+from engine.store import campaigns, executions
 from models.enums import Channel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -81,25 +82,24 @@ class SendNotification(Action):
                 return Change({}, {"notification": {"channel": channel, "title": title, "body": body}})
 
     def apply(self, connection: Connection, org_id: UUID, effects: Sequence[Effect], *, now: datetime) -> None:
-        """Insert the notifications."""
-        rows = [
-            {
-                "notification_id": uuid7(now),
-                **effect.after["notification"],
-                "rule_id": effect.rule_id,
-                "execution_id": effect.execution_id,
-                "action_id": effect.action_id,
-                "position": effect.position,
-                "entity_id": effect.entity_id,
-            }
-            for effect in effects
-        ]
+        """Insert the notifications; of more than 20 campaigns that one execution tells of at one place, one in all."""
+        places = _places(effects)
+        stormy = [effect.entity_id for one in places if storms.is_storm(one) for effect in one[: storms.NAMED]]
+        names = campaigns.names(connection, org_id, stormy) if stormy else {}
+        rows = [row for of_place in places for row in _rows(of_place, names, now)]
         executions.insert_notifications(connection, org_id, rows, now=now)
 
     def verify(self, connection: Connection, org_id: UUID, effects: Sequence[Effect]) -> Mapping[UUID, Found]:
-        """Look for each notification in the org's list."""
-        there = executions.notified(connection, org_id, [effect.action_id for effect in effects])
-        return {effect.action_id: {"notification": None} for effect in effects if effect.action_id not in there}
+        """Look for each notification in the org's list, its own or the one that stands for it."""
+        ids, of = ([getattr(one, key) for one in effects] for key in ("action_id", "execution_id"))
+        rows = executions.notified(connection, org_id, ids, of)
+        own = {row.action_id for row in rows}
+        common = {(row.execution_id, row.position) for row in rows if row.action_id is None}
+        return {
+            effect.action_id: {"notification": None}
+            for effect in effects
+            if effect.action_id not in own and (effect.execution_id, effect.position) not in common
+        }
 
     def revert(self, connection: Connection, org_id: UUID, effects: Sequence[Effect], *, now: datetime) -> None:
         """Refuse: who was told cannot be untold."""
@@ -129,3 +129,31 @@ def _texts(params: Params, campaign: Campaign, scope: Scope) -> tuple[str, str]:
         scope.rule_name if title is None else composed(title, known, longest=_SHOWN["title"]),
         usual if message is None else composed(message, known, longest=_SHOWN["message"]),
     )
+
+
+def _places(effects: Sequence[Effect]) -> Sequence[Sequence[Effect]]:
+    """Return the effects by execution and place in its rule's list."""
+    places: dict[tuple[UUID, int], list[Effect]] = defaultdict(list)
+    for effect in effects:
+        places[effect.execution_id, effect.position].append(effect)
+    return list(places.values())
+
+
+def _rows(effects: Sequence[Effect], names: Mapping[UUID, str], now: datetime) -> Iterator[dict[str, Any]]:
+    """Yield the rows that tell of the effects of one place."""
+    if storms.is_storm(effects):
+        yield _row(effects[0], now) | storms.told_together(effects, names) | {"action_id": None, "entity_id": None}
+    else:
+        yield from (_row(effect, now) for effect in effects)
+
+
+def _row(effect: Effect, now: datetime) -> dict[str, Any]:
+    return {
+        "notification_id": uuid7(now),
+        **effect.after["notification"],
+        "rule_id": effect.rule_id,
+        "execution_id": effect.execution_id,
+        "action_id": effect.action_id,
+        "position": effect.position,
+        "entity_id": effect.entity_id,
+    }

@@ -48,6 +48,14 @@ def test_a_storm_is_a_line_that_is_read_at_once(cmis: Cmis, org: Org) -> None:
     assert cmis("notifications", "read", "--all").out == "0 marked as read\n"
 
 
+def test_one_notification_for_many_campaigns_says_for_how_many(cmis: Cmis, org: Org) -> None:
+    for _ in range(21):
+        org.campaign()
+    org.evaluate(org.rule(SPENT, [{"type": "notify"}]))
+    assert "21 campaigns" in cmis("notifications", "list").out
+    assert cmis("notifications", "read", "--all").out == "1 marked as read\n"
+
+
 def test_wrong_input_is_told(cmis: Cmis, org: Org) -> None:
     for arguments in (["read"], ["read", str(org.id), "--all"], ["read", "x"], ["read", str(org.id)]):
         done = cmis("notifications", *arguments)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from core.db import CLI_ACTOR, Context
 from core.errors import NotFoundError
 from core.ids import uuid7
-from engine import notifications
-from engine.store import executions
+from engine import effects, notifications
+from engine.actions.registry import KINDS
+from engine.store import actions, executions, maintenance
 from engine.store import notifications as store
+from tests.integration.engine.guarding import bind
 from tests.world import SPENT
 
 if TYPE_CHECKING:
@@ -132,3 +135,81 @@ def test_an_id_of_another_org_is_none_of_ours_and_then_nothing_is_marked(world: 
     with pytest.raises(NotFoundError, match=str(theirs)):
         notifications.mark_read(world.app, org.context, [ours, theirs], each=False)
     assert len(digest(org)) == len(digest(other)) == 1
+
+
+def verified(org: Org) -> bool:
+    """Say whether the kind finds what each of its effects has told."""
+    now = org.world.now()
+    with org.world.app.transaction(org.context) as connection:
+        only = {"type": "send_notification"}
+        rows = actions.listing(connection, org.id, since=now - timedelta(days=1), until=now, matching=only)
+        assert rows
+        return not KINDS["send_notification"].verify(connection, org.id, [effects.read(row) for row in rows])
+
+
+def test_twenty_campaigns_are_told_one_by_one(world: World) -> None:
+    org = world.org()
+    made = {org.campaign() for _ in range(20)}
+    org.evaluate(org.rule(SPENT, TOLD[1:]))
+    assert {(row.entity_id, row.entities) for row in each(org)} == {(one, 1) for one in made}
+    assert verified(org)
+
+
+@pytest.mark.parametrize("bound", [False, True])
+def test_of_more_than_twenty_one_notification_tells_and_stands_for_every_effect(world: World, *, bound: bool) -> None:
+    """Also where what changes budgets is applied campaign by campaign, because the day's net change is bounded."""
+    org = world.org()
+    if bound:
+        bind(org, max_daily_net_change=1_000_000)
+    for number in range(21):
+        org.campaign(name=f"Campaign {number}", budget=100)
+    [execution] = org.evaluate(org.rule(SPENT, [{"type": "increase_budget", "value": 1}, *TOLD]))
+    assert execution.results == {"succeeded": 63}
+    first, second = sorted(each(org), key=lambda row: row.position)
+    assert [(row.position, row.entities, row.action_id, row.entity_id) for row in (first, second)] == [
+        (1, 21, None, None),
+        (2, 21, None, None),
+    ]
+    assert (first.title, second.title) == ("Campaign 0 is dear", "rule")
+    named = ", ".join(f"Campaign {number}" for number in range(10))
+    assert second.body == f"again\n21 campaigns: {named} … and 11 more."
+    assert {(line.position, line.notifications, line.entities) for line in digest(org)} == {(1, 1, 21), (2, 1, 21)}
+    assert world.one("SELECT count(*) FROM cmis.automation_audit_log WHERE action = 'action_taken'") == 63
+    assert verified(org)
+    world.meddle("DELETE FROM cmis.notifications WHERE position = 2")
+    assert not verified(org)
+
+
+def test_what_waited_for_its_delay_is_told_together_too(world: World) -> None:
+    org = world.org()
+    for _ in range(25):
+        org.campaign()
+    actions_of = [{"type": "tag_entity", "value": "x"}, *TOLD[1:]]
+    org.evaluate(org.rule(SPENT, actions_of, delay_between_actions_seconds=60))
+    assert each(org) == []
+    world.advance(seconds=61)
+    world.run_all()
+    assert [(row.position, row.entities) for row in each(org)] == [(1, 25)]
+
+
+def test_a_line_is_of_a_day_by_the_products_own_zone_rules(world: World) -> None:
+    """A digest that a change of clocks makes 25 hours long is read as a whole, and no more."""
+    org = world.org("acme", "Europe/Berlin")
+    org.campaign()
+    rule_id = org.rule([{"field": "status", "operator": "=", "value": "active"}], TOLD[1:], cooldown_minutes=0)
+    day = _clocks_go_back(world.now())
+    for moment in (day - timedelta(minutes=1), day, day.replace(hour=23, minute=59), day + timedelta(days=1)):
+        world.advance(seconds=(moment.astimezone(UTC) - world.now()).total_seconds())
+        with world.app.transaction(org.context) as connection:
+            maintenance.maintain_partitions(connection)
+        org.evaluate(rule_id)
+    lines = digest(org)
+    assert [((line.day - day.date()).days, line.notifications) for line in lines] == [(1, 1), (0, 2), (-1, 1)]
+    assert notifications.mark_read(world.app, org.context, [lines[1].notification_id], each=False) == 2
+
+
+def _clocks_go_back(now: datetime) -> datetime:
+    """Return the next last Sunday of an October, which is 25 hours long in Berlin."""
+    ends = [datetime(year, 10, 31, tzinfo=ZoneInfo("Europe/Berlin")) for year in (now.year, now.year + 1)]
+    sundays = [end - timedelta(days=(end.weekday() + 1) % 7) for end in ends]
+    return next(day for day in sundays if day - timedelta(days=1) > now)
