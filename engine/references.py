@@ -1,7 +1,8 @@
-"""References in texts that people write: `{{ campaign.name }}`. Names are looked up, and that is all: no logic.
+r"""References in texts that people write: `{{ campaign.name }}`. Names are looked up, and that is all: no logic.
 
-What stands between double braces must be a known dotted path; all else is literal. A value that itself holds braces is
-not read again. Pure.
+What stands between double braces must be a known dotted path; all else is literal. Braces that are meant are written
+`\{{ … }}`; a backslash that is meant right before a reference is written twice. A value that itself holds braces is not
+read again. Pure.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ MAX_REFERENCES: Final = 50
 MAX_VALUE: Final = 500
 """Characters that one value may add to a text; the rest of it is cut off."""
 CUT: Final = "…"
-_BRACES: Final = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+_BRACES: Final = re.compile(r"(\\*)\{\{(.*?)\}\}", re.DOTALL)
 _PATH: Final = re.compile(r"[A-Za-z0-9_-]{1,100}(?:\.[A-Za-z0-9_-]{1,100}){0,16}")
 _SHOWN: Final = 60
 
@@ -98,9 +99,15 @@ def read(text: str) -> Template:
     """Read a text that was parsed before; what was no reference then leads nowhere now."""
     parts: list[str | Reference] = []
     end = 0
-    for found in _BRACES.finditer(text):
-        parts += [text[end : found.start()], Reference(tuple(found[1].strip().split(".")))]
-        end = found.end()
+    while found := _BRACES.search(text, end):
+        slashes, inside = found[1], found[2]
+        parts += [text[end : found.start()], "\\" * (len(slashes) // 2)]
+        if len(slashes) % 2:  # braces that are meant; what follows them is read as ever
+            parts.append("{{")
+            end = found.start(2)
+        else:
+            parts.append(Reference(tuple(inside.strip().split("."))))
+            end = found.end()
     return Template((*parts, text[end:]))
 
 
@@ -113,7 +120,11 @@ def _problem(reference: Reference, path: str, known: Known) -> Problem | None:
     written = ".".join(reference.path)
     shown = repr(written if len(written) <= _SHOWN else written[:_SHOWN] + CUT)
     if not _PATH.fullmatch(written):
-        return Problem(path, f"{shown} in double braces is no reference", "write {{ campaign.name }}")
+        return Problem(
+            path,
+            f"{shown} in double braces is no reference",
+            r"write {{ campaign.name }}, or \{{ … }} for braces that are meant",
+        )
     root, fields = reference.path[0], reference.path[1:]
     if root not in known:
         return Problem(path, f"there is no {shown} to refer to", f"it begins with one of {', '.join(known)}")

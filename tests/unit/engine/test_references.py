@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html.parser
+import re
 from decimal import Decimal
 from typing import Any, Final
 
@@ -41,6 +42,11 @@ def said(text: str, values: Any = VALUES) -> str:
         ("{{ event.payload.who }}", '{"name":"Ana"}'),
         ("[{{ event.payload.no }}{{ event.payload.none.there }}{{ event.payload.all.7 }}]", "[]"),
         ("[{{ event.payload.score.deeper }}{{ event.payload.all.x }}]", "[]"),
+        (r"\{{ campaign.name }}", "{{ campaign.name }}"),
+        (r"\\{{ campaign.name }}", "\\Spring"),
+        (r"\\\{{ x }}", r"\{{ x }}"),
+        (r"\{{ a {{ campaign.name }}", "{{ a Spring"),
+        (r"C:\rules\{x} \{{ not closed", r"C:\rules\{x} \{{ not closed"),
         ("{ campaign.name } {{ not closed, and }", "{ campaign.name } {{ not closed, and }"),
     ],
 )
@@ -88,7 +94,7 @@ def test_every_wrong_reference_is_told() -> None:
 
 @given(st.text(), st.text(), st.text())
 def test_values_are_not_read_again(before: str, value: str, after: str) -> None:
-    before, after = before.replace("{", ""), after.replace("{", "")
+    before, after = before.replace("{", "").rstrip("\\"), after.replace("{", "")
     braced = f"{value}{{{{ rule.name }}}}"[:MAX_VALUE]
     text = f"{before}{{{{ campaign.name }}}}{after}"
     assert said(text, {"campaign": {"name": braced}, "rule": {"name": "X"}}) == f"{before}{braced}{after}"
@@ -97,6 +103,12 @@ def test_values_are_not_read_again(before: str, value: str, after: str) -> None:
 @given(st.text().filter(lambda text: "}}" not in text or "{{" not in text))
 def test_all_else_is_literal(text: str) -> None:
     assert said(text) == text
+
+
+@given(st.text(alphabet="{}\\ .ab"))
+def test_any_text_can_be_said_literally(text: str) -> None:
+    meant = re.sub(r"(\\*)\{\{(?=.*\}\})", lambda found: f"{found[1] * 2}\\{{{{", text, flags=re.DOTALL)
+    assert said(meant) == text
 
 
 @given(JSON)
@@ -124,7 +136,7 @@ class _Markup(html.parser.HTMLParser):
     st.text(alphabet="<>&\"'ab/;#!- =") | st.text(),
 )
 def test_nothing_in_html_is_markup(literal: str, value: str) -> None:
-    template = read(f"{literal}{{{{campaign.name}}}}" if "{{" not in literal else literal)
+    template = read(f"{literal} {{{{campaign.name}}}}" if "{{" not in literal else literal)
     values = {"campaign": {"name": value}}
     plain = template.render(values)
     markup = _Markup()
