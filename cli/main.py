@@ -27,6 +27,7 @@ from cli.invariants import invariants
 from cli.jobs import jobs
 from cli.metrics import metrics
 from cli.migrate import migrate
+from cli.notifications import notifications
 from cli.optimizations import optimizations, optimize_command
 from cli.orgs import orgs
 from cli.output import err
@@ -69,6 +70,7 @@ for command in (
     jobs,
     metrics,
     migrate,
+    notifications,
     optimizations,
     optimize_command,
     orgs,

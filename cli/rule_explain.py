@@ -35,6 +35,7 @@ _DEEDS: Final = {
     "pause_campaign": "pause the campaign",
     "resume_campaign": "resume the campaign",
     "send_notification": "send a notification",
+    "trigger_webhook": "call a webhook",
 }
 _STEPS: Final = {"adjust_budget": "budget", "adjust_bid": "bid"}
 _WORD: Final = re.compile(r"[A-Za-z0-9_-]+")

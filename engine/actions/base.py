@@ -38,13 +38,22 @@ class Campaign:
     objective: str | None = None
     tags: Sequence[str] = ()
     end_date: date | None = None
+    platform: str | None = None
+    external_id: str | None = None
+    """Its id there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a plan may know besides the entity: the rule that acts."""
+    """What a plan may know besides the entity: the rule that acts, for whom, in which execution, at which event."""
 
+    rule_id: UUID
     rule_name: str
+    org_id: UUID
+    org_name: str
+    execution_id: UUID
+    event: Mapping[str, Any] | None = None
+    """`{type, payload}` of the event that triggered the rule, if one did."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from engine.actions.notification import SendNotification
 from engine.actions.packages import Kind, brought
 from engine.actions.status import PauseCampaign, ResumeCampaign
 from engine.actions.tags import TagEntity
+from engine.actions.webhook import TriggerWebhook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,6 +34,7 @@ _OURS: Final = (
     TagEntity(),
     SetField(),
     SendNotification(),
+    TriggerWebhook(),
 )
 _CHANGES: Final = "campaign change"
 _KEYS: Final = ("type", "params", "value")

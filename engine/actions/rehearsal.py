@@ -32,6 +32,8 @@ COLUMNS: Final[Mapping[str, Any]] = {
     "objective": None,
     "tags": (),
     "end_date": None,
+    "platform": "other",
+    "external_id": None,
 }
 """The campaign of an example that does not say otherwise."""
 

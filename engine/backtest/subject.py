@@ -77,6 +77,8 @@ class Subject:
     """How many of them were otherwise than they are now."""
     history: History
     never_touch: frozenset[UUID]
+    org_id: UUID
+    org_name: str
 
 
 def read(database: Database, context: Context, question: Question, progress: Progress) -> Subject:
@@ -109,6 +111,8 @@ def read(database: Database, context: Context, question: Question, progress: Pro
         sum(now[campaign_id] != campaign for campaign_id, campaign in campaigns.items()),
         history,
         frozenset(org.never_touch),
+        org.org_id,
+        org.name,
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.clock import monotonic
 from core.ids import uuid7
-from engine.actions.base import Campaign, Change, Delivery, Effect, Impossible, Nothing, Scope
+from engine.actions.base import Campaign, Change, Delivery, Effect, Impossible, Nothing
 from engine.actions.registry import KINDS, applied_as
 from engine.rules.gates import SkipReason, conditions_gate, cooldown_gate, rule_gate
 from engine.rules.guardrails import Situation, breach
@@ -152,7 +152,7 @@ def plan_effect(
     reason: str | None = f"{spec.kind} planned nothing that an action can"
     guardrail: str | None = None
     channel: Channel | None = None
-    match KINDS[spec.kind].plan(spec.params, campaign, Scope(run.rule.name)):
+    match KINDS[spec.kind].plan(spec.params, campaign, run.scope(memory)):
         case Nothing():
             return None
         case Impossible() as impossible:
@@ -201,24 +201,47 @@ def rounds(runs: list[Run]) -> list[list[Effect]]:
     """Return the effects to apply in batches: in each, a campaign occurs at most once and all are applied as one kind.
 
     Where the day's net change is bounded, batches keep the planned order, and hold one rule's effects: the database
-    adds up after each, and what the plan allowed at its place might pass the bound at another.
+    adds up after each, and what the plan allowed at its place might pass the bound at another. What changes no campaign
+    comes last, whatever its place: a kind has all that an execution does at one place in one batch.
     """
-    if changes_budgets(runs):
-        return _in_order(runs)
-    seen: Counter[UUID] = Counter()
-    batches: dict[tuple[int, str], list[Effect]] = defaultdict(list)
+    changes: list[Effect] = []
+    others: list[Effect] = []
     for run in runs:
         for effect in run.effects:
             if effect.status == "succeeded":
-                batches[seen[effect.entity_id], applied_as(effect.kind)].append(effect)
-                seen[effect.entity_id] += 1
+                (changes if effect.before else others).append(effect)
+    return (_in_order(changes) if changes_budgets(runs) else _by_turns(changes)) + _by_places(others)
+
+
+def _by_turns(changes: list[Effect]) -> list[list[Effect]]:
+    seen: Counter[UUID] = Counter()
+    batches: dict[tuple[int, str], list[Effect]] = defaultdict(list)
+    for effect in changes:
+        batches[seen[effect.entity_id], applied_as(effect.kind)].append(effect)
+        seen[effect.entity_id] += 1
     return [batches[key] for key in sorted(batches)]
 
 
-def _in_order(runs: list[Run]) -> list[list[Effect]]:
+def _by_places(effects: list[Effect]) -> list[list[Effect]]:
+    places: dict[tuple[str, UUID, int], list[Effect]] = defaultdict(list)
+    for effect in effects:
+        places[effect.kind, effect.execution_id, effect.position].append(effect)
+    batches: dict[str, list[tuple[set[UUID], list[Effect]]]] = defaultdict(list)
+    for (kind, _, _), of_place in places.items():
+        entities = {effect.entity_id for effect in of_place}
+        fitting = next((batch for batch in batches[kind] if batch[0].isdisjoint(entities)), None)
+        if fitting is None:
+            batches[kind].append((entities, of_place))
+        else:
+            fitting[0].update(entities)
+            fitting[1].extend(of_place)
+    return [batch for of_kind in batches.values() for _, batch in of_kind]
+
+
+def _in_order(changes: list[Effect]) -> list[list[Effect]]:
     batches: list[list[Effect]] = []
     touched_by_last: set[UUID] = set()
-    for effect in (effect for run in runs for effect in run.effects if effect.status == "succeeded"):
+    for effect in changes:
         last = batches[-1][0] if batches else None
         alike = last is not None and _writing(last) == _writing(effect)
         if alike and effect.entity_id not in touched_by_last:

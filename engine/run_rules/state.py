@@ -10,8 +10,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
+from core.db import RESERVED_ORG
 from core.written import Written
-from engine.actions.base import Campaign
+from engine.actions.base import Campaign, Scope
 from engine.rules.guardrails import net_change
 from engine.run_rules.narrow import Narrowest
 
@@ -69,10 +70,21 @@ class Run:
     changed: set[UUID] = field(default_factory=set)
     """The entities that it changes."""
     seconds: float = 0.0
+    event: Mapping[str, Any] | None = None
+    """`{type, payload}` of what triggered it, if that is an event."""
     missed: Narrowest = field(init=False)
+    _scope: Scope | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.missed = Narrowest(self.rule.program.distance, SHOWN_OTHERS)
+
+    def scope(self, memory: Memory) -> Scope:
+        """Return what its plans may know besides the entity; the same for all of them."""
+        if self._scope is None:
+            rule = self.rule
+            ids = memory.org_id, memory.org_name, self.item.execution_id
+            self._scope = Scope(rule.rule_id, rule.name, *ids, self.event)
+        return self._scope
 
     @property
     def shown_entities(self) -> list[dict[str, Any]]:
@@ -120,6 +132,9 @@ class Memory:
     never_touch: frozenset[UUID] = frozenset()
     net: dict[str | None, Decimal] = field(default_factory=dict)
     """Today's budget changes of the org by currency; only read where a guardrail bounds them."""
+    org_id: UUID = RESERVED_ORG
+    org_name: str = ""
+    """Whose rules are planned, as messages name it."""
 
     def acted_today(self, rule: Rule) -> int:
         """Return how many executions of the rule acted today."""
@@ -160,6 +175,8 @@ class Overlay:
             row.objective,
             row.tags,
             row.end_date,
+            row.platform,
+            row.external_id,
         )
 
     def put(self, campaign: Campaign, effect: Effect) -> Campaign:

@@ -94,14 +94,16 @@ DO UPDATE SET last_acted_at = excluded.last_acted_at, execution_id = excluded.ex
 """)
 _INSERT_NOTIFICATIONS = with_rows("""
 INSERT INTO cmis.notifications (org_id, notification_id, channel, title, body, rule_id, execution_id, action_id, entity_id,
-       created_at)
-SELECT :org_id, r.notification_id, r.channel, r.title, r.body, r.rule_id, r.execution_id, r.action_id, r.entity_id, :now
+       position, entities, created_at)
+SELECT :org_id, r.notification_id, r.channel, r.title, r.body, r.rule_id, r.execution_id, r.action_id, r.entity_id,
+       r.position, coalesce(r.entities, 1), :now
   FROM jsonb_to_recordset(:rows) AS r(notification_id uuid, channel text, title text, body text, rule_id uuid,
-       execution_id uuid, action_id uuid, entity_id uuid)
+       execution_id uuid, action_id uuid, entity_id uuid, position integer, entities integer)
 """)
 _NOTIFIED = text("""
-SELECT action_id FROM cmis.notifications WHERE org_id = :org_id AND action_id = ANY (:ids)
-""").bindparams(bindparam("ids", type_=ARRAY(Uuid())))
+SELECT action_id, execution_id, position FROM cmis.notifications
+ WHERE org_id = :org_id AND (action_id = ANY (:ids) OR action_id IS NULL AND execution_id = ANY (:executions))
+""").bindparams(bindparam("ids", type_=ARRAY(Uuid())), bindparam("executions", type_=ARRAY(Uuid())))
 
 
 def insert(
@@ -133,13 +135,16 @@ def insert_actions(
 def insert_notifications(
     connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime
 ) -> None:
-    """Insert notifications into the org's own list."""
+    """Insert notifications into the org's own list; one that stands for many `entities` has no action and no entity."""
     connection.execute(_INSERT_NOTIFICATIONS, {"org_id": org_id, "rows": rows, "now": now})
 
 
-def notified(connection: Connection, org_id: UUID, action_ids: Sequence[UUID]) -> set[UUID]:
-    """Return those of the actions that have a notification in the org's list."""
-    return set(connection.execute(_NOTIFIED, {"org_id": org_id, "ids": list(action_ids)}).scalars())
+def notified(
+    connection: Connection, org_id: UUID, action_ids: Sequence[UUID], execution_ids: Sequence[UUID]
+) -> Sequence[Row[Any]]:
+    """Return (action_id, execution_id, position) of the actions' notifications, and of those that stand for many."""
+    values = {"org_id": org_id, "ids": list(action_ids), "executions": list(execution_ids)}
+    return connection.execute(_NOTIFIED, values).all()
 
 
 def listing(

@@ -14,6 +14,7 @@ WAKE_CHANNEL: Final = "cmis_wake"
 _PARTITIONS = text("SELECT cmis.maintain_partitions()")
 _PURGE = text("SELECT cmis.purge_tasks(:limit)")
 _FORGET = text("SELECT cmis.purge_run_changes(:limit)")
+_TOLD = text("SELECT cmis.purge_notifications(:limit)")
 _WAKE = text(f"NOTIFY {WAKE_CHANNEL}")
 
 
@@ -33,6 +34,12 @@ def forget_runs(connection: Connection, limit: int) -> int:
     """Delete up to `limit` rows of what runs changed more than 60 days ago; returns how many."""
     forgotten: int = connection.execute(_FORGET, {"limit": limit}).scalar_one()
     return forgotten
+
+
+def purge_notifications(connection: Connection, limit: int) -> int:
+    """Delete up to `limit` notifications that were read and are older than 90 days, or than 365; returns how many."""
+    purged: int = connection.execute(_TOLD, {"limit": limit}).scalar_one()
+    return purged
 
 
 def wake_schedulers(connection: Connection) -> None:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 # `asked`: what waits for approval or was rejected, of the last 28 days (`executions.HELD_SEARCH`).
 _READ = text("""
-SELECT o.org_id, o.timezone, o.guardrails, o.never_touch, cmis.clock() AS now, c.rule_ids, c.entity_ids, c.acted_at, h.asked
+SELECT o.org_id, o.name, o.timezone, o.guardrails, o.never_touch, cmis.clock() AS now,
+       c.rule_ids, c.entity_ids, c.acted_at, h.asked
   FROM cmis.orgs o
  CROSS JOIN LATERAL (
    SELECT array_agg(s.rule_id) AS rule_ids, array_agg(s.entity_id) AS entity_ids, array_agg(s.last_acted_at) AS acted_at
