@@ -72,11 +72,6 @@ class Push(Effect):
         """Return the push as its row in the database."""
         return Effect.row(self) | {"idempotency_key": self.key}
 
-    @property
-    def acts(self) -> bool:
-        """It uses up neither limit nor cooldown: its change did."""
-        return False
-
 
 @dataclass(slots=True)
 class _Walk:
