@@ -20,6 +20,7 @@ from cli.actions import actions
 from cli.audit import audit
 from cli.bundles import bundles
 from cli.campaigns import campaigns
+from cli.connectors import connectors
 from cli.demo import demo
 from cli.dev import dev
 from cli.executions import executions
@@ -63,6 +64,7 @@ for command in (
     audit,
     bundles,
     campaigns,
+    connectors,
     demo,
     dev,
     executions,

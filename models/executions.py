@@ -70,6 +70,13 @@ class AutomationAction(Base):
         Index(None, "org_id", "execution_id"),
         Index(None, "org_id", "entity_id", "action_id"),
         Index(None, "org_id", "status", "action_id"),
+        Index(
+            "automation_actions_open_pushes",
+            "org_id",
+            "entity_id",
+            "action_id",
+            postgresql_where=text("channel = 'connector' AND status IN ('queued', 'running', 'unknown')"),
+        ),
         {"postgresql_partition_by": "RANGE (action_id)"},
     )
 

@@ -37,6 +37,8 @@ _OURS: Final = (
     TriggerWebhook(),
 )
 _CHANGES: Final = "campaign change"
+PUSH: Final = "push_change"
+"""The kind of what tells connectors of changes (engine.push); no rule may write it, and no package bring it."""
 _KEYS: Final = ("type", "params", "value")
 
 
@@ -47,7 +49,7 @@ def kinds() -> Mapping[str, Kind]:
     Not at import: their modules import this package.
     """
     ours = [Kind(action, _PACKAGE) for action in _OURS]
-    taken = [spelling for kind in ours for spelling in kind.spellings]
+    taken = [PUSH, *(spelling for kind in ours for spelling in kind.spellings)]
     return {kind.action.name: kind for kind in (*ours, *brought(taken))}
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import TransientError
 from core.ids import uuid7
+from engine import push
 from engine.actions.base import Effect
 from engine.actions.registry import KINDS, ActionSpec
 from engine.deliver.enqueue import carried
@@ -166,6 +167,8 @@ def _write(connection: Connection, due: _Due, work: Work, run: Run, memory: Memo
     tasks.insert(connection, [parcel.row(org_id, now=memory.now) for parcel in parcels], now=memory.now)
     for effects in rounds([run]):
         KINDS[effects[0].kind].apply(connection, org_id, effects, now=memory.now)
+    changed = [push.Applied.of(effect) for effect in run.effects if effect.status == "succeeded"]
+    push.pushes(connection, org_id, changed, now=memory.now)
     askers = {due.item.execution_id: due.item.requested_by}
     entries = [*taken(run.effects, askers, memory.now), *_discarded(run.effects, memory)]
     audit.record(connection, org_id, entries, now=memory.now)

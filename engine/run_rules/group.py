@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from core import driver, faults
 from core.db import must_restart
 from core.errors import InputError, PermanentError, TransientError
+from engine import push
 from engine.actions.registry import KINDS
 from engine.lease import LostClaimError
 from engine.retry import classify, out_of_time
@@ -170,6 +171,8 @@ def _run(connection: Connection, wave: Wave, items: Sequence[Item]) -> list[Unfi
         logger.info("facts moved on while planning (%d), planning again", attempt + 1)
     else:
         raise TransientError(MOVING)
+    changed = [run.effects for run in batch.runs]
+    push.queue(changed, [overlay.page.rows for overlay in overlays], org.connectors, now=memory.now)
     with driver.together(connection):
         write(connection, wave.carrier, batch.runs, batch.failures, memory)
     for effects in rounds(batch.runs):

@@ -56,6 +56,10 @@ _CHANGEABLE = text("""
 SELECT campaign_id, status, budget, bid_amount, tags, name, objective, end_date::text AS end_date FROM cmis.campaigns
  WHERE org_id = :org_id AND campaign_id = ANY (:ids)
 """).bindparams(bindparam("ids", type_=_UUIDS))
+_IDENTITIES = text("""
+SELECT campaign_id, external_id, platform, name, version FROM cmis.campaigns
+ WHERE org_id = :org_id AND campaign_id = ANY (:ids)
+""").bindparams(bindparam("ids", type_=_UUIDS))
 _NAMES = text("""
 SELECT campaign_id, name FROM cmis.campaigns WHERE org_id = :org_id AND campaign_id = ANY (:ids)
 """).bindparams(bindparam("ids", type_=_UUIDS))
@@ -164,6 +168,12 @@ def find(connection: Connection, org_id: UUID, reference: UUID | str) -> Sequenc
 def names(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> dict[UUID, str]:
     """Return the name of each of the campaigns."""
     return {row.campaign_id: row.name for row in connection.execute(_NAMES, {"org_id": org_id, "ids": list(ids)})}
+
+
+def identities(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> dict[UUID, Row[Any]]:
+    """Return (campaign_id, external_id, platform, name, version) of campaigns by id, archived ones too."""
+    rows = driver.rows(connection, _IDENTITIES, {"org_id": org_id, "ids": list(ids)})
+    return {row.campaign_id: row for row in rows}
 
 
 def change(connection: Connection, org_id: UUID, campaign_id: UUID, columns: Mapping[str, object]) -> None:

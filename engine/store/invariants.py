@@ -178,7 +178,7 @@ CHECKS: Final[Mapping[str, str]] = {
           SELECT x.org_id, x.rule_id, x.entity_id, r.cooldown_minutes, x.created_at,
                  lag(x.created_at) OVER (PARTITION BY x.org_id, x.rule_id, x.entity_id ORDER BY x.created_at) AS before
             FROM (SELECT DISTINCT org_id, rule_id, entity_id, execution_id, created_at FROM cmis.automation_actions
-                   WHERE status IN ('succeeded', 'undone') AND decided_at IS NULL) x
+                   WHERE status IN ('succeeded', 'undone') AND decided_at IS NULL AND type <> 'push_change') x
             JOIN cmis.automation_executions e ON e.org_id = x.org_id AND e.execution_id = x.execution_id
             JOIN cmis.automation_rules r ON r.org_id = x.org_id AND r.rule_id = x.rule_id AND r.version = e.rule_version) y
          WHERE created_at - before < cooldown_minutes * interval '1 minute'""",
@@ -188,7 +188,8 @@ CHECKS: Final[Mapping[str, str]] = {
                        WHEN a.status IN ('succeeded', 'undone') THEN coalesce(a.decided_at, a.created_at)
                        WHEN a.task_id <> e.task_id THEN a.created_at END) AS last
                        FROM cmis.automation_actions a JOIN cmis.automation_executions e USING (org_id, execution_id)
-                      WHERE a.status IN ('succeeded', 'undone') OR a.task_id <> e.task_id GROUP BY 1, 2, 3) x
+                      WHERE (a.status IN ('succeeded', 'undone') OR a.task_id <> e.task_id) AND a.type <> 'push_change'
+                      GROUP BY 1, 2, 3) x
          USING (org_id, rule_id, entity_id)
          WHERE s.last_acted_at IS DISTINCT FROM x.last""",
     "an execution's status follows from its effects": """
@@ -197,8 +198,8 @@ CHECKS: Final[Mapping[str, str]] = {
                             count(*) FILTER (WHERE a.status IN ('succeeded', 'undone')) AS good,
                             count(*) FILTER (WHERE a.error ->> 'code' IS DISTINCT FROM 'NOTHING_TO_DO') AS counted,
                             count(*) FILTER (WHERE a.status IN ('held', 'queued', 'running', 'unknown')) AS open,
-                            count(*) FILTER (WHERE a.status IN ('succeeded', 'undone') AND a.decided_at IS NULL
-                                                OR a.task_id <> e.task_id) AS acted,
+                            count(*) FILTER (WHERE (a.status IN ('succeeded', 'undone') AND a.decided_at IS NULL
+                                                OR a.task_id <> e.task_id) AND a.type <> 'push_change') AS acted,
                             bool_or(a.retried_at IS NOT NULL) AS retried
                        FROM cmis.automation_actions a JOIN cmis.automation_executions e USING (org_id, execution_id)
                       GROUP BY 1, 2) x USING (org_id, execution_id)

@@ -3,7 +3,7 @@
 from migrations.ddl import run, run_as_engine
 
 revision = "0022"
-down_revision = "0020"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 
