@@ -22,6 +22,7 @@ from cli.bundles import bundles
 from cli.campaigns import campaigns
 from cli.demo import demo
 from cli.dev import dev
+from cli.events import events
 from cli.executions import executions
 from cli.invariants import invariants
 from cli.jobs import jobs
@@ -63,6 +64,7 @@ for command in (
     campaigns,
     demo,
     dev,
+    events,
     executions,
     invariants,
     jobs,

@@ -38,13 +38,17 @@ class Campaign:
     objective: str | None = None
     tags: Sequence[str] = ()
     end_date: date | None = None
+    entity_type: str = "campaign"
+    """`event` of what stands for an event, for the kinds that can be about one: its id and, as its name, its type."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a plan may know besides the entity: the rule that acts."""
+    """What a plan may know besides the entity: the rule that acts, and the event that triggered it."""
 
     rule_name: str
+    event: Mapping[str, Any] | None = None
+    """Its `type` and `payload`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,8 @@ class Action(ABC):
     """Whether `revert` can take an effect back; a message that people have read cannot be."""
     idempotent: ClassVar[bool] = False
     """Whether a second application finds nothing to do: to pause what is paused; 20 % more is more each time."""
+    for_events: ClassVar[bool] = False
+    """Whether it can be about an event as well as about a campaign: it reads and changes nothing of a campaign."""
 
     @abstractmethod
     def validate(self, params: Mapping[str, Any], *, spelling: str, path: str) -> Params:

@@ -29,6 +29,7 @@ class SendNotification(Action):
     name = "send_notification"
     aliases = ("notify", "send_alert", "create_alert")
     reversible = False
+    for_events = True
 
     def validate(self, params: Mapping[str, Any], *, spelling: str, path: str) -> Params:
         """Accept `channel` (in_app), `title` and `message` (or `value`); texts have bounded lengths."""
@@ -52,7 +53,7 @@ class SendNotification(Action):
     def plan(self, params: Params, campaign: Campaign, scope: Scope) -> Plan:
         """Compose the notification; what is recorded as `after` is what people will read."""
         title = params.get("title", scope.rule_name)
-        body = params.get("message", f"Rule “{scope.rule_name}” matched campaign “{campaign.name}”.")
+        body = params.get("message", f"Rule “{scope.rule_name}” matched {campaign.entity_type} “{campaign.name}”.")
         return Change({}, {"notification": {"channel": params["channel"], "title": title, "body": body}})
 
     def apply(self, connection: Connection, org_id: UUID, effects: Sequence[Effect], *, now: datetime) -> None:

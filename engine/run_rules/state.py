@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from engine.rules.gates import SkipReason
     from engine.run_rules.compiled import Rule
     from engine.run_rules.facts import Page
+    from engine.run_rules.happened import Happened
 
 SHOWN_ACTED: Final = 1000
 SHOWN_OTHERS: Final = 20
@@ -59,6 +60,8 @@ class Run:
 
     item: Item
     rule: Rule
+    event: Happened | None = None
+    """What triggered it, and what its conditions read in place of campaigns; None = no event did."""
     stopped: SkipReason | None = None
     reached: set[SkipReason] = field(default_factory=set)
     counts: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -150,6 +153,8 @@ class Overlay:
         if campaign_id in self.changed:
             return self.changed[campaign_id]
         row = self.page.rows[campaign_id]
+        if isinstance(row, Campaign):  # what stands for an event
+            return row
         return Campaign(
             row.campaign_id,
             row.name,

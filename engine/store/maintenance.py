@@ -14,6 +14,7 @@ WAKE_CHANNEL: Final = "cmis_wake"
 _PARTITIONS = text("SELECT cmis.maintain_partitions()")
 _PURGE = text("SELECT cmis.purge_tasks(:limit)")
 _FORGET = text("SELECT cmis.purge_run_changes(:limit)")
+_FORGET_EVENTS = text("SELECT cmis.purge_events(:limit)")
 _WAKE = text(f"NOTIFY {WAKE_CHANNEL}")
 
 
@@ -32,6 +33,12 @@ def purge_tasks(connection: Connection, limit: int) -> int:
 def forget_runs(connection: Connection, limit: int) -> int:
     """Delete up to `limit` rows of what runs changed more than 60 days ago; returns how many."""
     forgotten: int = connection.execute(_FORGET, {"limit": limit}).scalar_one()
+    return forgotten
+
+
+def forget_events(connection: Connection, limit: int) -> int:
+    """Delete up to `limit` events that are older than 90 days; returns how many."""
+    forgotten: int = connection.execute(_FORGET_EVENTS, {"limit": limit}).scalar_one()
     return forgotten
 
 
