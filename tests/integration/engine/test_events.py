@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from core.errors import ConflictError, InputError
-from engine import define, dry_run, emit, rescue, rule_conflicts
+from engine import define, dry_run, emit, rescue, rule_conflicts, run_now
 from engine.store import events
 from tests.world import NOTIFY, PAUSE
 
@@ -250,3 +250,15 @@ def test_delayed_actions_of_an_event_rule_follow(world: World) -> None:
     world.advance(seconds=61)
     world.run_all()
     assert org.campaign_row(campaign).status == "paused"
+
+
+def test_an_optimisation_and_a_job_leave_event_rules_alone(world: World) -> None:
+    org = world.org()
+    campaign = org.campaign()
+    rule = _rule(org, [{"field": "anything", "operator": "is_null"}], PAUSE)
+    run_now.queue_optimization(world.app, org.context, None)
+    world.run_all()
+    assert _executions(world) == []
+    [execution] = org.evaluate(rule)
+    assert (execution.status, execution.skip_reason) == ("skipped", "rule_inactive")
+    assert org.campaign_row(campaign).status == "active"
