@@ -77,13 +77,14 @@ made AS (
   INSERT INTO cmis.automation_actions (org_id, action_id, execution_id, rule_id, task_id, position, type, params,
          entity_type, entity_id, before, after, idempotency_key, status, error, created_at, finished_at)
   SELECT :org_id, r.action_id, r.execution_id, r.rule_id, coalesce(r.task_id, :task_id), r.position, r.type, r.params,
-         r.entity_type, r.entity_id, r.before, r.after, r.idempotency_key, r.status, r.error, :now,
+         coalesce(r.entity_type, 'campaign'), r.entity_id, r.before, r.after, r.idempotency_key, r.status, r.error, :now,
          CASE WHEN r.status NOT IN ('held', 'queued') THEN :now END FROM r),
 audited AS (
   INSERT INTO cmis.automation_audit_log (org_id, created_at, audit_id, action, user_id, entity_type, entity_id, rule_id,
          execution_id, action_id, before, after, details, ip)
   SELECT :org_id, :now, r.audit_id, 'action_taken',
-         coalesce(r.user_id, nullif(current_setting('app.current_user_id', true), '')::uuid), r.entity_type, r.entity_id,
+         coalesce(r.user_id, nullif(current_setting('app.current_user_id', true), '')::uuid),
+         coalesce(r.entity_type, 'campaign'), r.entity_id,
          r.rule_id, r.execution_id, r.action_id, r.before, r.after, jsonb_build_object('type', r.type),
          nullif(current_setting('app.client_ip', true), '')::inet
     FROM r WHERE r.audit_id IS NOT NULL)
