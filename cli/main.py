@@ -23,6 +23,7 @@ from cli.campaigns import campaigns
 from cli.connectors import connectors
 from cli.demo import demo
 from cli.dev import dev
+from cli.events import events
 from cli.executions import executions
 from cli.invariants import invariants
 from cli.jobs import jobs
@@ -67,6 +68,7 @@ for command in (
     connectors,
     demo,
     dev,
+    events,
     executions,
     invariants,
     jobs,

@@ -91,6 +91,7 @@ def _maintain(connection: Connection, claimed: tasks.Claim) -> dict[str, int]:
         "purged": maintenance.purge_tasks(connection, PURGE_BATCH),
         "forgotten": maintenance.forget_runs(connection, PURGE_BATCH),
         "notifications": maintenance.purge_notifications(connection, PURGE_BATCH),
+        "events": maintenance.forget_events(connection, PURGE_BATCH),
     }
     if not tasks.finish(connection, claimed, "succeeded", now=clock.now(connection), result=result):
         message = f"task {claimed.task_id} is no longer ours"

@@ -62,9 +62,12 @@ def webhook(kind: str, params: Params, campaign: Campaign, scope: Scope, payload
         "org_id": str(scope.org_id),
         "rule": {name: _told(known["rule"][name]) for name in KNOWN["rule"]},
         "execution_id": str(scope.execution_id),
-        "campaign": {name: _told(known["campaign"][name]) for name in KNOWN["campaign"]},
         "payload": payload,
     }
+    if campaign.entity_type == "campaign":
+        data["campaign"] = {name: _told(known["campaign"][name]) for name in KNOWN["campaign"]}
+    if scope.event is not None:
+        data["event"] = scope.event
     where = {name: params[name] for name in WEBHOOK_PARAMS}
     return Delivery(Channel.WEBHOOK, {**where, "body": {"type": kind, "data": data}})
 

@@ -44,6 +44,7 @@ class SendNotification(Action):
     name = "send_notification"
     aliases = ("notify", "send_alert", "create_alert")
     reversible = False
+    for_events = True
 
     def validate(self, params: Mapping[str, Any], *, spelling: str, path: str) -> Params:
         """Accept `channel`, `title` and `message` (or `value`), which may refer, and what the channel needs.
@@ -124,7 +125,7 @@ def _texts(params: Params, campaign: Campaign, scope: Scope) -> tuple[str, str]:
     title, message = params.get("title"), params.get("message")
     refers = "{{" in (title or "") or "{{" in (message or "")
     known = values(campaign, scope) if refers else {}
-    usual = f"Rule “{scope.rule_name}” matched campaign “{campaign.name}”."
+    usual = f"Rule “{scope.rule_name}” matched {campaign.entity_type} “{campaign.name}”."
     return (
         scope.rule_name if title is None else composed(title, known, longest=_SHOWN["title"]),
         usual if message is None else composed(message, known, longest=_SHOWN["message"]),

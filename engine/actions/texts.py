@@ -37,21 +37,25 @@ def problems(text: object, path: str, *, longest: int) -> list[Problem]:
 
 
 def values(campaign: Campaign, scope: Scope) -> Mapping[str, Any]:
-    """Return what there is to refer to."""
+    """Return what there is to refer to; of a campaign nothing, where the rule is about an event."""
     return {
-        "campaign": {
-            "id": str(campaign.campaign_id),
-            "name": campaign.name,
-            "status": campaign.status,
-            "budget": campaign.budget,
-            "currency": campaign.currency,
-            "objective": campaign.objective,
-            "platform": campaign.platform,
-            "external_id": campaign.external_id,
-        },
+        "campaign": _campaign(campaign) if campaign.entity_type == "campaign" else dict.fromkeys(KNOWN["campaign"]),
         "rule": {"id": str(scope.rule_id), "name": scope.rule_name},
         "org": {"id": str(scope.org_id), "name": scope.org_name},
         "event": scope.event,
+    }
+
+
+def _campaign(campaign: Campaign) -> dict[str, Any]:
+    return {
+        "id": str(campaign.campaign_id),
+        "name": campaign.name,
+        "status": campaign.status,
+        "budget": campaign.budget,
+        "currency": campaign.currency,
+        "objective": campaign.objective,
+        "platform": campaign.platform,
+        "external_id": campaign.external_id,
     }
 
 

@@ -28,6 +28,7 @@ class TriggerWebhook(Delivered):
 
     name = "trigger_webhook"
     aliases = ("webhook",)
+    for_events = True
 
     def validate(self, params: Mapping[str, Any], *, spelling: str, path: str) -> Params:
         """Require `url` (or `value`); accept `headers`, `signing_secret` and `payload`, whose texts may refer."""

@@ -90,6 +90,7 @@ def read(database: Database, context: Context, question: Question, progress: Pro
         org = orgs.moment(connection, context.org_id)
         planned.check_span(question.start, question.end, org.now)
         row = _rule_row(connection, context, question, org.now)
+        rule_document.refuse_event_rule(row.trigger_type, "RULE", "tried over stored metrics")
         rule = whole_rule(row, guardrails(org.guardrails))
         sources = tuple(_sources(connection, context.org_id, rule, question, org.timezone))
         times = tuple(planned.planned(sources, question.start, question.end))

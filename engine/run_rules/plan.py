@@ -31,7 +31,10 @@ _NAMES: Final = {True: "true", False: "false", None: "unknown"}
 
 
 def close_gates(run: Run, memory: Memory) -> None:
-    """Apply the gates that stop a rule as a whole: it must be active and within its daily limit."""
+    """Apply the gates that stop a rule as a whole: active, for such an event if any, and within its daily limit."""
+    if run.rule.event_type != (None if run.event is None else run.event.type):
+        run.stopped = SkipReason.RULE_INACTIVE  # its trigger was changed after the event
+        return
     run.stopped = rule_gate(run.rule.status, run.rule.daily_limit, memory.acted_today(run.rule))
 
 
@@ -49,7 +52,7 @@ def _plan_entity(run: Run, overlay: Overlay, memory: Memory, campaign: Campaign 
     if memory.last_acted and _cools_down(run, memory, campaign):
         return
     withheld = overlay.page.withheld(program.operands, campaign.campaign_id, rule.trust) if rule.trust else None
-    facts = overlay.page.facts(program.operands, campaign, withheld)
+    facts = overlay.page.facts(program.operands, campaign, withheld) if run.event is None else run.event.facts
     result = program.closures.evaluate(facts)
     if result is False:
         _miss(run, overlay, campaign, facts, withheld)
@@ -86,7 +89,8 @@ def _miss(
 
 def _cools_down(run: Run, memory: Memory, campaign: Campaign | Row[Any]) -> bool:
     """Apply the gate of the cooldown, and note a campaign that it stops."""
-    last_acted = memory.last_acted.get((run.rule.rule_id, campaign.campaign_id))
+    rule_id = run.rule.rule_id  # each event is another entity: the rule as a whole rests
+    last_acted = memory.last_acted.get((rule_id, rule_id if run.rule.about_event else campaign.campaign_id))
     if last_acted is None or cooldown_gate(last_acted, run.rule.cooldown_minutes, memory.now):
         return False
     run.reached.add(SkipReason.COOLDOWN)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from engine.rules.gates import SkipReason
     from engine.run_rules.compiled import Rule
     from engine.run_rules.facts import Page
+    from engine.run_rules.happened import Happened
 
 SHOWN_ACTED: Final = 1000
 SHOWN_OTHERS: Final = 20
@@ -60,6 +61,8 @@ class Run:
 
     item: Item
     rule: Rule
+    event: Happened | None = None
+    """What triggered it, and what its conditions read in place of campaigns; None = no event did."""
     stopped: SkipReason | None = None
     reached: set[SkipReason] = field(default_factory=set)
     counts: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -70,8 +73,6 @@ class Run:
     changed: set[UUID] = field(default_factory=set)
     """The entities that it changes."""
     seconds: float = 0.0
-    event: Mapping[str, Any] | None = None
-    """`{type, payload}` of what triggered it, if that is an event."""
     missed: Narrowest = field(init=False)
     _scope: Scope | None = field(default=None, init=False)
 
@@ -83,7 +84,7 @@ class Run:
         if self._scope is None:
             rule = self.rule
             ids = memory.org_id, memory.org_name, self.item.execution_id
-            self._scope = Scope(rule.rule_id, rule.name, *ids, self.event)
+            self._scope = Scope(rule.rule_id, rule.name, *ids, None if self.event is None else self.event.told())
         return self._scope
 
     @property
@@ -165,6 +166,8 @@ class Overlay:
         if campaign_id in self.changed:
             return self.changed[campaign_id]
         row = self.page.rows[campaign_id]
+        if isinstance(row, Campaign):  # what stands for an event
+            return row
         return Campaign(
             row.campaign_id,
             row.name,

@@ -72,23 +72,26 @@ _INSERT_ACTIONS = with_rows("""
 WITH r AS MATERIALIZED (
   SELECT * FROM jsonb_to_recordset(:rows) AS r(action_id uuid, execution_id uuid, rule_id uuid, task_id uuid, position integer,
          type text, params jsonb, entity_id uuid, before jsonb, after jsonb, idempotency_key text, status text, error jsonb,
-         channel text, audit_id uuid, user_id uuid, acts boolean)),
+         channel text, audit_id uuid, user_id uuid, acts boolean, entity_type text)),
 made AS (
   INSERT INTO cmis.automation_actions (org_id, action_id, execution_id, rule_id, task_id, position, type, params,
          entity_type, entity_id, before, after, idempotency_key, status, error, channel, created_at, finished_at)
   SELECT :org_id, r.action_id, r.execution_id, r.rule_id, coalesce(r.task_id, :task_id), r.position, r.type, r.params,
-         'campaign', r.entity_id, r.before, r.after, r.idempotency_key, r.status, r.error, r.channel, :now,
+         coalesce(r.entity_type, 'campaign'), r.entity_id, r.before, r.after, r.idempotency_key, r.status, r.error, r.channel,
+         :now,
          CASE WHEN r.status NOT IN ('held', 'queued') THEN :now END FROM r),
 audited AS (
   INSERT INTO cmis.automation_audit_log (org_id, created_at, audit_id, action, user_id, entity_type, entity_id, rule_id,
          execution_id, action_id, before, after, details, ip)
   SELECT :org_id, :now, r.audit_id, 'action_taken',
-         coalesce(r.user_id, nullif(current_setting('app.current_user_id', true), '')::uuid), 'campaign', r.entity_id,
+         coalesce(r.user_id, nullif(current_setting('app.current_user_id', true), '')::uuid),
+         coalesce(r.entity_type, 'campaign'), r.entity_id,
          r.rule_id, r.execution_id, r.action_id, r.before, r.after, jsonb_build_object('type', r.type),
          nullif(current_setting('app.client_ip', true), '')::inet
     FROM r WHERE r.audit_id IS NOT NULL)
 INSERT INTO cmis.rule_entity_state (org_id, rule_id, entity_id, last_acted_at, execution_id)
-SELECT DISTINCT :org_id, r.rule_id, r.entity_id, :now, r.execution_id FROM r WHERE r.acts
+SELECT DISTINCT :org_id, r.rule_id, CASE r.entity_type WHEN 'event' THEN r.rule_id ELSE r.entity_id END, :now, r.execution_id
+  FROM r WHERE r.acts
 ON CONFLICT (org_id, rule_id, entity_id)
 DO UPDATE SET last_acted_at = excluded.last_acted_at, execution_id = excluded.execution_id
 """)

@@ -15,6 +15,7 @@ _PARTITIONS = text("SELECT cmis.maintain_partitions()")
 _PURGE = text("SELECT cmis.purge_tasks(:limit)")
 _FORGET = text("SELECT cmis.purge_run_changes(:limit)")
 _TOLD = text("SELECT cmis.purge_notifications(:limit)")
+_FORGET_EVENTS = text("SELECT cmis.purge_events(:limit)")
 _WAKE = text(f"NOTIFY {WAKE_CHANNEL}")
 
 
@@ -40,6 +41,12 @@ def purge_notifications(connection: Connection, limit: int) -> int:
     """Delete up to `limit` notifications that were read and are older than 90 days, or than 365; returns how many."""
     purged: int = connection.execute(_TOLD, {"limit": limit}).scalar_one()
     return purged
+
+
+def forget_events(connection: Connection, limit: int) -> int:
+    """Delete up to `limit` events that are older than 90 days; returns how many."""
+    forgotten: int = connection.execute(_FORGET_EVENTS, {"limit": limit}).scalar_one()
+    return forgotten
 
 
 def wake_schedulers(connection: Connection) -> None:

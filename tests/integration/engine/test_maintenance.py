@@ -27,7 +27,7 @@ def test_maintenance_is_enqueued_once_an_hour_and_purges_what_is_long_final(worl
         for row in world.rows("SELECT task_id FROM cmis.tasks WHERE kind = 'maintain' ORDER BY task_id DESC LIMIT 1")
     ]
     done_now = rescue.maintain(world.app, task_id, worker="worker")
-    assert done_now == {"partitions": 0, "purged": 1, "forgotten": 0, "notifications": 0}
+    assert done_now == {"partitions": 0, "purged": 1, "forgotten": 0, "notifications": 0, "events": 0}
     assert rescue.maintain(world.app, task_id, worker="worker") is None
     assert world.rows("SELECT FROM cmis.tasks WHERE task_id = :id", id=done) == []
 

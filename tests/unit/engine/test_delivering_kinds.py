@@ -138,6 +138,7 @@ class TestWebhook:
                             "external_id": "x-1",
                         },
                         "payload": {"text": "Spring", "who": ["Ana", 1, None], "{{ x }}": True},
+                        "event": {"type": "lead", "payload": {"who": "Ana"}},
                     },
                 },
             },
