@@ -11,6 +11,7 @@ from cli.arguments import moment_at, parse_id, parse_moment
 from core import clock
 from core.errors import InputError
 from engine import effects
+from engine.actions.registry import PUSH
 from engine.find import find_rule
 from engine.store import actions as store
 from models.enums import ActionStatus
@@ -50,7 +51,8 @@ def selected(
 ) -> list[UUID]:
     """Return the effects that are meant, newest first; of a whole execution, rule or time only those of the status.
 
-    `deliveries_only`: and of these only those that leave the database.
+    `deliveries_only`: and of these only those that leave the database. Otherwise what tells connectors of changes is
+    passed over: it follows the changes.
 
     The time is when they were applied, or, of what is held, when that was asked for.
     Raises InputError if nothing is said, or ids and a selection at once; NotFoundError for what does not exist.
@@ -67,7 +69,7 @@ def selected(
             newest = sorted(rows, key=lambda row: (row.finished_at or row.created_at, row.position), reverse=True)
             return [row.action_id for row in newest]
         matching = _matching(connection, session, wanted, status)
-        return [row.action_id for row in matching if row.channel is not None or not deliveries_only]
+        return [row.action_id for row in matching if (row.channel is not None if deliveries_only else row.type != PUSH)]
 
 
 def _matching(

@@ -20,13 +20,16 @@ from cli.actions import actions
 from cli.audit import audit
 from cli.bundles import bundles
 from cli.campaigns import campaigns
+from cli.connectors import connectors
 from cli.demo import demo
 from cli.dev import dev
+from cli.events import events
 from cli.executions import executions
 from cli.invariants import invariants
 from cli.jobs import jobs
 from cli.metrics import metrics
 from cli.migrate import migrate
+from cli.notifications import notifications
 from cli.optimizations import optimizations, optimize_command
 from cli.orgs import orgs
 from cli.output import err
@@ -62,13 +65,16 @@ for command in (
     audit,
     bundles,
     campaigns,
+    connectors,
     demo,
     dev,
+    events,
     executions,
     invariants,
     jobs,
     metrics,
     migrate,
+    notifications,
     optimizations,
     optimize_command,
     orgs,

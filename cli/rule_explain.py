@@ -17,8 +17,9 @@ from core.errors import InputError
 from engine.actions.registry import parse_actions
 from engine.find import find_rule
 from engine.rules.conditions import parse
-from engine.rules.definition import MAX_JSON_DEPTH, parse_rule
+from engine.rules.definition import MAX_JSON_DEPTH, EntityType, parse_rule
 from engine.rules.document import to_document
+from engine.rules.fields import fields_for
 from engine.rules.reading import Problems, refuse_unstorable
 from engine.rules.sentence import Terms, number_text, quoted, rule_sentence, sentence
 from engine.rules.trust import read_max_data_age, read_min_sample
@@ -35,6 +36,7 @@ _DEEDS: Final = {
     "pause_campaign": "pause the campaign",
     "resume_campaign": "resume the campaign",
     "send_notification": "send a notification",
+    "trigger_webhook": "call a webhook",
 }
 _STEPS: Final = {"adjust_budget": "budget", "adjust_bid": "bid"}
 _WORD: Final = re.compile(r"[A-Za-z0-9_-]+")
@@ -95,6 +97,8 @@ def explain_document(document: object, logic: str) -> dict[str, Any]:
             definition.actions,
             Terms(
                 one_entity=definition.entity_id is not None,
+                event_type=definition.event_type,
+                about_event=definition.entity_type == EntityType.EVENT,
                 cooldown=timedelta(minutes=definition.cooldown_minutes),
                 max_executions_per_day=definition.max_executions_per_day,
                 delay=timedelta(seconds=definition.delay_between_actions_seconds),
@@ -127,6 +131,8 @@ def _explain_stored(reference: str, org_ref: str, user_id: str | None) -> dict[s
     problems = Problems()
     terms = Terms(
         one_entity=row.entity_id is not None,
+        event_type=row.event_type,
+        about_event=row.entity_type == EntityType.EVENT,
         cooldown=timedelta(minutes=row.cooldown_minutes),
         max_executions_per_day=row.max_executions_per_day,
         delay=timedelta(seconds=row.delay_between_actions_seconds),
@@ -134,7 +140,7 @@ def _explain_stored(reference: str, org_ref: str, user_id: str | None) -> dict[s
         max_data_age=read_max_data_age(row.max_data_age, problems),
     )
     problems.raise_if_any()
-    condition = parse(row.conditions, row.condition_logic)
+    condition = parse(row.conditions, row.condition_logic, known_fields=fields_for(row.trigger_type))
     return _told(row.name, condition, parse_actions(row.actions, "actions"), terms)
 
 

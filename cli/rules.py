@@ -24,6 +24,7 @@ from cli.tables import show_rows
 from core.errors import InputError, Problem, TransientError
 from engine import run_now
 from engine.find import find_rule
+from engine.rule_document import refuse_event_rule
 from engine.rules.conditions import parse
 from engine.rules.definition import MAX_JSON_DEPTH
 from engine.rules.evaluate import trace
@@ -114,14 +115,16 @@ def run_command(rule: str, org_ref: str, user_id: str | None, as_json: bool, que
     with open_org(org_ref, user_id) as session:
         database, context = session.database, session.context
         with database.transaction(context) as connection:
-            rule_id = find_rule(connection, session.org.org_id, rule, "RULE").rule_id
+            row = find_rule(connection, session.org.org_id, rule, "RULE")
+        refuse_event_rule(row.trigger_type, "RULE", "run by hand")
+        rule_id = row.rule_id
         if queue_only:
             print_queued(run_now.queue_rule(database, context, rule_id), rule_id, as_json=as_json)
             return
-        queued, row = run_now.run_rule(database, context, rule_id, evaluate_here, seconds=WAIT_SECONDS)
-        if row is None:
+        queued, execution = run_now.run_rule(database, context, rule_id, evaluate_here, seconds=WAIT_SECONDS)
+        if execution is None:
             raise TransientError(f"task {queued.task_id} is with another worker and has not ended yet")
-        show_execution(session, row.execution_id, as_json=as_json)
+        show_execution(session, execution.execution_id, as_json=as_json)
 
 
 @rules.command("eval")

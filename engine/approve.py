@@ -13,7 +13,7 @@ from core import clock
 from core.db import repeat_on_conflict
 from core.errors import ConflictError, InputError
 from core.ids import uuid7
-from engine import effects
+from engine import effects, push
 from engine.store import actions, audit, rules
 from models.audit_actions import AuditAction
 from models.enums import ActionStatus, ExecutionStatus, PermitVerb, Role
@@ -80,7 +80,8 @@ def _in_transaction(
     org_id = context.org_id
     actions.require_role(connection, Role.OPERATOR)
     seen = effects.find(connection, org_id, action_id)
-    rules.lock(connection, org_id, [seen.rule_id])
+    if seen.rule_id is not None:  # a push of a person's change has none, and nothing of it is decided
+        rules.lock(connection, org_id, [seen.rule_id])
     row = effects.lock_campaign(connection, org_id, seen)
     now = clock.now(connection)  # only now: the locks may have been waited for
     if row.status != ActionStatus.HELD:
@@ -96,6 +97,7 @@ def _in_transaction(
         entries.append(_entry(row, AuditAction.ACTION_TAKEN, now) | {"before": row.before, "after": row.after})
         acted = {"rule_id": row.rule_id, "entity_id": row.entity_id, "execution_id": row.execution_id}
         rules.remember(connection, org_id, [acted], now=now)
+        push.pushes(connection, org_id, [push.Applied.of(effects.read(row))], now=now)
     decided = {"user_id": context.user_id, "note": note, "now": now}
     actions.decide(connection, row, status, decided, moved_on=bool(moved_on))
     audit.record(connection, org_id, entries, now=now)

@@ -6,18 +6,21 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final
 
+from core import clock
 from core.db import repeat_on_conflict
 from core.errors import InputError
+from engine import push
 from engine.find import find_campaign
+from engine.rules.document import json_number
 from engine.rules.reading import Problems, shown
 from engine.store import actions, campaigns
 from models.enums import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from uuid import UUID
 
-    from sqlalchemy import Row
+    from sqlalchemy import Connection, Row
 
     from core.db import Context, Database
     from models.enums import BudgetType, CampaignStatus
@@ -50,10 +53,28 @@ def change_campaign(database: Database, context: Context, reference: UUID | str,
             actions.require_role(connection, Role.OPERATOR)
             campaign = find_campaign(connection, context.org_id, reference, "CAMPAIGN")
             campaigns.lock(connection, context.org_id, [campaign.campaign_id])
+            before = find_campaign(connection, context.org_id, campaign.campaign_id, "CAMPAIGN")
             campaigns.change(connection, context.org_id, campaign.campaign_id, columns)
-            return find_campaign(connection, context.org_id, campaign.campaign_id, "CAMPAIGN")
+            after = find_campaign(connection, context.org_id, campaign.campaign_id, "CAMPAIGN")
+            _push(connection, before, after, columns)
+            return after
 
     return repeat_on_conflict(body)
+
+
+def _push(connection: Connection, before: Row[Any], after: Row[Any], columns: Collection[str]) -> None:
+    """Queue what tells the org's connectors of the columns that are different now."""
+    pairs = {column: (_json(before, column), _json(after, column)) for column in columns}
+    differing = {column: pair for column, pair in pairs.items() if pair[0] != pair[1]}
+    now = clock.now(connection)
+    was, is_now = ({column: pair[side] for column, pair in differing.items()} for side in (0, 1))
+    changed = push.Applied.by_hand(after.campaign_id, was, is_now, now=now)
+    push.pushes(connection, after.org_id, [changed], now=now)
+
+
+def _json(row: Row[Any], column: str) -> Any:
+    value = getattr(row, column)
+    return json_number(value) if isinstance(value, Decimal) else value
 
 
 def _columns(wanted: Change) -> Mapping[str, object]:

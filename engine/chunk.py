@@ -42,11 +42,17 @@ class Item(NamedTuple):
     """What the job gives to its runs (`execution_context`)."""
     campaign_id: UUID | None = None
     """The one campaign that it looks at; None = all that the rule is for."""
+    event_id: UUID | None = None
+    """The event that triggered it; its payload is read when it is evaluated."""
 
     def document(self) -> dict[str, Any]:
         """Return the JSON of the task's payload."""
         document = {"rule_id": str(self.rule_id)} | _document(self)
-        return document if self.campaign_id is None else document | {"campaign_id": str(self.campaign_id)}
+        if self.campaign_id is not None:
+            document["campaign_id"] = str(self.campaign_id)
+        if self.event_id is not None:
+            document["event_id"] = str(self.event_id)
+        return document
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +210,7 @@ def _group(document: Mapping[str, Any]) -> Group:
 
 def _item(document: Mapping[str, Any]) -> Item:
     rule_id, campaign_id = uuid_of(document["rule_id"]), _id(document.get("campaign_id"))
-    return Item(rule_id, **_common(document), campaign_id=campaign_id)
+    return Item(rule_id, **_common(document), campaign_id=campaign_id, event_id=_id(document.get("event_id")))
 
 
 def _common(document: Mapping[str, Any]) -> dict[str, Any]:

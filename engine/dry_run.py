@@ -15,6 +15,7 @@ from core.ids import uuid7
 from engine import chunk
 from engine.define import insert_rule
 from engine.find import find_campaign, find_rule
+from engine.rule_document import refuse_event_rule
 from engine.run_rules.ended import Carrier, error_document
 from engine.run_rules.group import Wave, run_wave
 from engine.store import executions
@@ -85,6 +86,7 @@ def evaluate_in(
 
 
 def _try(connection: Connection, context: Context, rule: Row[Any], entity: str | None) -> DryRun:
+    refuse_event_rule(rule.trigger_type, "rule", "tried without one")
     only = None if entity is None else find_campaign(connection, context.org_id, entity, "entity").campaign_id
     return evaluate_in(connection, context, rule, only=only, as_if_active=rule.status != RuleStatus.ACTIVE)
 

@@ -1,4 +1,4 @@
-"""Evaluations and optimisations that a person asked for, each in a task of its own: the same queue and worker."""
+"""Evaluations and optimisations that a person or an event asks for, as tasks: the same queue and worker."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from engine import chunk
 from models.enums import Queue, TargetType, TaskKind, TriggerType
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -41,6 +42,12 @@ def job_item(
     return chunk.Item(job.rule_id, *run, context=given)
 
 
+def tasks_of(org_id: UUID, items: Sequence[chunk.Item], *, now: datetime) -> list[dict[str, Any]]:
+    """Return the rows of new tasks, due now, that carry evaluations of one org."""
+    due = [chunk.Due(org_id, item, 1, TIMEOUT_SECONDS, now) for item in items]
+    return [_row(org_id, groups, uuid7(now), now, now, TIMEOUT_SECONDS) for groups in chunk.pack(due)] if due else []
+
+
 def one_task(
     org_id: UUID,
     item: chunk.Item | chunk.Optimization,
@@ -53,15 +60,21 @@ def one_task(
     """Return a new task of one evaluation or optimisation, and its row; its first message is due at `publish_at`."""
     task_id = uuid7(now)
     group = chunk.Group(org_id, (), item) if isinstance(item, chunk.Optimization) else chunk.Group(org_id, (item,))
-    row = {
+    row = _row(org_id, [group], task_id, run_at, publish_at, timeout_seconds)
+    return Queued(task_id, item.execution_id), row
+
+
+def _row(
+    org_id: UUID, groups: Sequence[chunk.Group], task_id: UUID, run_at: datetime, publish_at: datetime, timeout: int
+) -> dict[str, Any]:
+    return {
         "org_id": org_id,
         "task_id": task_id,
         "kind": TaskKind.EVALUATE_RULES.value,
         "queue": Queue.RULES.value,
-        "payload": chunk.payload([group]),
+        "payload": chunk.payload(groups),
         "run_at": run_at,
         "publish_at": publish_at,
-        "timeout_seconds": timeout_seconds,
+        "timeout_seconds": timeout,
         "attempt": 0,
     }
-    return Queued(task_id, item.execution_id), row

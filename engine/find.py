@@ -7,7 +7,7 @@ from uuid import UUID
 
 from core.errors import InputError, NotFoundError
 from engine.rules.reading import shown
-from engine.store import bundles, campaigns, jobs, rules
+from engine.store import bundles, campaigns, connectors, jobs, rules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +72,15 @@ def find_bundle(connection: Connection, org_id: UUID, reference: UUID | str, fie
         message = f"{len(found)} bundles are named {shown(str(reference))}"
         raise InputError.of(field, message, f"give the id of one: {ids}")
     return (own or found)[0]
+
+
+def find_connector(connection: Connection, org_id: UUID, reference: UUID | str, field: str = "connector") -> Row[Any]:
+    """Return the connector of this id or exact name (unique in its org); raises NotFoundError on `field`."""
+    row = connectors.find(connection, org_id, _as_id(reference)) or connectors.find(connection, org_id, str(reference))
+    if row is None:
+        message = f"there is no connector {shown(str(reference))}"
+        raise NotFoundError.of(field, message, "see `cmis connectors list`")
+    return row
 
 
 def _in_use(found: Sequence[Row[Any]]) -> Sequence[Row[Any]]:

@@ -10,7 +10,7 @@ from core.errors import InputError
 from engine.find import find_campaign, find_rule
 from engine.rules.definition import MAX_NAME
 from engine.rules.reading import shown
-from models.enums import TargetType
+from models.enums import TargetType, TriggerType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,6 +92,9 @@ def _rule(
         return None
     if rule.status == "archived" and rule.rule_id != kept:
         problems.add(field, f"the rule {rule.name!r} is archived", "give a rule that can still run")
+    if rule.trigger_type == TriggerType.EVENT:
+        message = f"the rule {rule.name!r} is triggered by events of type {rule.event_type}, and not by a job"
+        problems.add(field, message, "give a rule with another trigger_type")
     return Target(rule.name, TargetType.RULE.value, rule_id=rule.rule_id)
 
 

@@ -90,6 +90,8 @@ def _maintain(connection: Connection, claimed: tasks.Claim) -> dict[str, int]:
         "partitions": maintenance.maintain_partitions(connection),
         "purged": maintenance.purge_tasks(connection, PURGE_BATCH),
         "forgotten": maintenance.forget_runs(connection, PURGE_BATCH),
+        "notifications": maintenance.purge_notifications(connection, PURGE_BATCH),
+        "events": maintenance.forget_events(connection, PURGE_BATCH),
     }
     if not tasks.finish(connection, claimed, "succeeded", now=clock.now(connection), result=result):
         message = f"task {claimed.task_id} is no longer ours"

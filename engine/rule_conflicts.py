@@ -14,6 +14,7 @@ from engine.find import find_rule
 from engine.rules.conditions import parse
 from engine.rules.conflicts import OPPOSITE_OF, EffectKind, Side, conflict
 from engine.store import rules
+from models.enums import TriggerType
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -61,7 +62,12 @@ class Saved:
 
 
 def of_row(row: Row[Any]) -> Party | None:
-    """Return a stored rule as a party; None if no other can undo what it does, or if it cannot be read (any more)."""
+    """Return a stored rule as a party; None if no other can undo what it does, or if it cannot be read (any more).
+
+    So is one that events trigger: its conditions read payloads, of which nothing is known.
+    """
+    if row.trigger_type == TriggerType.EVENT:
+        return None
     try:
         effects = frozenset(_directions(parse_actions(row.actions, "actions")))
         if not effects:
@@ -75,6 +81,8 @@ def of_row(row: Row[Any]) -> Party | None:
 def of_wanted(rule_id: UUID, wanted: WantedRule) -> Party | None:
     """Return a rule that is about to be stored as a party; None if no other can undo what it does."""
     definition = wanted.definition
+    if definition.event_type is not None:
+        return None
     effects = frozenset(_directions(definition.actions))
     side = Side(definition.conditions, effects, definition.entity_id)
     return Party(rule_id, definition.name, side) if effects else None

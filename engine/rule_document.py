@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from core.errors import InputError, NotFoundError
+from core.errors import InputError, NotFoundError, Problem
 from core.ids import uuid7
-from engine.actions.registry import ActionSpec, parse_actions
-from engine.rules.definition import parse_rule
+from engine.actions.registry import KINDS, ActionSpec, parse_actions
+from engine.rules.definition import EntityType, parse_rule
 from engine.rules.difference import differences
-from engine.rules.reading import shown
+from engine.rules.reading import listed, shown
 from engine.store import campaigns
+from models.enums import TriggerType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -32,6 +33,7 @@ COLUMNS: Final = (
     "entity_type",
     "entity_id",
     "trigger_type",
+    "event_type",
     "conditions",
     "condition_logic",
     "actions",
@@ -61,6 +63,8 @@ def read(document: object) -> WantedRule:
     definition = parse_rule(document, parse_actions=parse_actions)
     if not isinstance(document, dict):
         raise TypeError("a document that is no object was parsed as a rule")
+    if definition.entity_type == EntityType.EVENT:
+        _refuse_campaign_actions(definition.actions)
     return WantedRule(definition, _columns(definition, document))
 
 
@@ -94,6 +98,13 @@ def differing(wanted: WantedRule, row: Row[Any]) -> dict[str, Any]:
     return {name: value for name, value in wanted.columns.items() if differences({name: stored[name]}, {name: value})}
 
 
+def refuse_event_rule(trigger_type: str, field: str, deed: str) -> None:
+    """Raise InputError where a rule is one that events trigger: without an event there is nothing to evaluate."""
+    if trigger_type == TriggerType.EVENT:
+        message = f"names a rule that events trigger, which cannot be {deed}"
+        raise InputError.of(field, message, "emit such an event: `cmis events emit`")
+
+
 def check_entity(connection: Connection, org_id: UUID, entity_id: UUID | None) -> None:
     """Raise NotFoundError unless a rule's only entity is a campaign of the org."""
     if entity_id is not None and not campaigns.some(connection, org_id, [entity_id]):
@@ -106,6 +117,18 @@ def new_row(wanted: WantedRule, context: Context, now: datetime) -> dict[str, An
     times = {"created_at": now, "updated_at": now}
     keys = {"org_id": context.org_id, "rule_id": uuid7(now), "owner_id": context.user_id}
     return wanted.columns | keys | times
+
+
+def _refuse_campaign_actions(actions: Sequence[ActionSpec]) -> None:
+    """Raise InputError for each action that needs a campaign: the rule is about the event itself."""
+    allowed = f"allowed: {listed(name for name, kind in KINDS.items() if kind.for_events)}"
+    problems = [
+        Problem(f"actions[{index}].type", f"{action.kind} acts on campaigns, and the rule is about an event", allowed)
+        for index, action in enumerate(actions)
+        if not KINDS[action.kind].for_events
+    ]
+    if problems:
+        raise InputError(problems)
 
 
 def _entity(entity_id: UUID | None) -> dict[str, Any]:
@@ -121,6 +144,7 @@ def _columns(definition: RuleDefinition[ActionSpec], document: Document) -> dict
         "entity_type": definition.entity_type.value,
         "entity_id": definition.entity_id,
         "trigger_type": definition.trigger_type.value,
+        "event_type": definition.event_type,
         "conditions": document["conditions"],
         "condition_logic": definition.condition_logic.value,
         "actions": document["actions"],

@@ -13,7 +13,8 @@ from core import clock
 from core.db import repeat_on_conflict
 from core.errors import ConflictError, PermanentError
 from core.ids import uuid7
-from engine import effects
+from engine import effects, push
+from engine.actions.registry import PUSH
 from engine.store import actions, audit, campaigns
 from models.audit_actions import AuditAction
 from models.enums import ActionStatus, PermitVerb, Role
@@ -116,6 +117,9 @@ def _undo_one(connection: Connection, context: Context, seen: Row[Any], now: dat
 
 def _revert(connection: Connection, context: Context, row: Row[Any], now: datetime) -> Mapping[str, Mapping[str, Any]]:
     """Put back what was there before an effect, on record; returns how things differ from it if it is not there."""
+    if row.type == PUSH:
+        message = "it tells a connector of a change: undo that one, and the connector is told"
+        raise PermanentError(message)
     if row.channel is not None:
         message = f"{row.type} has left by {row.channel}: it cannot be taken back"
         raise PermanentError(message)
@@ -137,6 +141,7 @@ def _revert(connection: Connection, context: Context, row: Row[Any], now: dateti
         message = f"{row.type} did not put back what was there before"
         raise PermanentError(message)
     actions.undo(connection, org_id, row.action_id, user_id=context.user_id, now=now)
+    push.pushes(connection, org_id, [push.Applied.undoing(row, now=now)], now=now)
     audit.record(connection, org_id, [_entry(row, now)], now=now)
     return {}
 

@@ -11,6 +11,7 @@ from engine.actions.registry import parse_actions
 from engine.dry_run import evaluate_in
 from engine.find import find_campaign, find_rule
 from engine.gate_report import Evaluated, Gate, missed_by, report, stopped_at
+from engine.rule_document import refuse_event_rule
 from engine.rules.gates import SkipReason
 from engine.rules.guardrails import stored, strictest
 from engine.store import acted, executions, orgs
@@ -87,6 +88,7 @@ def _ask(connection: Connection, context: Context, rule_reference: UUID | str, e
     """Try the rule on the campaign alone."""
     org_id = context.org_id
     rule = find_rule(connection, org_id, rule_reference)
+    refuse_event_rule(rule.trigger_type, "rule", "tried without one")
     campaign = find_campaign(connection, org_id, entity, "entity")
     org = orgs.moment(connection, org_id)
     memory = acted.memory(connection, org_id, rule.rule_id, campaign.campaign_id)

@@ -125,6 +125,7 @@ class AutomationEvent(Base):
         CheckConstraint("jsonb_typeof(payload) = 'object'", name="payload"),
         CheckConstraint("length(idempotency_key) BETWEEN 1 AND 200", name="idempotency_key"),
         Index(None, "org_id", "type", "event_id"),
+        Index(None, "created_at"),
     )
 
     org_id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -70,6 +70,13 @@ class AutomationAction(Base):
         Index(None, "org_id", "execution_id"),
         Index(None, "org_id", "entity_id", "action_id"),
         Index(None, "org_id", "status", "action_id"),
+        Index(
+            "automation_actions_open_pushes",
+            "org_id",
+            "entity_id",
+            "action_id",
+            postgresql_where=text("channel = 'connector' AND status IN ('queued', 'running', 'unknown')"),
+        ),
         {"postgresql_partition_by": "RANGE (action_id)"},
     )
 
@@ -118,6 +125,7 @@ class Notification(Base):
     __tablename__ = "notifications"
     __table_args__ = (
         CheckConstraint("(read_at IS NULL) = (read_by IS NULL)", name="read_at"),
+        CheckConstraint("entities > 0", name="entities"),
         Index(None, "org_id", "created_at"),
         Index(None, "org_id", "rule_id"),
         Index("notifications_unread", "org_id", "created_at", postgresql_where=text("read_at IS NULL")),
@@ -137,6 +145,8 @@ class Notification(Base):
     position: Mapped[int | None]
     """Place of its action in the rule's list: with rule and execution, what a digest is of."""
     read_by: Mapped[UUID | None]
+    entities: Mapped[int] = mapped_column(server_default=text("1"))
+    """How many entities it is about; more than one = it stands for all actions of its execution at its place."""
 
 
 class Permit(Base):

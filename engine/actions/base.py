@@ -38,13 +38,24 @@ class Campaign:
     objective: str | None = None
     tags: Sequence[str] = ()
     end_date: date | None = None
+    platform: str | None = None
+    external_id: str | None = None
+    """Its id there."""
+    entity_type: str = "campaign"
+    """`event` of what stands for an event, for the kinds that can be about one: its id and, as its name, its type."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a plan may know besides the entity: the rule that acts."""
+    """What a plan may know besides the entity: the rule that acts, for whom, in which execution, at which event."""
 
+    rule_id: UUID
     rule_name: str
+    org_id: UUID
+    org_name: str
+    execution_id: UUID
+    event: Mapping[str, Any] | None = None
+    """`{type, payload}` of the event that triggered the rule, if one did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +159,8 @@ class Action(ABC):
     """Whether `revert` can take an effect back; a message that people have read cannot be."""
     idempotent: ClassVar[bool] = False
     """Whether a second application finds nothing to do: to pause what is paused; 20 % more is more each time."""
+    for_events: ClassVar[bool] = False
+    """Whether it can be about an event as well as about a campaign: it reads and changes nothing of a campaign."""
 
     @abstractmethod
     def validate(self, params: Mapping[str, Any], *, spelling: str, path: str) -> Params:

@@ -14,14 +14,17 @@ from __future__ import annotations
 import copy
 import datetime as dt
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from core.errors import InputError, PermanentError
-from engine.actions.base import Campaign, Change, Impossible, Nothing, Scope
+from engine.actions.base import Campaign, Change, Delivery, Impossible, Nothing, Scope
 from engine.actions.rehearsal import COLUMNS
+from engine.secrets.references import NAME, SCHEME
 from engine.store.campaigns import CHANGEABLE
+from models.enums import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +34,13 @@ if TYPE_CHECKING:
 
 _PATH: Final = "actions[0].params"
 _UNKNOWN: Final = "surprise_of_the_kit"
-_SCOPE: Final = Scope("Example")
+_SCOPE: Final = Scope(UUID(int=2), "Example", UUID(int=3), "Rehearsal", UUID(int=4))
+_MESSAGES: Final[Mapping[str, Mapping[str, type]]] = {
+    Channel.EMAIL.value: {"to": list, "subject": str, "text": str},
+    Channel.SLACK.value: {"url": str, "text": str},
+    Channel.WEBHOOK.value: {"url": str, "headers": dict, "body": dict, "signing_secret": str},
+}
+"""What the courier of each channel that actions may use reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +84,8 @@ def check_pure(action: Action, examples: Sequence[Example]) -> None:
     for example in examples:
         _check_validation(action, example)
         planned.append(_check_plan(action, example))
-    _require(any(isinstance(one, Change) for one in planned), f"{action.name}: no example changes anything")
+    acting = any(isinstance(one, Change | Delivery) for one in planned)
+    _require(acting, f"{action.name}: no example changes anything")
 
 
 def _check_validation(action: Action, example: Example) -> None:
@@ -112,6 +122,8 @@ def _check_plan(action: Action, example: Example) -> object:
             _require(bool(after), f"{said} has no `after`: it is what verify looks for")
             if before:
                 _check_columns(before, after, campaign, said)
+        case Delivery(channel=channel, message=message):
+            _check_message(channel, message, said)
         case Impossible(reason=reason):
             _require(bool(reason.strip()), f"{said} is impossible without a reason")
         case Nothing():
@@ -119,6 +131,18 @@ def _check_plan(action: Action, example: Example) -> object:
         case _:
             _require(False, f"{said} is no Plan: {plan!r}")  # noqa: FBT003 - the answer
     return plan
+
+
+def _check_message(channel: str, message: Mapping[str, Any], said: str) -> None:
+    """Check what is delivered outside: its channel's courier takes it from there."""
+    _require(channel in _MESSAGES, f"{said}: no action delivers by {channel!r}, but by {', '.join(_MESSAGES)}")
+    wanted = _MESSAGES[channel]
+    _require(message.keys() == wanted.keys(), f"{said}: a message by {channel} has {sorted(wanted)}")
+    wrong = sorted(key for key, kind in wanted.items() if not isinstance(message[key], kind))
+    _require(not wrong, f"{said}: {', '.join(wrong)} of the message have the wrong type")
+    _require(_through_json(message) == message, f"{said} is not ready for JSON: {message!r}")
+    named = re.fullmatch(SCHEME + NAME.pattern, message.get("signing_secret", f"{SCHEME}none"))
+    _require(named is not None, f"{said}: the signing secret is not named as secret://name")
 
 
 def _check_columns(before: Mapping[str, Any], after: Mapping[str, Any], campaign: Campaign, said: str) -> None:

@@ -17,6 +17,7 @@ from engine.actions.notification import SendNotification
 from engine.actions.packages import Kind, brought
 from engine.actions.status import PauseCampaign, ResumeCampaign
 from engine.actions.tags import TagEntity
+from engine.actions.webhook import TriggerWebhook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,8 +34,11 @@ _OURS: Final = (
     TagEntity(),
     SetField(),
     SendNotification(),
+    TriggerWebhook(),
 )
 _CHANGES: Final = "campaign change"
+PUSH: Final = "push_change"
+"""The kind of what tells connectors of changes (engine.push); no rule may write it, and no package bring it."""
 _KEYS: Final = ("type", "params", "value")
 
 
@@ -45,7 +49,7 @@ def kinds() -> Mapping[str, Kind]:
     Not at import: their modules import this package.
     """
     ours = [Kind(action, _PACKAGE) for action in _OURS]
-    taken = [spelling for kind in ours for spelling in kind.spellings]
+    taken = [PUSH, *(spelling for kind in ours for spelling in kind.spellings)]
     return {kind.action.name: kind for kind in (*ours, *brought(taken))}
 
 

@@ -32,6 +32,8 @@ COLUMNS: Final[Mapping[str, Any]] = {
     "objective": None,
     "tags": (),
     "end_date": None,
+    "platform": "other",
+    "external_id": None,
 }
 """The campaign of an example that does not say otherwise."""
 
@@ -56,7 +58,8 @@ class Stage:
     def seen(self, campaign_id: UUID) -> Campaign:
         """Return a campaign as a plan sees it."""
         [row] = campaigns.some(self.connection, self.org_id, [campaign_id])
-        return Campaign(**{field.name: getattr(row, field.name) for field in fields(Campaign)})
+        columns = [field.name for field in fields(Campaign) if field.name != "entity_type"]
+        return Campaign(**{name: getattr(row, name) for name in columns})
 
     def columns(self, campaign_ids: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
         """Return what effects may change of campaigns, JSON-ready."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MAX_PANELS: Final = 6
 
 Mark: TypeAlias = Literal["fired", "held", "failed"]
-_MARKS: Final[dict[str, Mark]] = {"succeeded": "fired", "held": "held", "failed": "failed"}
+_MARKS: Final[dict[str, Mark]] = {"succeeded": "fired", "queued": "fired", "held": "held", "failed": "failed"}
 
 
 @dataclass(frozen=True, slots=True)

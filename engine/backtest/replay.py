@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from core.db import RESERVED_ORG
 from core.ids import uuid7
 from engine.chunk import Item
 from engine.rules.deciding import deciding_leaves
@@ -86,6 +87,8 @@ class State:
     day: date | None = None
     net: dict[str | None, Decimal] = field(default_factory=dict)
     """The budget changes of `day`, by currency."""
+    org_id: UUID = RESERVED_ORG
+    org_name: str = ""
     broken_at: datetime | None = None
     """When the breaker paused the rule; from then on it is inactive."""
 
@@ -119,7 +122,7 @@ def _memory(state: State, now: datetime) -> Memory:
     if today != state.day:
         state.day, state.net = today, {}
     waiting = {key for key, asked in state.held.items() if asked > now - HELD_SEARCH}
-    return Memory(now, today, state.last_acted, waiting, state.never_touch, state.net)
+    return Memory(now, today, state.last_acted, waiting, state.never_touch, state.net, state.org_id, state.org_name)
 
 
 def _page(state: State, now: datetime, today: date) -> Page:
@@ -133,7 +136,7 @@ def _remember(state: State, run: Run, overlay: Overlay, memory: Memory, status: 
         state.campaigns[campaign_id] = _changed(state.campaigns[campaign_id], campaign)
     state.net = overlay.net
     for effect in run.effects:
-        if effect.status == "succeeded":
+        if effect.acts:
             state.last_acted[effect.rule_id, effect.entity_id] = memory.now
         elif effect.status == "held":
             state.held[Asked.of(effect, effect.kind)] = memory.now

@@ -32,7 +32,15 @@ def run(subject: Subject, progress: Progress) -> Backtest:
     """Replay the rule over its planned times; `progress` counts them."""
     org_zone = zone(subject.timezone)
     known = Known(subject.history)
-    state = State(subject.rule, dict(subject.campaigns), known, org_zone, subject.never_touch)
+    state = State(
+        subject.rule,
+        dict(subject.campaigns),
+        known,
+        org_zone,
+        subject.never_touch,
+        org_id=subject.org_id,
+        org_name=subject.org_name,
+    )
     firings = []
     for firing in replay(state, subject.times):
         firings.append(firing)

@@ -77,6 +77,8 @@ class Subject:
     """How many of them were otherwise than they are now."""
     history: History
     never_touch: frozenset[UUID]
+    org_id: UUID
+    org_name: str
 
 
 def read(database: Database, context: Context, question: Question, progress: Progress) -> Subject:
@@ -88,6 +90,7 @@ def read(database: Database, context: Context, question: Question, progress: Pro
         org = orgs.moment(connection, context.org_id)
         planned.check_span(question.start, question.end, org.now)
         row = _rule_row(connection, context, question, org.now)
+        rule_document.refuse_event_rule(row.trigger_type, "RULE", "tried over stored metrics")
         rule = whole_rule(row, guardrails(org.guardrails))
         sources = tuple(_sources(connection, context.org_id, rule, question, org.timezone))
         times = tuple(planned.planned(sources, question.start, question.end))
@@ -109,6 +112,8 @@ def read(database: Database, context: Context, question: Question, progress: Pro
         sum(now[campaign_id] != campaign for campaign_id, campaign in campaigns.items()),
         history,
         frozenset(org.never_touch),
+        org.org_id,
+        org.name,
     )
 
 

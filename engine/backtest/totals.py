@@ -34,7 +34,7 @@ class Totals:
     skipped: Counter[str] = field(default_factory=Counter)
     """Planned times at which nothing happened, by the reason."""
     effects: Counter[str] = field(default_factory=Counter)
-    """Effects by status: succeeded, held, failed."""
+    """Effects by status: succeeded, queued (what would be delivered outside), held, failed."""
     campaigns: set[UUID] = field(default_factory=set)
     """Those that an effect was applied to."""
     net_budget: dict[str | None, Decimal] = field(default_factory=dict)
@@ -54,11 +54,11 @@ def totals(firings: Sequence[Firing], known: Known, zone: ZoneInfo, last_day: da
     for firing in firings:
         statuses = Counter(one.effect.status for one in firing.happened)
         found.effects.update(statuses)
-        found.acted += statuses["succeeded"] > 0
+        found.acted += any(one.effect.acts for one in firing.happened)
         if firing.skip_reason is not None:
             found.skipped[firing.skip_reason] += 1
         for one in firing.happened:
-            if one.effect.status == "succeeded":
+            if one.effect.acts:
                 found.campaigns.add(one.effect.entity_id)
                 if "budget" in one.effect.before:
                     net[one.currency] += net_change(one.effect.before, one.effect.after)
@@ -68,7 +68,7 @@ def totals(firings: Sequence[Firing], known: Known, zone: ZoneInfo, last_day: da
 
 
 def _on_the_boundary(firings: Sequence[Firing], cooldown: timedelta) -> int:
-    acted = {firing.time.at for firing in firings if any(one.effect.status == "succeeded" for one in firing.happened)}
+    acted = {firing.time.at for firing in firings if any(one.effect.acts for one in firing.happened)}
     return len({at + cooldown for at in acted} & {firing.time.at for firing in firings}) if cooldown else 0
 
 

@@ -15,6 +15,7 @@ from models.enums import BreakerState
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+    from uuid import UUID
 
     from engine.deliver.breaker import Destination
     from engine.deliver.bucket import Bucket, Rate
@@ -55,6 +56,7 @@ def admit(
     name: str,
     destination: Destination,
     limits: Sequence[Limit],
+    task_id: UUID,
     *,
     now: datetime,
     rng: random.Random = _SYSTEM_RANDOM,
@@ -68,7 +70,7 @@ def admit(
         why = "is down" if destination.state is BreakerState.OPEN else "asked to be left alone"
         after = destination.not_before - now + _between(_SLOWLY, rng)
         return Waits(f"{name} {why} until {destination.not_before:%H:%M:%S} UTC", after)
-    under_way = destination.calls(now)
+    under_way = destination.calls(now, besides=task_id)
     if under_way >= destination.room:
         if destination.state is not BreakerState.CLOSED:
             return Waits(f"{name} was down; another delivery tries whether it is back", _between(_SLOWLY, rng))

@@ -15,6 +15,7 @@ from engine.deliver.admission import Admitted, Waits
 from engine.deliver.answers import Later, Refused
 from engine.deliver.limits import Way
 from engine.deliver.opening import opened
+from engine.deliver.outcome import Discarded
 from engine.deliver.results import Ending, write
 from engine.store import connectors, deliveries, tasks
 from models.enums import ActionStatus, Channel, ConnectorStatus
@@ -131,6 +132,11 @@ def _ids(payload: dict[str, Any]) -> list[UUID]:
 
 
 def _decide(task: _Task, rows: Sequence[Row[Any]], post: Post) -> Begun | Waits | Done:
+    turn = _turn(task, rows)
+    if isinstance(turn, Discarded):
+        return _give_up(task, rows, turn)
+    if turn is not None:
+        return _wait(task, rows, turn)
     courier = post.couriers[Channel(rows[0].channel)]
     try:
         sent = opened(task.connection, task.org_id, rows, post.keys)
@@ -139,7 +145,7 @@ def _decide(task: _Task, rows: Sequence[Row[Any]], post: Post) -> Begun | Waits 
         return _without_call(task, rows, Refused(str(error)))
     except SetupError as error:
         return _without_call(task, rows, Later(str(error), blames=False))
-    waits = _turn(task, rows) or _ask(task, way, post)
+    waits = _ask(task, way, post)
     if waits is not None:
         return _wait(task, rows, waits)
     claimed = task.claim()
@@ -156,14 +162,16 @@ def _without_call(task: _Task, rows: Sequence[Row[Any]], answer: Answer) -> Done
     return Done(decided)
 
 
-def _turn(task: _Task, rows: Sequence[Row[Any]]) -> Waits | None:
-    """Let a push wait for its connector, and for the campaign's changes before it."""
+def _turn(task: _Task, rows: Sequence[Row[Any]]) -> Waits | Discarded | None:
+    """Let a push wait for its connector, and for the campaign's changes before it; none goes to an archived one."""
     if rows[0].channel != Channel.CONNECTOR:
         return None
     connector = connectors.get(task.connection, task.org_id, rows[0].params["connector_id"])
+    if connector is not None and connector.status == ConnectorStatus.ARCHIVED:
+        return Discarded(f"the connector {connector.name} is archived")
     if connector is not None and connector.status == ConnectorStatus.PAUSED:
         return Waits(f"the connector {connector.name} is paused", _PAUSED)
-    if deliveries.earlier_is_open(task.connection, rows[0]):
+    if connectors.earlier_open(task.connection, task.org_id, rows, now=task.now):
         return Waits("an earlier change of this campaign is not delivered yet", _BEHIND)
     return None
 
@@ -174,12 +182,16 @@ def _ask(task: _Task, way: Way, post: Post) -> Waits | None:
     return None if isinstance(admission, Admitted) else admission
 
 
+def _give_up(task: _Task, rows: Sequence[Row[Any]], discarded: Discarded) -> Done:
+    write(task.connection, Ending(task.claim(), rows, discarded))
+    return Done(discarded)
+
+
 def _wait(task: _Task, rows: Sequence[Row[Any]], waits: Waits) -> Waits | Done:
     """Put it off, and say why; one that would be too old then is given up."""
     given_up = outcome.too_old(task.age, waits.after, waits.reason)
     if given_up is not None:
-        write(task.connection, Ending(task.claim(), rows, given_up))
-        return Done(given_up)
+        return _give_up(task, rows, given_up)
     until = task.now + waits.after
     reserved = waits.reserved or task.has_turn
     tasks.postpone(task.connection, task.org_id, task.task_id, until=until, reserved=reserved)

@@ -42,9 +42,9 @@ class Destination:
     """Whether it ever answered."""
     in_flight: Mapping[UUID, datetime] = field(default_factory=dict)
 
-    def calls(self, now: datetime) -> int:
-        """Return how many calls are under way; what its claim has outlived is none any more."""
-        return sum(ends > now for ends in self.in_flight.values())
+    def calls(self, now: datetime, besides: UUID) -> int:
+        """Return how many calls are under way besides a task's own: one that a dead worker left is none any more."""
+        return sum(ends > now for task_id, ends in self.in_flight.items() if task_id != besides)
 
     @property
     def healthy(self) -> bool:

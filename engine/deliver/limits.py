@@ -42,7 +42,7 @@ def ask(
     """Decide whether a delivery may be tried now, and note that it is, or that its turn is reserved."""
     destination = _read(destinations.lock(connection, org_id, way.destination, now=now))
     limits = {} if reserved else _limits(connection, org_id, way, post)
-    admission = admit(way.destination, destination, list(limits.values()), now=now)
+    admission = admit(way.destination, destination, list(limits.values()), task_id, now=now)
     if isinstance(admission, Admitted) or admission.reserved:
         for name, limit in limits.items():
             left = limit.bucket.take(limit.rate, now)

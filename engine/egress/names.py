@@ -34,7 +34,7 @@ def admitted(url: Url, allow: Allow, resolve: Resolve, *, seconds: float) -> lis
 
     Raises BlockedError if any of them is neither public nor allowed, NotSentError if there is none within `seconds`.
     """
-    found = [url.address] if url.address else _addresses(url, resolve, seconds)
+    found = [url.address] if url.address else addresses(url.host, url.port, resolve, seconds=seconds)
     for address in found:
         why = refusal(address)
         if why and not allow.admits(url.host, url.port, address):
@@ -43,23 +43,26 @@ def admitted(url: Url, allow: Allow, resolve: Resolve, *, seconds: float) -> lis
     return found
 
 
-def _addresses(url: Url, resolve: Resolve, seconds: float) -> list[Address]:
-    """Resolve the name in a thread of its own: the system's resolver knows no time limit that we could set."""
+def addresses(host: str, port: int, resolve: Resolve = lookup, *, seconds: float) -> list[Address]:
+    """Return the addresses of a name; raises NotSentError if there is none within `seconds`.
+
+    It is resolved in a thread of its own: the system's resolver knows no time limit that we could set.
+    """
     answer: Future[Sequence[str]] = Future()
-    Thread(target=_answer, args=(answer, resolve, url), daemon=True, name="resolve").start()
+    Thread(target=_answer, args=(answer, resolve, host, port), daemon=True, name="resolve").start()
     try:
         texts = answer.result(timeout=seconds)
     except TimeoutError as error:
-        raise NotSentError(f"{url.host} was not resolved within {seconds:.1f} s") from error
+        raise NotSentError(f"{host} was not resolved within {seconds:.1f} s") from error
     except OSError as error:
-        raise NotSentError(f"{url.host} was not resolved: {error.strerror or error}") from error
+        raise NotSentError(f"{host} was not resolved: {error.strerror or error}") from error
     if not texts:
-        raise NotSentError(f"{url.host} has no address")
+        raise NotSentError(f"{host} has no address")
     return [ip_address(text) for text in texts]
 
 
-def _answer(answer: Future[Sequence[str]], resolve: Resolve, url: Url) -> None:
+def _answer(answer: Future[Sequence[str]], resolve: Resolve, host: str, port: int) -> None:
     try:
-        answer.set_result(resolve(url.host, url.port))
+        answer.set_result(resolve(host, port))
     except (OSError, ValueError) as error:
         answer.set_exception(error if isinstance(error, OSError) else OSError(str(error)))

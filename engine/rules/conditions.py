@@ -47,7 +47,7 @@ def parse(
 
     `logic` (`and|all|or|any`) joins the nodes where the document is a list, and says nothing of a tree.
     With `known_fields=None` any dotted path is a field: a rule field keeps its type, any other may be of any
-    type and have any window.
+    type and have any window. With PAYLOAD_FIELDS it is a path into an event's payload: of any type, with no window.
     """
     problems = Problems()
     reader = _Reader(known_fields, problems, path)

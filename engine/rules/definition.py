@@ -7,8 +7,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from core.errors import InputError
-from engine.rules import guardrails, trust
+from engine.rules import event_terms, guardrails, trust
 from engine.rules.conditions import LOGICS, parse
+from engine.rules.fields import fields_for
 from engine.rules.objects import ObjectReader
 from engine.rules.reading import Problems, listed, refuse_unstorable, shown
 from engine.rules.tree import Condition, Leaf, Logic, Operand, Operator
@@ -44,6 +45,7 @@ class TriggerType(StrEnum):
     """What starts an evaluation."""
 
     SCHEDULE = "schedule"
+    EVENT = "event"
     MANUAL = "manual"
 
 
@@ -81,6 +83,8 @@ class RuleDefinition(Generic[A]):
     entity_type: EntityType
     entity_id: UUID | None
     trigger_type: TriggerType
+    event_type: str | None
+    """The type of the events that trigger it; of rules with that trigger only."""
     conditions: Condition
     condition_logic: ConditionLogic
     actions: tuple[A, ...]
@@ -96,7 +100,6 @@ class RuleDefinition(Generic[A]):
 
 
 _KEYS: Final = tuple(column.name for column in fields(RuleDefinition))
-_TRIGGER_REMEDY: Final = f"allowed: {listed(TriggerType)}; rules that events trigger are not supported yet"
 _PLACEHOLDER: Final = Leaf(Operand(""), Operator.IS_NULL)  # for conditions that are wrong: the rule is thrown away
 
 
@@ -112,6 +115,7 @@ def parse_rule(document: object, *, parse_actions: Callable[[object, str], Seque
     problems = Problems()
     problems.refuse_unknown_keys(document, _KEYS, "")
     definition = _read(document, problems, parse_actions)
+    event_terms.check(definition, problems)
     problems.raise_if_any()
     return definition
 
@@ -123,14 +127,16 @@ def _read(
 ) -> RuleDefinition[A]:
     reader = ObjectReader(document, problems)
     logic = _logic(document.get("condition_logic", "and"), problems)
+    trigger = reader.choice("trigger_type", TriggerType.SCHEDULE)
     return RuleDefinition(
         name=reader.required_text("name", MAX_NAME),
         description=reader.optional_text("description", MAX_DESCRIPTION),
         rule_type=reader.text("rule_type", "performance", MAX_RULE_TYPE),
         entity_type=reader.choice("entity_type", EntityType.CAMPAIGN),
         entity_id=reader.optional_uuid("entity_id"),
-        trigger_type=reader.choice("trigger_type", TriggerType.SCHEDULE, _TRIGGER_REMEDY),
-        conditions=_conditions(reader, logic, problems),
+        trigger_type=trigger,
+        event_type=event_terms.read_type(document.get("event_type"), trigger, problems),
+        conditions=_conditions(reader, logic, trigger, problems),
         condition_logic=logic,
         actions=_actions(reader, problems, parse_actions),
         stop_on_error=reader.boolean("stop_on_error", default=False),
@@ -152,11 +158,11 @@ def _logic(value: object, problems: Problems) -> ConditionLogic:
     return ConditionLogic.OR if logic is Logic.ANY else ConditionLogic.AND
 
 
-def _conditions(reader: ObjectReader, logic: ConditionLogic, problems: Problems) -> Condition:
+def _conditions(reader: ObjectReader, logic: ConditionLogic, trigger: TriggerType, problems: Problems) -> Condition:
     document = reader.required("conditions")
     if document is not None:
         try:
-            return parse(document, logic)
+            return parse(document, logic, known_fields=fields_for(trigger))
         except InputError as error:
             problems.extend(error)
     return _PLACEHOLDER

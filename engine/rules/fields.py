@@ -85,6 +85,15 @@ ENTITY_FIELDS: Final[Mapping[str, FieldSpec]] = MappingProxyType(
 
 METRIC_AND_ENTITY_FIELDS: Final[Mapping[str, FieldSpec]] = MappingProxyType({**METRIC_FIELDS, **ENTITY_FIELDS})
 
+PAYLOAD_FIELDS: Final[Mapping[str, FieldSpec]] = MappingProxyType({})
+"""The fields of a rule that events trigger: no names, but any dotted path into the payload is one, of any type."""
+PAYLOAD_FIELD: Final = FieldSpec(ValueType.ANY)
+
+
+def fields_for(trigger_type: str) -> Mapping[str, FieldSpec]:
+    """Return the fields that the conditions of a rule with this trigger read."""
+    return PAYLOAD_FIELDS if trigger_type == "event" else METRIC_AND_ENTITY_FIELDS
+
 
 def derive(field: str, sums: Mapping[str, Decimal | None]) -> Decimal | None:
     """Return the value of a metric field from the base metrics' sums over its window.

@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from engine.rules.fields import METRIC_AND_ENTITY_FIELDS, FieldSpec, ValueType
+from engine.rules.fields import METRIC_AND_ENTITY_FIELDS, PAYLOAD_FIELD, PAYLOAD_FIELDS, FieldSpec, ValueType
 from engine.rules.reading import Problems, listed, shown
 from engine.rules.tree import Operand
 from engine.rules.windows import DEFAULT_WINDOW, Window
@@ -81,11 +81,13 @@ def spelled(
 
 
 def _spec(field: Spelled, known_fields: Mapping[str, FieldSpec] | None, problems: Problems) -> FieldSpec | None:
+    paths = known_fields is PAYLOAD_FIELDS
     allowed = f"allowed: {listed(METRIC_AND_ENTITY_FIELDS if known_fields is None else known_fields)}"
     if not isinstance(field.value, str):
-        problems.add(field.path, f"must be the name of a field, not {shown(field.value)}", allowed)
+        remedy = "write a path into the payload, such as lead.country" if paths else allowed
+        problems.add(field.path, f"must be the name of a field, not {shown(field.value)}", remedy)
         return None
-    if known_fields is not None:
+    if known_fields is not None and not paths:
         spec = known_fields.get(field.value)
         if spec is None:
             problems.add(field.path, f"unknown field {shown(field.value)}", allowed)
@@ -93,7 +95,7 @@ def _spec(field: Spelled, known_fields: Mapping[str, FieldSpec] | None, problems
     if len(field.value) > _MAX_PATH or not _DOTTED_PATH.fullmatch(field.value):
         problems.add(field.path, f"{shown(field.value)} is no dotted path", "write it like spend or order.total")
         return None
-    return METRIC_AND_ENTITY_FIELDS.get(field.value, UNTYPED)
+    return PAYLOAD_FIELD if paths else METRIC_AND_ENTITY_FIELDS.get(field.value, UNTYPED)
 
 
 def _window(value: object, path: str, problems: Problems) -> Window | None:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from engine.rules.fields import METRIC_AND_ENTITY_FIELDS, ValueType
+from engine.rules.fields import METRIC_AND_ENTITY_FIELDS, METRIC_FIELDS, ValueType
 from engine.rules.tree import Change, Condition, Leaf, Logic, Multiple, Operand, Operator, Range, Value
 from engine.rules.windows import Window
 
@@ -104,6 +104,10 @@ class Terms:
 
     one_entity: bool = False
     """Whether it is for a single campaign."""
+    event_type: str | None = None
+    """Of which type the events are that trigger it."""
+    about_event: bool = False
+    """Whether it is about the event itself, and not about campaigns."""
     cooldown: timedelta = timedelta(0)
     max_executions_per_day: int | None = None
     delay: timedelta = timedelta(0)
@@ -115,7 +119,7 @@ class Terms:
 
 def rule_sentence(condition: Condition, actions: Sequence[str], terms: Terms) -> str:
     """Return a rule in words. `actions` are phrases in the imperative ("pause the campaign"), in their order."""
-    whom = "For its one campaign" if terms.one_entity else "For each campaign"
+    whom = _whom(terms)
     joint = f", then after {duration(terms.delay)} " if terms.delay else ", then "
     told = [f"{whom}: if {sentence(condition)}, then {joint.join(actions)}."]
     doubts = [f"fewer than {number_text(least)} {metric}" for metric, least in terms.min_sample.items()]
@@ -124,7 +128,7 @@ def rule_sentence(condition: Condition, actions: Sequence[str], terms: Terms) ->
     if doubts:
         told.append(f"What comes from {' or '.join(doubts)} counts as unknown.")
     if terms.cooldown:
-        told.append(f"After it acted on a campaign it leaves that one alone for {duration(terms.cooldown)}.")
+        told.append(_cooldown(terms))
     if terms.max_executions_per_day is not None:
         times = "time" if terms.max_executions_per_day == 1 else "times"
         told.append(f"It acts at most {number_text(Decimal(terms.max_executions_per_day))} {times} a day.")
@@ -189,9 +193,26 @@ def _sentence(condition: Condition, *, outermost: bool) -> str:
     return joined if outermost else f"({joined})"
 
 
+def _whom(terms: Terms) -> str:
+    when = "" if terms.event_type is None else f"When {quoted(terms.event_type)} happens"
+    if terms.about_event:
+        return when
+    if terms.one_entity:
+        return f"{when}, for its one campaign" if when else "For its one campaign"
+    return f"{when}, for the campaign that it names or else for each" if when else "For each campaign"
+
+
+def _cooldown(terms: Terms) -> str:
+    span = duration(terms.cooldown)
+    if terms.about_event:
+        return f"After it acted it rests for {span}."
+    return f"After it acted on a campaign it leaves that one alone for {span}."
+
+
 def _subject(operand: Operand) -> str:
-    noun = _NOUNS.get(operand.field, operand.field)
-    return noun if operand.window is None else f"{noun} {_OVER[operand.window]}"
+    if operand.window is None:  # a metric's name without a window is a path into a payload
+        return operand.field if operand.field in METRIC_FIELDS else _NOUNS.get(operand.field, operand.field)
+    return f"{_NOUNS.get(operand.field, operand.field)} {_OVER[operand.window]}"
 
 
 def _value(value: Value, subject: Operand) -> str:
@@ -223,4 +244,5 @@ def _scalar(value: Decimal | str | bool, subject: Operand) -> str:  # noqa: FBT0
     if isinstance(value, str):
         return quoted(value)
     told = number_text(value)
-    return f"{told} ({number_text(value * 100)} %)" if subject.field in _RATES and value else told
+    rate = subject.field in _RATES and subject.window is not None
+    return f"{told} ({number_text(value * 100)} %)" if rate and value else told

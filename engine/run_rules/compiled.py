@@ -12,11 +12,12 @@ from core.errors import TransientError
 from engine.actions.registry import ActionSpec, parse_actions
 from engine.rules.closures import compile_tree, distance_of
 from engine.rules.conditions import parse
+from engine.rules.fields import fields_for
 from engine.rules.guardrails import stored, strictest
 from engine.rules.tree import Group, Logic, operands
 from engine.rules.trust import Trust
 from engine.run_rules.operands import Operands
-from models.enums import RuleStatus
+from models.enums import EntityType, RuleStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -79,6 +80,10 @@ class Rule:
     """Executions that failed since the last that did not."""
     acted_on: date | None
     acted_today: int
+    event_type: str | None = None
+    """The type of the events that trigger it; None = no event does."""
+    about_event: bool = False
+    """Whether it acts once on the event itself, and on no campaign."""
 
 
 IDLE: Final = Program(Group(Logic.ANY, ()), Operands(), ())
@@ -169,12 +174,14 @@ def _define(row: Row[Any], program: Program) -> _Defined:
         cooldown_minutes=row.cooldown_minutes,
         trust=_trust(row.min_sample, row.max_data_age),
         delay=timedelta(seconds=row.delay_between_actions_seconds),
+        event_type=row.event_type,
+        about_event=row.entity_type == EntityType.EVENT,
     )
     return _Defined(stored(row.guardrails), make)
 
 
 def _program(row: Row[Any]) -> Program:
-    condition = parse(row.conditions, row.condition_logic)
+    condition = parse(row.conditions, row.condition_logic, known_fields=fields_for(row.trigger_type))
     read = sorted(operands(condition), key=lambda operand: operand.key)
     return Program(condition, _shared(Operands(read)), tuple(parse_actions(row.actions, "actions")))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import TransientError
 from core.ids import uuid7
+from engine import push
 from engine.actions.base import Effect
 from engine.actions.registry import KINDS, ActionSpec
 from engine.deliver.enqueue import carried
@@ -18,11 +19,12 @@ from engine.rules.guardrails import stored
 from engine.run_rules.breaker import trip_closed
 from engine.run_rules.compiled import idle_rule
 from engine.run_rules.facts import load
+from engine.run_rules.happened import Happened
 from engine.run_rules.locking import MOVING, PLANS, facts_hold, remember
 from engine.run_rules.plan import plan_effect, rounds
 from engine.run_rules.record import taken
 from engine.run_rules.state import Asked, Overlay, Run
-from engine.store import audit, campaigns, delayed, occurrences, orgs, rules, tasks
+from engine.store import audit, campaigns, delayed, events, occurrences, orgs, rules, tasks
 from models.audit_actions import AuditAction
 from models.enums import ExecutionStatus, RuleStatus
 
@@ -52,6 +54,8 @@ class _Due:
     """Its zone and guardrails, as of now."""
     item: Item
     rule: Rule
+    event: Happened | None
+    """What triggered the execution, if it is not forgotten."""
     actions: Sequence[Row[Any]]
     failed: frozenset[UUID]
     """Entities of which an earlier action failed."""
@@ -106,6 +110,7 @@ def _lock(connection: Connection, org_id: UUID, work: Work) -> _Due:
     # Only now: a lock may be waited for, and no decision may be older than the effects of whoever held it.
     org = orgs.moment(connection, org_id)
     rule = _rule(connection, org, item.rule_id)
+    event = None if item.event_id is None else events.get(connection, org_id, item.event_id)
     key = (org_id, item.execution_id, work.claim.task_id)
     others = delayed.before(connection, *key)
     planned = [] if item.scheduled_for is None else [item.scheduled_for]
@@ -114,6 +119,7 @@ def _lock(connection: Connection, org_id: UUID, work: Work) -> _Due:
         org,
         item,
         rule,
+        None if event is None else Happened.of(event, rule.program.operands),
         delayed.queued(connection, *key),
         frozenset(other.entity_id for other in others if other.failed),
         frozenset(other.entity_id for other in others if other.changed),
@@ -125,7 +131,7 @@ def _plan(connection: Connection, due: _Due, memory: Memory) -> tuple[Run, Overl
     rows = campaigns.some(connection, due.org.org_id, [action.entity_id for action in due.actions])
     page = load(connection, due.org.org_id, rows, (), now=memory.now, today=memory.today)
     overlay = Overlay(page, dict(memory.net))
-    run = Run(due.item, due.rule, changed=set(due.changed))
+    run = Run(due.item, due.rule, due.event, changed=set(due.changed))
     for action in due.actions:
         effect = _effect(due, run, overlay, memory, action)
         run.effects.append(effect)
@@ -166,6 +172,8 @@ def _write(connection: Connection, due: _Due, work: Work, run: Run, memory: Memo
     tasks.insert(connection, [parcel.row(org_id, now=memory.now) for parcel in parcels], now=memory.now)
     for effects in rounds([run]):
         KINDS[effects[0].kind].apply(connection, org_id, effects, now=memory.now)
+    changed = [push.Applied.of(effect) for effect in run.effects if effect.status == "succeeded"]
+    push.pushes(connection, org_id, changed, now=memory.now)
     askers = {due.item.execution_id: due.item.requested_by}
     entries = [*taken(run.effects, askers, memory.now), *_discarded(run.effects, memory)]
     audit.record(connection, org_id, entries, now=memory.now)

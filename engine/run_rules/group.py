@@ -15,27 +15,31 @@ from sqlalchemy.exc import DBAPIError
 from core import driver, faults
 from core.db import must_restart
 from core.errors import InputError, PermanentError, TransientError
+from engine import push
 from engine.actions.registry import KINDS
 from engine.lease import LostClaimError
 from engine.retry import classify, out_of_time
-from engine.rules.guardrails import stored
+from engine.rules.guardrails import stored as guardrails_of
 from engine.run_rules.compiled import RANKS, compile_rule, idle_rule, unread
 from engine.run_rules.ended import Carrier, Failed, error_document
 from engine.run_rules.facts import load
+from engine.run_rules.happened import Happened
 from engine.run_rules.locking import MOVING, PLANS, facts_hold, remember
 from engine.run_rules.plan import close_gates, plan_page, rounds
 from engine.run_rules.record import write
 from engine.run_rules.state import Memory, Overlay, Run
-from engine.store import campaigns, rules
+from engine.store import campaigns, events, rules
 from models.enums import RuleStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
+    from decimal import Decimal
 
     from sqlalchemy import Connection, Row
 
     from engine.chunk import Item
+    from engine.run_rules.compiled import Rule
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +84,22 @@ class _Batch:
     runs: list[Run] = field(default_factory=list)
     failures: list[Failed] = field(default_factory=list)
     unfinished: list[Unfinished] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What was read for a wave: locked rules, definitions that this process did not know, events; each by its id."""
+
+    rules: Mapping[UUID, Row[Any]]
+    definitions: Mapping[UUID, Row[Any]]
+    events: Mapping[UUID, Row[Any]]
+
+    def event(self, event_id: UUID, rule: Rule) -> Happened:
+        """Return an event as the rule reads it; raises PermanentError where it is forgotten."""
+        if event_id not in self.events:
+            message = f"the event {event_id} is forgotten"
+            raise PermanentError(message)
+        return Happened.of(self.events[event_id], rule.program.operands)
 
 
 class _PlanError(Exception):
@@ -162,14 +182,17 @@ def _run(connection: Connection, wave: Wave, items: Sequence[Item]) -> list[Unfi
     org, memory = remember(connection, org_id, list(rows))
     new = unread(org_id, rows.values())
     definitions = rules.definitions(connection, org_id, new) if new else {}
+    stored = _Stored(rows, definitions, events.of_items(connection, org_id, items))
     for attempt in range(PLANS):
-        batch = _prepare(wave, items, rows, definitions, org)
+        batch = _prepare(wave, items, stored, org)
         overlays = _plan(connection, wave, batch, memory)
         if facts_hold(connection, org_id, batch.runs, overlays, memory):
             break
         logger.info("facts moved on while planning (%d), planning again", attempt + 1)
     else:
         raise TransientError(MOVING)
+    changed = [run.effects for run in batch.runs]
+    push.queue(changed, [overlay.page.rows for overlay in overlays], org.connectors, now=memory.now)
     with driver.together(connection):
         write(connection, wave.carrier, batch.runs, batch.failures, memory)
     for effects in rounds(batch.runs):
@@ -180,17 +203,17 @@ def _run(connection: Connection, wave: Wave, items: Sequence[Item]) -> list[Unfi
     return batch.unfinished
 
 
-def _prepare(
-    wave: Wave, items: Sequence[Item], rows: dict[UUID, Row[Any]], definitions: dict[UUID, Row[Any]], org: Row[Any]
-) -> _Batch:
+def _prepare(wave: Wave, items: Sequence[Item], stored: _Stored, org: Row[Any]) -> _Batch:
     """Compile the rules, most urgent first; one that cannot be is a failure of its own."""
-    batch, guardrails = _Batch(), stored(org.guardrails)
+    batch, guardrails = _Batch(), guardrails_of(org.guardrails)
     for item in items:
-        row, definition = rows[item.rule_id], definitions.get(item.rule_id)
+        row, definition = stored.rules[item.rule_id], stored.definitions.get(item.rule_id)
         try:
             faults.fail("rules.item")
             rule = compile_rule(org.org_id, row, definition, guardrails)
-            batch.runs.append(Run(item, replace(rule, status=RuleStatus.ACTIVE) if wave.as_if_active else rule))
+            event = None if item.event_id is None else stored.event(item.event_id, rule)
+            active = replace(rule, status=RuleStatus.ACTIVE) if wave.as_if_active else rule
+            batch.runs.append(Run(item, active, event))
         except TransientError as error:
             batch.unfinished.append(Unfinished(item, error))
         except InputError as error:
@@ -216,23 +239,34 @@ def _plan(connection: Connection, wave: Wave, batch: _Batch, memory: Memory) -> 
             rule = failed.run.rule
             logger.exception("rule %s failed while it was planned", rule.rule_id)
             batch.failures.append(Failed.of_run(failed.run, failed.cause))
-            batch.runs = [Run(run.item, run.rule) for run in batch.runs if run is not failed.run]
+            batch.runs = [Run(run.item, run.rule, run.event) for run in batch.runs if run is not failed.run]
 
 
 def _plan_pages(connection: Connection, wave: Wave, runs: Sequence[Run], memory: Memory) -> list[Overlay]:
     for run in runs:
         close_gates(run, memory)
-    going = [run for run in runs if not run.stopped]
-    shared = {id(run.rule.program.operands): run.rule.program.operands for run in going}
-    read = {operand for operands in shared.values() for operand in operands}
-    overlays = []
     net = dict(memory.net)
+    overlays = _plan_events([run for run in runs if run.rule.about_event and not run.stopped], net, memory)
+    going = [run for run in runs if not run.stopped and not run.rule.about_event]
+    shared = {id(run.rule.program.operands): run.rule.program.operands for run in going if run.event is None}
+    read = {operand for operands in shared.values() for operand in operands}
     for rows in _pages(connection, wave, going):
         wave.still_ours()
         page = load(connection, wave.carrier.org_id, rows, read, now=memory.now, today=memory.today)
         overlay = Overlay(page, net)
         overlays.append(overlay)
         for run in going:
+            _plan_one(run, overlay, memory)
+    return overlays
+
+
+def _plan_events(runs: Sequence[Run], net: dict[str | None, Decimal], memory: Memory) -> list[Overlay]:
+    """Plan the rules that are about events: each event is the only entity of a page."""
+    overlays = []
+    for run in runs:
+        if run.event is not None:
+            overlay = Overlay(run.event.page(memory.now, memory.today), net)
+            overlays.append(overlay)
             _plan_one(run, overlay, memory)
     return overlays
 

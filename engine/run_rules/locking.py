@@ -30,7 +30,7 @@ def remember(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -> 
         last_acted = dict(zip(zip(org.rule_ids, org.entity_ids, strict=True), org.acted_at, strict=True))
     held = {Asked.read(*asked) for asked in org.asked or ()}
     today = local_day(org.now, zone(org.timezone))
-    return org, Memory(org.now, today, last_acted, held, frozenset(org.never_touch))
+    return org, Memory(org.now, today, last_acted, held, frozenset(org.never_touch), org_id=org_id, org_name=org.name)
 
 
 def facts_hold(connection: Connection, org_id: UUID, runs: list[Run], overlays: list[Overlay], memory: Memory) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.clock import monotonic
 from core.ids import uuid7
-from engine.actions.base import Campaign, Change, Delivery, Effect, Impossible, Nothing, Scope
+from engine.actions.base import Campaign, Change, Delivery, Effect, Impossible, Nothing
 from engine.actions.registry import KINDS, applied_as
 from engine.rules.gates import SkipReason, conditions_gate, cooldown_gate, rule_gate
 from engine.rules.guardrails import Situation, breach
@@ -31,7 +31,10 @@ _NAMES: Final = {True: "true", False: "false", None: "unknown"}
 
 
 def close_gates(run: Run, memory: Memory) -> None:
-    """Apply the gates that stop a rule as a whole: it must be active and within its daily limit."""
+    """Apply the gates that stop a rule as a whole: active, for such an event if any, and within its daily limit."""
+    if run.rule.event_type != (None if run.event is None else run.event.type):
+        run.stopped = SkipReason.RULE_INACTIVE  # its trigger was changed after the event
+        return
     run.stopped = rule_gate(run.rule.status, run.rule.daily_limit, memory.acted_today(run.rule))
 
 
@@ -49,7 +52,7 @@ def _plan_entity(run: Run, overlay: Overlay, memory: Memory, campaign: Campaign 
     if memory.last_acted and _cools_down(run, memory, campaign):
         return
     withheld = overlay.page.withheld(program.operands, campaign.campaign_id, rule.trust) if rule.trust else None
-    facts = overlay.page.facts(program.operands, campaign, withheld)
+    facts = overlay.page.facts(program.operands, campaign, withheld) if run.event is None else run.event.facts
     result = program.closures.evaluate(facts)
     if result is False:
         _miss(run, overlay, campaign, facts, withheld)
@@ -86,7 +89,8 @@ def _miss(
 
 def _cools_down(run: Run, memory: Memory, campaign: Campaign | Row[Any]) -> bool:
     """Apply the gate of the cooldown, and note a campaign that it stops."""
-    last_acted = memory.last_acted.get((run.rule.rule_id, campaign.campaign_id))
+    rule_id = run.rule.rule_id  # each event is another entity: the rule as a whole rests
+    last_acted = memory.last_acted.get((rule_id, rule_id if run.rule.about_event else campaign.campaign_id))
     if last_acted is None or cooldown_gate(last_acted, run.rule.cooldown_minutes, memory.now):
         return False
     run.reached.add(SkipReason.COOLDOWN)
@@ -152,7 +156,7 @@ def plan_effect(
     reason: str | None = f"{spec.kind} planned nothing that an action can"
     guardrail: str | None = None
     channel: Channel | None = None
-    match KINDS[spec.kind].plan(spec.params, campaign, Scope(run.rule.name)):
+    match KINDS[spec.kind].plan(spec.params, campaign, run.scope(memory)):
         case Nothing():
             return None
         case Impossible() as impossible:
@@ -201,24 +205,47 @@ def rounds(runs: list[Run]) -> list[list[Effect]]:
     """Return the effects to apply in batches: in each, a campaign occurs at most once and all are applied as one kind.
 
     Where the day's net change is bounded, batches keep the planned order, and hold one rule's effects: the database
-    adds up after each, and what the plan allowed at its place might pass the bound at another.
+    adds up after each, and what the plan allowed at its place might pass the bound at another. What changes no campaign
+    comes last, whatever its place: a kind has all that an execution does at one place in one batch.
     """
-    if changes_budgets(runs):
-        return _in_order(runs)
-    seen: Counter[UUID] = Counter()
-    batches: dict[tuple[int, str], list[Effect]] = defaultdict(list)
+    changes: list[Effect] = []
+    others: list[Effect] = []
     for run in runs:
         for effect in run.effects:
             if effect.status == "succeeded":
-                batches[seen[effect.entity_id], applied_as(effect.kind)].append(effect)
-                seen[effect.entity_id] += 1
+                (changes if effect.before else others).append(effect)
+    return (_in_order(changes) if changes_budgets(runs) else _by_turns(changes)) + _by_places(others)
+
+
+def _by_turns(changes: list[Effect]) -> list[list[Effect]]:
+    seen: Counter[UUID] = Counter()
+    batches: dict[tuple[int, str], list[Effect]] = defaultdict(list)
+    for effect in changes:
+        batches[seen[effect.entity_id], applied_as(effect.kind)].append(effect)
+        seen[effect.entity_id] += 1
     return [batches[key] for key in sorted(batches)]
 
 
-def _in_order(runs: list[Run]) -> list[list[Effect]]:
+def _by_places(effects: list[Effect]) -> list[list[Effect]]:
+    places: dict[tuple[str, UUID, int], list[Effect]] = defaultdict(list)
+    for effect in effects:
+        places[effect.kind, effect.execution_id, effect.position].append(effect)
+    batches: dict[str, list[tuple[set[UUID], list[Effect]]]] = defaultdict(list)
+    for (kind, _, _), of_place in places.items():
+        entities = {effect.entity_id for effect in of_place}
+        fitting = next((batch for batch in batches[kind] if batch[0].isdisjoint(entities)), None)
+        if fitting is None:
+            batches[kind].append((entities, of_place))
+        else:
+            fitting[0].update(entities)
+            fitting[1].extend(of_place)
+    return [batch for of_kind in batches.values() for _, batch in of_kind]
+
+
+def _in_order(changes: list[Effect]) -> list[list[Effect]]:
     batches: list[list[Effect]] = []
     touched_by_last: set[UUID] = set()
-    for effect in (effect for run in runs for effect in run.effects if effect.status == "succeeded"):
+    for effect in changes:
         last = batches[-1][0] if batches else None
         alike = last is not None and _writing(last) == _writing(effect)
         if alike and effect.entity_id not in touched_by_last:

@@ -11,7 +11,7 @@ from engine.run_rules.ended import broken, ended
 from engine.run_rules.later import followers
 from engine.store import executions, tasks
 from models.audit_actions import AuditAction
-from models.enums import ExecutionStatus
+from models.enums import EntityType, ExecutionStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,7 +39,7 @@ def write(
     now, org_id = memory.now, carrier.org_id
     rows = [_execution(run, memory, carrier) for run in runs]
     rows += [_failure(failed, memory, carrier) for failed in failures]
-    effects = [_effect(effect, run.item, memory) for run in runs for effect in run.effects]
+    effects = [_effect(effect, run, memory) for run in runs for effect in run.effects]
     later = [one for run in runs for one in followers(run, memory)]
     parcels = carried((effect for run in runs for effect in run.effects), now=now)
     if later or parcels:
@@ -101,10 +101,12 @@ def _common(end: Ended, carrier: Carrier, now: datetime) -> dict[str, Any]:
     }
 
 
-def _effect(effect: Effect, item: Item, memory: Memory) -> dict[str, Any]:
+def _effect(effect: Effect, run: Run, memory: Memory) -> dict[str, Any]:
     """Return an effect's row; what is applied is in the audit log."""
-    taken = {"audit_id": uuid7(memory.now), "user_id": item.requested_by} if effect.status == "succeeded" else {}
-    return effect.row() | taken | {"acts": effect.acts}
+    asker = run.item.requested_by
+    taken = {"audit_id": uuid7(memory.now), "user_id": asker} if effect.status == "succeeded" else {}
+    about = EntityType.EVENT if run.rule.about_event else EntityType.CAMPAIGN
+    return effect.row() | taken | {"acts": effect.acts, "entity_type": about.value}
 
 
 def _context(item: Item) -> dict[str, Any]:

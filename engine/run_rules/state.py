@@ -10,8 +10,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
+from core.db import RESERVED_ORG
 from core.written import Written
-from engine.actions.base import Campaign
+from engine.actions.base import Campaign, Scope
 from engine.rules.guardrails import net_change
 from engine.run_rules.narrow import Narrowest
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from engine.rules.gates import SkipReason
     from engine.run_rules.compiled import Rule
     from engine.run_rules.facts import Page
+    from engine.run_rules.happened import Happened
 
 SHOWN_ACTED: Final = 1000
 SHOWN_OTHERS: Final = 20
@@ -59,6 +61,8 @@ class Run:
 
     item: Item
     rule: Rule
+    event: Happened | None = None
+    """What triggered it, and what its conditions read in place of campaigns; None = no event did."""
     stopped: SkipReason | None = None
     reached: set[SkipReason] = field(default_factory=set)
     counts: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -70,9 +74,18 @@ class Run:
     """The entities that it changes."""
     seconds: float = 0.0
     missed: Narrowest = field(init=False)
+    _scope: Scope | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.missed = Narrowest(self.rule.program.distance, SHOWN_OTHERS)
+
+    def scope(self, memory: Memory) -> Scope:
+        """Return what its plans may know besides the entity; the same for all of them."""
+        if self._scope is None:
+            rule = self.rule
+            ids = memory.org_id, memory.org_name, self.item.execution_id
+            self._scope = Scope(rule.rule_id, rule.name, *ids, None if self.event is None else self.event.told())
+        return self._scope
 
     @property
     def shown_entities(self) -> list[dict[str, Any]]:
@@ -120,6 +133,9 @@ class Memory:
     never_touch: frozenset[UUID] = frozenset()
     net: dict[str | None, Decimal] = field(default_factory=dict)
     """Today's budget changes of the org by currency; only read where a guardrail bounds them."""
+    org_id: UUID = RESERVED_ORG
+    org_name: str = ""
+    """Whose rules are planned, as messages name it."""
 
     def acted_today(self, rule: Rule) -> int:
         """Return how many executions of the rule acted today."""
@@ -150,6 +166,8 @@ class Overlay:
         if campaign_id in self.changed:
             return self.changed[campaign_id]
         row = self.page.rows[campaign_id]
+        if isinstance(row, Campaign):  # what stands for an event
+            return row
         return Campaign(
             row.campaign_id,
             row.name,
@@ -160,6 +178,8 @@ class Overlay:
             row.objective,
             row.tags,
             row.end_date,
+            row.platform,
+            row.external_id,
         )
 
     def put(self, campaign: Campaign, effect: Effect) -> Campaign:

@@ -52,8 +52,18 @@ UPDATE cmis.campaigns c
   FROM jsonb_to_recordset(:rows) AS r(campaign_id uuid, action_id uuid, columns jsonb)
  WHERE c.org_id = :org_id AND c.campaign_id = r.campaign_id
 """)
+_NAMED = text("""
+SELECT campaign_id FROM cmis.campaigns
+ WHERE org_id = :org_id AND status <> 'archived' AND (campaign_id = :campaign_id OR external_id = :external_id)
+   AND (CAST(:platform AS text) IS NULL OR platform = :platform)
+ ORDER BY campaign_id LIMIT 2
+""").bindparams(bindparam("campaign_id", type_=Uuid()))
 _CHANGEABLE = text("""
 SELECT campaign_id, status, budget, bid_amount, tags, name, objective, end_date::text AS end_date FROM cmis.campaigns
+ WHERE org_id = :org_id AND campaign_id = ANY (:ids)
+""").bindparams(bindparam("ids", type_=_UUIDS))
+_IDENTITIES = text("""
+SELECT campaign_id, external_id, platform, name, version FROM cmis.campaigns
  WHERE org_id = :org_id AND campaign_id = ANY (:ids)
 """).bindparams(bindparam("ids", type_=_UUIDS))
 _NAMES = text("""
@@ -84,6 +94,19 @@ SELECT c.campaign_id, w.key, s.*
 def page(connection: Connection, org_id: UUID, *, after: UUID, limit: int) -> Sequence[Row[Any]]:
     """Return the next campaigns that a rule over all campaigns looks at (not archived), by id."""
     return driver.rows(connection, _PAGE, {"org_id": org_id, "after": after, "limit": limit})
+
+
+def named(
+    connection: Connection,
+    org_id: UUID,
+    *,
+    campaign_id: UUID | None = None,
+    external_id: str | None = None,
+    platform: str | None = None,
+) -> list[UUID]:
+    """Return the campaigns of this id, or of this external id, that are not archived; two at most."""
+    wanted = {"campaign_id": campaign_id, "external_id": external_id, "platform": platform}
+    return [row.campaign_id for row in connection.execute(_NAMED, {"org_id": org_id, **wanted})]
 
 
 def some(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> Sequence[Row[Any]]:
@@ -164,6 +187,12 @@ def find(connection: Connection, org_id: UUID, reference: UUID | str) -> Sequenc
 def names(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> dict[UUID, str]:
     """Return the name of each of the campaigns."""
     return {row.campaign_id: row.name for row in connection.execute(_NAMES, {"org_id": org_id, "ids": list(ids)})}
+
+
+def identities(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> dict[UUID, Row[Any]]:
+    """Return (campaign_id, external_id, platform, name, version) of campaigns by id, archived ones too."""
+    rows = driver.rows(connection, _IDENTITIES, {"org_id": org_id, "ids": list(ids)})
+    return {row.campaign_id: row for row in rows}
 
 
 def change(connection: Connection, org_id: UUID, campaign_id: UUID, columns: Mapping[str, object]) -> None:

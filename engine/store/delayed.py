@@ -27,13 +27,13 @@ SELECT action_id, entity_id, position, type, params FROM cmis.automation_actions
    AND action_id BETWEEN :low AND :high ORDER BY entity_id
 """)
 # A campaign counts as changed as it does for the database (cmis.run_changes): also where that was undone since, and not
-# where a person let it pass.
+# where a person let it pass. What tells a connector of a change is no action of the rule.
 _BEFORE = text("""
 SELECT entity_id, bool_or(status = 'failed') AS failed,
        bool_or(status IN ('succeeded', 'undone') AND decided_at IS NULL AND before <> '{}') AS changed
   FROM cmis.automation_actions
  WHERE org_id = :org_id AND execution_id = :execution_id AND task_id <> :task_id
-   AND status IN ('failed', 'succeeded', 'undone')
+   AND status IN ('failed', 'succeeded', 'undone') AND channel IS DISTINCT FROM 'connector'
    AND action_id BETWEEN :low AND :high GROUP BY entity_id
 """)
 _FINISH = with_rows("""

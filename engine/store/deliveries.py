@@ -23,13 +23,8 @@ if TYPE_CHECKING:
 
     from models.enums import ActionStatus
 
-_OPEN_FOR: Final = timedelta(days=2)
-"""How long a push can keep a later one waiting: it is given up after a day."""
-
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _OPTIONAL: Final = JSONB(none_as_null=True)
-
-
 _IDS: Final = bindparam("ids", type_=ARRAY(Uuid()))
 _MINE: Final = "org_id = :org_id AND action_id = ANY (:ids) AND action_id BETWEEN :low AND :high"
 _LOCK = text(f"""
@@ -69,14 +64,6 @@ UPDATE cmis.automation_actions
  WHERE {_MINE} AND channel IS NOT NULL
    AND (status = 'unknown' OR status = 'queued' AND :status = 'discarded')
 """).bindparams(_IDS)
-# A push is bounded by how long one is tried; what is older is given up, and keeps nothing waiting.
-_EARLIER = text("""
-SELECT EXISTS (
-  SELECT FROM cmis.automation_actions a
-   WHERE a.org_id = :org_id AND a.entity_id = :entity_id AND a.channel = 'connector'
-     AND a.params ->> 'connector_id' = :connector_id AND a.status IN ('queued', 'running', 'unknown')
-     AND a.action_id >= :low AND a.action_id < :action_id)
-""")
 
 
 def lock(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> Sequence[Row[Any]]:
@@ -123,14 +110,6 @@ def decide(
     """End deliveries that wait (as discarded), or of which nobody knows; False if one is neither."""
     values = {"status": status.value, "note": note, "now": now}
     return connection.execute(_SETTLE, _of(org_id, ids) | values).rowcount == len(ids)
-
-
-def earlier_is_open(connection: Connection, row: Row[Any]) -> bool:
-    """Say whether an earlier change of the same campaign is still on its way to the same connector."""
-    low = uuid7_floor(uuid7_time(row.action_id) - _OPEN_FOR)
-    key = {"org_id": row.org_id, "entity_id": row.entity_id, "action_id": row.action_id, "low": low}
-    answer: bool = connection.execute(_EARLIER, key | {"connector_id": row.params["connector_id"]}).scalar_one()
-    return answer
 
 
 def _of(org_id: UUID, ids: Sequence[UUID]) -> dict[str, Any]:

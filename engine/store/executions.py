@@ -72,36 +72,41 @@ _INSERT_ACTIONS = with_rows("""
 WITH r AS MATERIALIZED (
   SELECT * FROM jsonb_to_recordset(:rows) AS r(action_id uuid, execution_id uuid, rule_id uuid, task_id uuid, position integer,
          type text, params jsonb, entity_id uuid, before jsonb, after jsonb, idempotency_key text, status text, error jsonb,
-         channel text, audit_id uuid, user_id uuid, acts boolean)),
+         channel text, audit_id uuid, user_id uuid, acts boolean, entity_type text)),
 made AS (
   INSERT INTO cmis.automation_actions (org_id, action_id, execution_id, rule_id, task_id, position, type, params,
          entity_type, entity_id, before, after, idempotency_key, status, error, channel, created_at, finished_at)
   SELECT :org_id, r.action_id, r.execution_id, r.rule_id, coalesce(r.task_id, :task_id), r.position, r.type, r.params,
-         'campaign', r.entity_id, r.before, r.after, r.idempotency_key, r.status, r.error, r.channel, :now,
+         coalesce(r.entity_type, 'campaign'), r.entity_id, r.before, r.after, r.idempotency_key, r.status, r.error, r.channel,
+         :now,
          CASE WHEN r.status NOT IN ('held', 'queued') THEN :now END FROM r),
 audited AS (
   INSERT INTO cmis.automation_audit_log (org_id, created_at, audit_id, action, user_id, entity_type, entity_id, rule_id,
          execution_id, action_id, before, after, details, ip)
   SELECT :org_id, :now, r.audit_id, 'action_taken',
-         coalesce(r.user_id, nullif(current_setting('app.current_user_id', true), '')::uuid), 'campaign', r.entity_id,
+         coalesce(r.user_id, nullif(current_setting('app.current_user_id', true), '')::uuid),
+         coalesce(r.entity_type, 'campaign'), r.entity_id,
          r.rule_id, r.execution_id, r.action_id, r.before, r.after, jsonb_build_object('type', r.type),
          nullif(current_setting('app.client_ip', true), '')::inet
     FROM r WHERE r.audit_id IS NOT NULL)
 INSERT INTO cmis.rule_entity_state (org_id, rule_id, entity_id, last_acted_at, execution_id)
-SELECT DISTINCT :org_id, r.rule_id, r.entity_id, :now, r.execution_id FROM r WHERE r.acts
+SELECT DISTINCT :org_id, r.rule_id, CASE r.entity_type WHEN 'event' THEN r.rule_id ELSE r.entity_id END, :now, r.execution_id
+  FROM r WHERE r.acts
 ON CONFLICT (org_id, rule_id, entity_id)
 DO UPDATE SET last_acted_at = excluded.last_acted_at, execution_id = excluded.execution_id
 """)
 _INSERT_NOTIFICATIONS = with_rows("""
 INSERT INTO cmis.notifications (org_id, notification_id, channel, title, body, rule_id, execution_id, action_id, entity_id,
-       created_at)
-SELECT :org_id, r.notification_id, r.channel, r.title, r.body, r.rule_id, r.execution_id, r.action_id, r.entity_id, :now
+       position, entities, created_at)
+SELECT :org_id, r.notification_id, r.channel, r.title, r.body, r.rule_id, r.execution_id, r.action_id, r.entity_id,
+       r.position, coalesce(r.entities, 1), :now
   FROM jsonb_to_recordset(:rows) AS r(notification_id uuid, channel text, title text, body text, rule_id uuid,
-       execution_id uuid, action_id uuid, entity_id uuid)
+       execution_id uuid, action_id uuid, entity_id uuid, position integer, entities integer)
 """)
 _NOTIFIED = text("""
-SELECT action_id FROM cmis.notifications WHERE org_id = :org_id AND action_id = ANY (:ids)
-""").bindparams(bindparam("ids", type_=ARRAY(Uuid())))
+SELECT action_id, execution_id, position FROM cmis.notifications
+ WHERE org_id = :org_id AND (action_id = ANY (:ids) OR action_id IS NULL AND execution_id = ANY (:executions))
+""").bindparams(bindparam("ids", type_=ARRAY(Uuid())), bindparam("executions", type_=ARRAY(Uuid())))
 
 
 def insert(
@@ -133,13 +138,16 @@ def insert_actions(
 def insert_notifications(
     connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime
 ) -> None:
-    """Insert notifications into the org's own list."""
+    """Insert notifications into the org's own list; one that stands for many `entities` has no action and no entity."""
     connection.execute(_INSERT_NOTIFICATIONS, {"org_id": org_id, "rows": rows, "now": now})
 
 
-def notified(connection: Connection, org_id: UUID, action_ids: Sequence[UUID]) -> set[UUID]:
-    """Return those of the actions that have a notification in the org's list."""
-    return set(connection.execute(_NOTIFIED, {"org_id": org_id, "ids": list(action_ids)}).scalars())
+def notified(
+    connection: Connection, org_id: UUID, action_ids: Sequence[UUID], execution_ids: Sequence[UUID]
+) -> Sequence[Row[Any]]:
+    """Return (action_id, execution_id, position) of the actions' notifications, and of those that stand for many."""
+    values = {"org_id": org_id, "ids": list(action_ids), "executions": list(execution_ids)}
+    return connection.execute(_NOTIFIED, values).all()
 
 
 def listing(

@@ -147,9 +147,10 @@ CHECKS: Final[Mapping[str, str]] = {
                        FROM cmis.rule_versions GROUP BY 1, 2) k USING (org_id, rule_id)
           LEFT JOIN cmis.rule_versions v ON v.org_id = r.org_id AND v.rule_id = r.rule_id AND v.version = r.version
          WHERE k.last IS DISTINCT FROM r.version OR k.n <> k.last - k.first + 1
-            OR v.definition - 'template_id' IS DISTINCT FROM jsonb_build_object('name', r.name,
+            OR v.definition ->> 'event_type' IS DISTINCT FROM r.event_type
+            OR v.definition - 'template_id' - 'event_type' IS DISTINCT FROM jsonb_build_object('name', r.name,
                  'description', r.description, 'rule_type', r.rule_type, 'entity_type', r.entity_type,
-                 'entity_id', r.entity_id, 'trigger_type', r.trigger_type, 'event_type', r.event_type, 'conditions', r.conditions,
+                 'entity_id', r.entity_id, 'trigger_type', r.trigger_type, 'conditions', r.conditions,
                  'condition_logic', r.condition_logic, 'actions', r.actions, 'stop_on_error', r.stop_on_error,
                  'delay_between_actions_seconds', r.delay_between_actions_seconds, 'priority', r.priority,
                  'status', r.status, 'max_executions_per_day', r.max_executions_per_day,
@@ -171,18 +172,21 @@ CHECKS: Final[Mapping[str, str]] = {
         SELECT org_id || ' ' || rule_id || ' ' || entity_id AS offender FROM (
           SELECT x.org_id, x.rule_id, x.entity_id, r.cooldown_minutes, x.created_at,
                  lag(x.created_at) OVER (PARTITION BY x.org_id, x.rule_id, x.entity_id ORDER BY x.created_at) AS before
-            FROM (SELECT DISTINCT org_id, rule_id, entity_id, execution_id, created_at FROM cmis.automation_actions
-                   WHERE status IN ('succeeded', 'undone') AND decided_at IS NULL) x
+            FROM (SELECT DISTINCT org_id, rule_id, CASE entity_type WHEN 'event' THEN rule_id ELSE entity_id END AS entity_id, execution_id, created_at
+                    FROM cmis.automation_actions
+                   WHERE status IN ('succeeded', 'undone') AND decided_at IS NULL AND type <> 'push_change') x
             JOIN cmis.automation_executions e ON e.org_id = x.org_id AND e.execution_id = x.execution_id
             JOIN cmis.automation_rules r ON r.org_id = x.org_id AND r.rule_id = x.rule_id AND r.version = e.rule_version) y
          WHERE created_at - before < cooldown_minutes * interval '1 minute'""",
     "the memory of the cooldown equals the effects": """
         SELECT s.org_id || ' ' || s.rule_id || ' ' || s.entity_id AS offender FROM cmis.rule_entity_state s
-          FULL JOIN (SELECT a.org_id, a.rule_id, a.entity_id, max(CASE
+          FULL JOIN (SELECT a.org_id, a.rule_id,
+                            CASE a.entity_type WHEN 'event' THEN a.rule_id ELSE a.entity_id END AS entity_id, max(CASE
                        WHEN a.status IN ('succeeded', 'undone') THEN coalesce(a.decided_at, a.created_at)
                        WHEN a.task_id <> e.task_id THEN a.created_at END) AS last
                        FROM cmis.automation_actions a JOIN cmis.automation_executions e USING (org_id, execution_id)
-                      WHERE a.status IN ('succeeded', 'undone') OR a.task_id <> e.task_id GROUP BY 1, 2, 3) x
+                      WHERE (a.status IN ('succeeded', 'undone') OR a.task_id <> e.task_id) AND a.type <> 'push_change'
+                      GROUP BY 1, 2, 3) x
          USING (org_id, rule_id, entity_id)
          WHERE s.last_acted_at IS DISTINCT FROM x.last""",
     "an execution's status follows from its effects": """
@@ -191,8 +195,8 @@ CHECKS: Final[Mapping[str, str]] = {
                             count(*) FILTER (WHERE a.status IN ('succeeded', 'undone')) AS good,
                             count(*) FILTER (WHERE a.error ->> 'code' IS DISTINCT FROM 'NOTHING_TO_DO') AS counted,
                             count(*) FILTER (WHERE a.status IN ('held', 'queued', 'running', 'unknown')) AS open,
-                            count(*) FILTER (WHERE a.status IN ('succeeded', 'undone') AND a.decided_at IS NULL
-                                                OR a.task_id <> e.task_id) AS acted,
+                            count(*) FILTER (WHERE (a.status IN ('succeeded', 'undone') AND a.decided_at IS NULL
+                                                OR a.task_id <> e.task_id) AND a.type <> 'push_change') AS acted,
                             bool_or(a.retried_at IS NOT NULL) AS retried
                        FROM cmis.automation_actions a JOIN cmis.automation_executions e USING (org_id, execution_id)
                       GROUP BY 1, 2) x USING (org_id, execution_id)
@@ -235,13 +239,19 @@ CHECKS: Final[Mapping[str, str]] = {
          WHERE l.action_id IS NOT NULL AND NOT EXISTS (
            SELECT FROM cmis.automation_actions a WHERE a.org_id = l.org_id AND a.action_id = l.action_id
               AND a.entity_id = l.campaign_id AND (a.after ->> 'budget')::numeric = l.after)""",
+    "no event triggers a rule twice": """
+        SELECT org_id || ' ' || rule_id || ' ' || (context ->> 'event_id') AS offender FROM cmis.automation_executions
+         WHERE trigger = 'event' GROUP BY org_id, rule_id, context ->> 'event_id' HAVING count(*) > 1""",
     "no reference crosses orgs": """
         SELECT 'execution ' || e.execution_id AS offender FROM cmis.automation_executions e WHERE NOT EXISTS (
           SELECT FROM cmis.automation_rules r WHERE r.org_id = e.org_id AND r.rule_id = e.rule_id)
         UNION ALL
         SELECT 'action ' || a.action_id FROM cmis.automation_actions a WHERE a.execution_id IS NOT NULL AND NOT EXISTS (
           SELECT FROM cmis.automation_executions e WHERE e.org_id = a.org_id AND e.execution_id = a.execution_id)
-           OR NOT EXISTS (SELECT FROM cmis.campaigns c WHERE c.org_id = a.org_id AND c.campaign_id = a.entity_id)
+           OR a.entity_type = 'event' AND EXISTS (
+          SELECT FROM cmis.automation_events v WHERE v.event_id = a.entity_id AND v.org_id <> a.org_id)
+           OR a.entity_type <> 'event' AND NOT EXISTS (
+          SELECT FROM cmis.campaigns c WHERE c.org_id = a.org_id AND c.campaign_id = a.entity_id)
         UNION ALL
         SELECT 'occurrence of job ' || o.job_id FROM cmis.occurrences o WHERE NOT EXISTS (
           SELECT FROM cmis.scheduled_jobs j WHERE j.org_id = o.org_id AND j.job_id = o.job_id)

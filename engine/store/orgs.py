@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _RESOLVE = text("SELECT org_id, name, timezone FROM cmis.resolve_org(:reference)")
 _LIST = text("SELECT org_id, name, timezone, created_at FROM cmis.list_orgs()")
 _MOMENT = text(
-    "SELECT org_id, timezone, guardrails, never_touch, cmis.clock() AS now FROM cmis.orgs WHERE org_id = :org_id"
+    "SELECT org_id, name, timezone, guardrails, never_touch, cmis.clock() AS now FROM cmis.orgs WHERE org_id = :org_id"
 )
 _SET_GUARDRAILS = text("SELECT cmis.set_guardrails(:guardrails, :never_touch)").bindparams(
     bindparam("guardrails", type_=JSONB), bindparam("never_touch", type_=ARRAY(Uuid()))

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 # `asked`: what waits for approval or was rejected, of the last 28 days (`executions.HELD_SEARCH`).
 _READ = text("""
-SELECT o.org_id, o.timezone, o.guardrails, o.never_touch, cmis.clock() AS now, c.rule_ids, c.entity_ids, c.acted_at, h.asked
+SELECT o.org_id, o.name, o.timezone, o.guardrails, o.never_touch, cmis.clock() AS now, c.rule_ids, c.entity_ids,
+       c.acted_at, h.asked,
+       (SELECT jsonb_agg(jsonb_build_array(k.connector_id, k.platform) ORDER BY k.connector_id) FROM cmis.connectors k
+         WHERE k.org_id = :org_id AND k.status = 'active') AS connectors
   FROM cmis.orgs o
  CROSS JOIN LATERAL (
    SELECT array_agg(s.rule_id) AS rule_ids, array_agg(s.entity_id) AS entity_ids, array_agg(s.last_acted_at) AS acted_at
@@ -38,6 +41,7 @@ def read(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -> Row[
 
     `rule_ids`, `entity_ids`, `acted_at` belong together: when each rule last acted on each entity; None where none did.
     `asked` is a list of [rule_id, entity_id, type, params], or None: what keeps a rule from asking the same again.
+    `connectors` is a list of [connector_id, platform], or None: the active ones, which changes are pushed to.
     """
     row: Row[Any]
     [row] = driver.rows(connection, _READ, {"org_id": org_id, "rule_ids": list(rule_ids)})

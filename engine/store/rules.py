@@ -31,13 +31,17 @@ SELECT rule_id, version, name, status, acted_on, acted_today, failures_in_a_row
 """).bindparams(bindparam("rule_ids", type_=_UUIDS))
 _LOCK_ACTIVE = text("""
 SELECT rule_id, priority FROM cmis.automation_rules
- WHERE org_id = :org_id AND status = 'active' ORDER BY rule_id FOR NO KEY UPDATE
+ WHERE org_id = :org_id AND status = 'active' AND trigger_type <> 'event' ORDER BY rule_id FOR NO KEY UPDATE
 """)
 _DEFINITIONS = text("""
-SELECT rule_id, version, name, entity_id, conditions, condition_logic, actions, stop_on_error, priority, status,
+SELECT rule_id, version, name, entity_type, entity_id, trigger_type, event_type, conditions, condition_logic, actions, stop_on_error, priority, status,
        max_executions_per_day, cooldown_minutes, guardrails, min_sample, max_data_age, delay_between_actions_seconds
   FROM cmis.automation_rules WHERE org_id = :org_id AND rule_id = ANY (:rule_ids)
 """).bindparams(bindparam("rule_ids", type_=_UUIDS))
+_TRIGGERED = text("""
+SELECT rule_id, entity_type, entity_id FROM cmis.automation_rules
+ WHERE org_id = :org_id AND event_type = :event_type AND status = 'active' ORDER BY rule_id
+""")
 _PRIORITIES = text("""
 SELECT rule_id, priority FROM cmis.automation_rules WHERE org_id = :org_id AND rule_id = ANY (:rule_ids)
 """).bindparams(bindparam("rule_ids", type_=_UUIDS))
@@ -67,9 +71,17 @@ def definitions(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) 
 
 
 def lock_active(connection: Connection, org_id: UUID) -> dict[UUID, str]:
-    """Lock all active rules of an org in id order until the transaction ends; returns their priorities."""
+    """Lock all active rules of an org, but those that events trigger, in id order until the transaction ends.
+
+    Returns their priorities.
+    """
     rows = connection.execute(_LOCK_ACTIVE, {"org_id": org_id})
     return {row.rule_id: row.priority for row in rows}
+
+
+def triggered_by(connection: Connection, org_id: UUID, event_type: str) -> Sequence[Row[Any]]:
+    """Return the active rules that events of a type trigger (rule_id, entity_type, entity_id), ascending."""
+    return connection.execute(_TRIGGERED, {"org_id": org_id, "event_type": event_type}).all()
 
 
 def priorities(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -> dict[UUID, str]:
@@ -104,8 +116,8 @@ def listing(connection: Connection, org_id: UUID, *, status: str | None = None) 
 def effects_of_active(connection: Connection, org_id: UUID) -> Sequence[Row[Any]]:
     """Return what the org's active rules do and to what, oldest first."""
     table = AutomationRule
-    columns = (table.rule_id, table.name, table.entity_id, table.conditions, table.condition_logic, table.actions)
-    query = select(*columns).where(table.org_id == org_id, table.status == "active")
+    columns = (table.rule_id, table.name, table.entity_id, table.trigger_type, table.conditions, table.condition_logic)
+    query = select(*columns, table.actions).where(table.org_id == org_id, table.status == "active")
     return connection.execute(query.order_by(table.rule_id)).all()
 
 

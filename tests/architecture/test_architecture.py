@@ -221,7 +221,7 @@ def test_the_rules_own_enums_are_the_databases(ours: type[StrEnum]) -> None:
 
 @pytest.mark.parametrize(("part", "whole"), [("TriggerType", "TriggerType"), ("InitialStatus", "RuleStatus")])
 def test_what_a_new_rule_may_say_the_database_takes(part: str, whole: str) -> None:
-    assert set(getattr(definition, part)) < set(getattr(enums, whole))
+    assert set(getattr(definition, part)) <= set(getattr(enums, whole))
 
 
 def test_modules_and_functions_stay_small() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engine.actions.base import Change
+from engine.actions.base import Change, Delivery
 from engine.actions.budget import AdjustBudget
 from engine.actions.kit import Example, check, check_pure
 from engine.actions.notification import SendNotification
@@ -15,6 +15,8 @@ from engine.actions.registry import KINDS
 from engine.actions.rehearsal import rehearsal
 from engine.actions.status import PauseCampaign
 from engine.actions.tags import TagEntity
+from engine.actions.webhook import TriggerWebhook
+from models.enums import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,6 +65,14 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
         Example({"title": "Look", "message": "at this"}, spelling="notify"),
         Example({"value": "look"}, spelling="send_alert"),
         Example({"channel": "in_app"}, spelling="create_alert"),
+        Example({"title": "{{ campaign.name }}", "message": "{{ rule.name }} of {{ org.name }}"}),
+        Example({"channel": "email", "to": "ana@example.com", "title": "{{ campaign.name }}"}),
+        Example({"channel": "slack", "url": "secret://slack"}),
+        Example({"channel": "webhook", "url": "https://hooks.example.com/1"}),
+    ],
+    "trigger_webhook": [
+        Example({"url": "https://hooks.example.com/1", "payload": {"to": ["{{ campaign.budget }}", 1, None]}}),
+        Example({"value": "secret://hook", "headers": {"Authorization": "Bearer secret://token"}}, spelling="webhook"),
     ],
 }
 
@@ -130,6 +140,20 @@ class _Forgiving(SendNotification):
         del connection, org_id, effects, now
 
 
+class _Told(TriggerWebhook):
+    """Sends what it is told to, by a channel that it is told."""
+
+    def __init__(self, plan: Delivery) -> None:
+        self._plan = plan
+
+    def plan(self, params: Any, campaign: Any, scope: Any) -> Any:
+        del params, campaign, scope
+        return self._plan
+
+
+_MESSAGE: Any = {"url": "https://hooks.example.com", "headers": {}, "body": {}, "signing_secret": "secret://signing"}
+
+
 @pytest.mark.parametrize(
     ("action", "said"),
     [
@@ -142,6 +166,11 @@ class _Forgiving(SendNotification):
         (_Greedy(), "an unknown parameter is accepted"),
         (_Unstable(), "canonical .* is validated to"),
         (_Forgiving(), "revert does not refuse"),
+        (_Told(Delivery(Channel.CONNECTOR, _MESSAGE)), "no action delivers by"),
+        (_Told(Delivery(Channel.SLACK, _MESSAGE)), r"a message by slack has \['text', 'url'\]"),
+        (_Told(Delivery(Channel.WEBHOOK, {**_MESSAGE, "body": "text"})), "body of the message have the wrong type"),
+        (_Told(Delivery(Channel.WEBHOOK, {**_MESSAGE, "body": {"a": (1,)}})), "is not ready for JSON"),
+        (_Told(Delivery(Channel.WEBHOOK, {**_MESSAGE, "signing_secret": "whsec_x"})), "is not named as secret://name"),
     ],
 )
 def test_the_kit_says_what_is_wrong_with_a_kind(world: World, action: Action, said: str) -> None:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine import rescue
+from engine import notifications, rescue
 from engine.store import maintenance
 from tests.integration.engine.guarding import bind, raw
+from tests.world import NOTIFY
 
 if TYPE_CHECKING:
     from tests.world import Org, World
@@ -25,7 +26,8 @@ def test_maintenance_is_enqueued_once_an_hour_and_purges_what_is_long_final(worl
         row[0]
         for row in world.rows("SELECT task_id FROM cmis.tasks WHERE kind = 'maintain' ORDER BY task_id DESC LIMIT 1")
     ]
-    assert rescue.maintain(world.app, task_id, worker="worker") == {"partitions": 0, "purged": 1, "forgotten": 0}
+    done_now = rescue.maintain(world.app, task_id, worker="worker")
+    assert done_now == {"partitions": 0, "purged": 1, "forgotten": 0, "notifications": 0, "events": 0}
     assert rescue.maintain(world.app, task_id, worker="worker") is None
     assert world.rows("SELECT FROM cmis.tasks WHERE task_id = :id", id=done) == []
 
@@ -40,6 +42,24 @@ def test_what_runs_changed_is_forgotten_after_sixty_days(world: World, org: Org)
     with world.app.transaction(org.context) as connection:
         assert maintenance.forget_runs(connection, 10) == 1
     assert world.one("SELECT count(*) FROM cmis.run_changes") == 1
+
+
+def test_notifications_are_kept_for_a_quarter_once_read_and_for_a_year_unread(world: World, org: Org) -> None:
+    other = world.org("other")
+    for one in (org, other):
+        one.campaign()
+        one.evaluate(one.rule(actions=NOTIFY))
+    [read] = [
+        row.notification_id for row in world.rows("SELECT * FROM cmis.notifications WHERE org_id = :id", id=org.id)
+    ]
+    assert notifications.mark_read(world.app, org.context, [read], each=True) == 1
+    left = "SELECT org_id FROM cmis.notifications"
+    for days, kept in ((89, {org.id, other.id}), (2, {other.id}), (273, {other.id}), (2, set())):
+        world.advance(days=days)
+        with world.app.transaction(org.context) as connection:
+            maintenance.maintain_partitions(connection)
+            maintenance.purge_notifications(connection, 10)
+        assert {row.org_id for row in world.rows(left)} == kept
 
 
 def test_maintenance_that_fails_uses_up_attempts_from_its_second_message_on(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from core.ids import uuid7, uuid7_time
 from engine.store import (
     acted,
     audit,
+    connectors,
     delayed,
     dispatch,
     executions,
@@ -128,6 +130,18 @@ def _settle_an_execution(connection: Connection, tenant: Tenant, now: datetime) 
     assert delayed.settle(connection, tenant.org_id, tenant.execution_id, now=now) == "success"
 
 
+def _pushes(connection: Connection, tenant: Tenant, now: datetime) -> None:
+    """Ask which of two pushes waits, one of which was approved long after it was made."""
+    connector = {"connector_id": str(uuid7(now))}
+    long_ago, made = uuid7(now - timedelta(days=200)), uuid7(now)
+    rows: list[Any] = [
+        SimpleNamespace(action_id=long_ago, entity_id=tenant.campaign_id, params=connector, after={"version": 3}),
+        SimpleNamespace(action_id=made, entity_id=tenant.campaign_id, params=connector, after={"version": 4}),
+    ]
+    assert connectors.earlier_open(connection, tenant.org_id, rows, now=now) == {}
+    assert connectors.of_actions(connection, tenant.org_id, [made, tenant.action_id]) == {}
+
+
 def _optimizations(connection: Connection, tenant: Tenant, now: datetime) -> None:
     assert optimizations.tally(connection, tenant.org_id, [tenant.execution_id])
     [row] = optimizations.listing(connection, tenant.org_id, since=now - timedelta(days=30), limit=2)
@@ -144,6 +158,7 @@ STATEMENTS: dict[str, Callable[[Connection, Tenant, datetime], object]] = {
     "the end of an execution": _settle_an_execution,
     "effects that wait": lambda c, t, now: acted.waiting(c, t.org_id, t.rule_id, t.campaign_id, now=now),
     "optimisations": _optimizations,
+    "pushes and their order": _pushes,
     "finish occurrences": _finish_occurrences,
     "move occurrences": lambda c, t, now: occurrences.move(c, t.org_id, [occurrence(t, task_id=uuid7(now))]),
     "record runs that are new": _insert_new_runs,

@@ -111,6 +111,8 @@ def backtest(
         rolled_back=0,
         history=History(("spend",), {UUID(int=number): seen for number, seen in (observations or {}).items()}),
         never_touch=frozenset(),
+        org_id=UUID(int=9),
+        org_name="org",
     )
     return run(replace(subject, **changes), lambda _done, _total: None)
 

@@ -14,7 +14,7 @@ from core.errors import InputError
 from engine.actions.base import Campaign, Change, Impossible, Nothing, Scope
 from engine.actions.registry import KINDS, parse_actions
 
-SCOPE = Scope("rule")
+SCOPE = Scope(UUID(int=2), "rule", UUID(int=3), "Acme", UUID(int=4))
 money = st.decimals(min_value=0, max_value=10**9, places=2)
 
 

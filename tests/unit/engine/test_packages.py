@@ -67,6 +67,7 @@ def test_a_kind_of_another_package_is_known_by_its_name_and_aliases(install: Cal
     [
         (GOOD.format(name="pause_campaign", aliases=()), "there is an action 'pause_campaign' already"),
         (GOOD.format(name="stop", aliases=("notify",)), "there is an action 'notify' already"),
+        (GOOD.format(name="push_change", aliases=()), "there is an action 'push_change' already"),
         (GOOD.format(name="Stop it", aliases=()), "small letters"),
         (GOOD.format(name="stop", aliases="'halt'"), "small letters"),
         ("Stop = 7", "brings_stop:Stop is no engine.actions.base.Action"),

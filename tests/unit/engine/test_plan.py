@@ -55,6 +55,8 @@ class Row:
     objective: str | None = None
     tags: tuple[str, ...] = ()
     end_date: date | None = None
+    platform: str = "meta"
+    external_id: str | None = None
 
 
 def _page(*rows: Row) -> Overlay:
@@ -283,6 +285,30 @@ def test_effects_are_applied_in_order_each_campaign_once_a_round(specs: list[tup
     for entity in range(4):
         order = [effect.position for batch in applied for effect in batch if effect.entity_id.int == entity]
         assert order == [n for n, (one, _) in enumerate(specs) if one == entity]
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 9), st.booleans()), max_size=40, unique=True
+    )
+)
+def test_a_kind_has_all_that_an_execution_does_elsewhere_at_one_place_in_one_batch_after_the_changes(
+    specs: list[tuple[int, int, int, bool]],
+) -> None:
+    run = _run(ACTIVE, [{"type": "notify"}])
+    run.effects = [
+        replace(_effect(entity, "send_notification", position=place), execution_id=UUID(int=execution), before=before)
+        for execution, place, entity, changes in specs
+        for before in [{"status": "active"} if changes else {}]
+    ]
+    applied = rounds([run])
+    assert sum(map(len, applied)) == len(specs)
+    elsewhere = [batch for batch in applied if not batch[0].before]
+    assert applied[len(applied) - len(elsewhere) :] == elsewhere
+    places = [{(one.execution_id, one.position) for one in batch} for batch in elsewhere]
+    assert sum(map(len, places)) == len(set().union(*places))
+    for batch in applied:
+        assert max(Counter(effect.entity_id for effect in batch).values()) == 1
 
 
 def test_whatever_changes_columns_is_written_in_one_batch() -> None:

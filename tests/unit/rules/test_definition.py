@@ -124,7 +124,8 @@ def test_a_sample_is_asked_for_by_metric() -> None:
         ({"entity_type": "ad"}, "entity_type", "cannot be 'ad'"),
         ({"entity_id": "7"}, "entity_id", "must be a UUID, not '7'"),
         ({"entity_id": 7}, "entity_id", "must be a UUID, not 7"),
-        ({"trigger_type": "event"}, "trigger_type", "cannot be 'event'"),
+        ({"trigger_type": "webhook"}, "trigger_type", "cannot be 'webhook'"),
+        ({"trigger_type": "event"}, "event_type", "is required where trigger_type is event"),
         ({"condition_logic": "xor"}, "condition_logic", "cannot be 'xor'"),
         ({"condition_logic": ["and"]}, "condition_logic", "cannot be a list"),
         ({"conditions": []}, "conditions", "has no conditions"),
@@ -222,11 +223,6 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
         "guardrails.max_change",
         "colour",
     }
-
-
-def test_an_unsupported_trigger_says_so() -> None:
-    (problem,) = problems_of({**RULE, "trigger_type": "event"})
-    assert problem.remedy == "allowed: schedule, manual; rules that events trigger are not supported yet"
 
 
 @pytest.mark.parametrize("column", ["conditions", "actions", "guardrails", "colour"])
