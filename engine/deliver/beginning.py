@@ -62,12 +62,8 @@ class Begun:
     way: Way
     created_at: datetime
     now: datetime
-
-    @property
-    def key(self) -> str:
-        """The idempotency key, the same in every attempt."""
-        key: str = self.rows[0].idempotency_key
-        return key
+    key: str
+    """The idempotency key, the same in every attempt: that of the task's first effect, whatever became of it since."""
 
     @property
     def doubtful(self) -> bool:
@@ -90,6 +86,7 @@ class _Task:
     worker: str
     now: datetime
     row: Row[Any]
+    key: str
 
     @property
     def age(self) -> timedelta:
@@ -119,8 +116,9 @@ def begin(
         row = tasks.peek(connection, org_id, task_id, now=now)
         if row is None:
             return NotClaimed()
-        task = _Task(connection, org_id, task_id, worker, now, row)
-        rows = [one for one in deliveries.lock(connection, org_id, _ids(row.payload)) if one.status in _OPEN]
+        carried = deliveries.lock(connection, org_id, _ids(row.payload))
+        task = _Task(connection, org_id, task_id, worker, now, row, carried[0].idempotency_key)
+        rows = [one for one in carried if one.task_id == task_id and one.status in _OPEN]
         if not rows:
             tasks.finish(connection, task.claim(), "succeeded", now=now, result={"delivered": 0})
             return NotClaimed()
@@ -150,7 +148,7 @@ def _decide(task: _Task, rows: Sequence[Row[Any]], post: Post) -> Begun | Waits 
         return _wait(task, rows, waits)
     claimed = task.claim()
     deliveries.begin(task.connection, task.org_id, [row.action_id for row in rows], task.task_id)
-    return Begun(claimed, courier, rows, sent, way, task.row.created_at, task.now)
+    return Begun(claimed, courier, rows, sent, way, task.row.created_at, task.now, task.key)
 
 
 def _without_call(task: _Task, rows: Sequence[Row[Any]], answer: Answer) -> Done:

@@ -83,7 +83,7 @@ BEGIN
   SELECT array_agg(i::uuid ORDER BY i::uuid) INTO v_ids FROM jsonb_array_elements_text(v_task.payload -> 'action_ids') i;
   WITH doubted AS (
     UPDATE cmis.automation_actions a SET status = 'unknown', error = v_task.error
-     WHERE a.org_id = p_org_id AND a.action_id = ANY (v_ids) AND a.status = 'running'
+     WHERE a.org_id = p_org_id AND a.action_id = ANY (v_ids) AND a.task_id = p_task_id AND a.status = 'running'
        AND a.action_id BETWEEN v_ids[1] AND v_ids[cardinality(v_ids)]
     RETURNING a.action_id, a.entity_type, a.entity_id, a.rule_id, a.execution_id, a.type, a.channel, a.attempts)
   INSERT INTO cmis.automation_audit_log (org_id, created_at, audit_id, action, user_id, entity_type, entity_id, rule_id,
@@ -98,7 +98,7 @@ BEGIN
   WITH left_over AS (
     UPDATE cmis.automation_actions a
        SET status = 'discarded', error = v_task.error, waits_for = NULL, next_attempt_at = NULL, finished_at = v_now
-     WHERE a.org_id = p_org_id AND a.action_id = ANY (v_ids) AND a.status = 'queued'
+     WHERE a.org_id = p_org_id AND a.action_id = ANY (v_ids) AND a.task_id = p_task_id AND a.status = 'queued'
        AND a.action_id BETWEEN v_ids[1] AND v_ids[cardinality(v_ids)]
     RETURNING a.execution_id)
   SELECT array_agg(DISTINCT l.execution_id ORDER BY l.execution_id) INTO v_left FROM left_over l WHERE l.execution_id IS NOT NULL;

@@ -141,3 +141,34 @@ def test_who_says_that_a_message_arrived_says_so_of_all_of_it(world: World, desk
     assert redeliver.confirm(world.app, desk.org.context, second.action_id).already
     for one in (first, second):
         assert decided(world, one.action_id) == ["action_resolved", "action_taken", "action_unknown"]
+
+
+def test_a_message_keeps_its_key_though_a_part_of_it_was_given_up(world: World, desk: Desk, receiver: Receiver) -> None:
+    receiver.script("/hook", "fails/503")
+    task_id = desk.slack(f"{receiver.url}/hook", "Spring is paused", "Summer is paused")
+    desk.run(task_id)
+    first, second = desk.effects(task_id)
+    redeliver.discard(world.app, desk.org.context, first.action_id)
+    desk.wait_until(task_id)
+
+    begun = begin(world.app, desk.org.id, task_id, "worker", desk.post)
+
+    assert isinstance(begun, Begun)
+    assert (begun.key, [row.action_id for row in begun.rows]) == (first.idempotency_key, [second.action_id])
+
+
+def test_what_was_given_up_and_sent_again_is_its_new_tasks_alone(world: World, desk: Desk, receiver: Receiver) -> None:
+    receiver.script("/hook", "fails/503")
+    task_id = desk.webhook(f"{receiver.url}/hook")
+    desk.run(task_id)
+    action_id = desk.effect(task_id).action_id
+    redeliver.discard(world.app, desk.org.context, action_id)
+    redeliver.retry(world.app, desk.org.context, action_id)
+    desk.wait_until(task_id)
+
+    assert isinstance(desk.run(task_id), NotClaimed)
+
+    assert (world.task(task_id).state, len(receiver.requests("/hook"))) == ("succeeded", 1)
+    _, again = status(world, action_id)
+    desk.run(again)
+    assert status(world, action_id) == ("succeeded", again)
