@@ -155,7 +155,7 @@ CHECKS: Final[Mapping[str, str]] = {
             OR v.definition ->> 'event_type' IS DISTINCT FROM r.event_type
             OR v.definition - 'template_id' - 'event_type' IS DISTINCT FROM jsonb_build_object('name', r.name,
                  'description', r.description, 'rule_type', r.rule_type, 'entity_type', r.entity_type,
-                 'entity_id', r.entity_id, 'trigger_type', r.trigger_type, 'event_type', r.event_type, 'conditions', r.conditions,
+                 'entity_id', r.entity_id, 'trigger_type', r.trigger_type, 'conditions', r.conditions,
                  'condition_logic', r.condition_logic, 'actions', r.actions, 'stop_on_error', r.stop_on_error,
                  'delay_between_actions_seconds', r.delay_between_actions_seconds, 'priority', r.priority,
                  'status', r.status, 'max_executions_per_day', r.max_executions_per_day,
