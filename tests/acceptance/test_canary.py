@@ -7,7 +7,7 @@ import json
 import secrets
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import redis
@@ -15,11 +15,13 @@ import redis
 from core.config import Settings
 from core.db import CLI_ACTOR, Context, Database
 from dev.fleet import fleet
+from dev.launch import wait_until
 from dev.site import ROOT
 from engine.secrets.sealing import Keys
 from engine.store import orgs
 from engine.store import secrets as store
 from tests.acceptance.canary import Places, Wiretap, leaks, show_everything
+from tests.acceptance.flower import watching
 from tests.unit.cli.running import Cmis
 
 if TYPE_CHECKING:
@@ -30,14 +32,20 @@ if TYPE_CHECKING:
     from dev.provider import Servers
     from dev.site import Site
     from dev.valkey import Valkey
+    from tests.receiver.web import Receiver
 
 EXPORT = "campaign,date,impressions,clicks,spend\nSpring sale,2025-08-30,12000,240,96.50\n"
-RULE = {
-    "name": "Tell",
-    "status": "active",
-    "conditions": [{"field": "spend", "window": "lifetime", "operator": ">", "value": 50}],
-    "actions": [{"type": "notify", "params": {"message": "secret://canary"}}],
-}
+
+
+def rule_for(receiver: Receiver) -> dict[str, Any]:
+    """Return a rule whose action sends the secret to a receiver that says all back."""
+    params = {"url": f"{receiver.url}/echoes/200", "headers": {"Authorization": "Bearer secret://canary"}}
+    return {
+        "name": "Tell",
+        "status": "active",
+        "conditions": [{"field": "spend", "window": "lifetime", "operator": ">", "value": 50}],
+        "actions": [{"type": "trigger_webhook", "params": params}],
+    }
 
 
 def set_secret(site: Site, name: str, value: str) -> str:
@@ -61,16 +69,28 @@ def opened(site: Site, name: str) -> str:
     return Keys.load(Settings.load(site.full_env())).open(org.org_id, name, row).reveal()
 
 
-def test_a_secrets_value_and_its_key_are_nowhere_after_its_rule_was_run(
-    server: Servers, database: Site, broker: Valkey, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def delivered(cmis: Cmis) -> bool:
+    """Say whether the rule's webhook is delivered."""
+    return len(cmis("actions", "list", "--status", "succeeded", "--json").json) == 1
+
+
+def test_a_secrets_value_and_its_key_are_nowhere_after_it_was_sent(
+    server: Servers,
+    database: Site,
+    broker: Valkey,
+    receiver: Receiver,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     values = [f"canary-{secrets.token_hex(12)}/+" for _ in range(2)]
     cmis = Cmis(capsys, {**database.env(), "CMIS_ORG": "acme", "COLUMNS": "300"})
-    for name, text in (("export.csv", EXPORT), ("rule.json", json.dumps(RULE))):
+    for name, text in (("export.csv", EXPORT), ("rule.json", json.dumps(rule_for(receiver)))):
         (tmp_path / name).write_text(text, encoding="utf-8")
     logs = tmp_path / "logs"
-    with Wiretap(broker.url) as tap, fleet(1, 1, database.full_env(), logs):
+    env = database.full_env() | {"CMIS_EGRESS_ALLOW": "127.0.0.1"}
+    with Wiretap(broker.url) as tap, fleet(1, 1, env, logs, deliveries=1), watching(env, logs) as flower:
         assert cmis("orgs", "create", "acme").code == 0
+        assert cmis("secrets", "generate", "webhook_signing").code == 0
         outputs = {"secrets set": "".join(set_secret(database, "canary", value) for value in values)}
         for arguments in (
             ("metrics", "import", str(tmp_path / "export.csv")),
@@ -81,10 +101,15 @@ def test_a_secrets_value_and_its_key_are_nowhere_after_its_rule_was_run(
             done = cmis(*arguments)
             assert done.code == 0, done.err
             outputs[" ".join(arguments)] = done.out + done.err
-        outputs |= show_everything(cmis)
+        assert wait_until(lambda: delivered(cmis), 60), cmis("actions", "list", "--json").out
+        assert wait_until(lambda: "automation.deliver" in flower("tasks"), 30)
+        outputs |= show_everything(cmis) | {f"flower {what}": flower(what) for what in ("tasks", "workers")}
+    [request] = receiver.requests("/echoes/200")
+    assert request.headers["authorization"] == f"Bearer {values[-1]}"
     assert opened(database, "canary") == values[-1], "it was there to be found"
     assert "secret://canary" in outputs["executions list --json"] + outputs["actions list --json"]
     assert any("evaluate_rules" in command for command in tap.heard)
+    assert any("automation.deliver" in command for command in tap.heard)
     said = list(logs.iterdir()) + ([server.postgres.log] if server.postgres else [])
     cluster = server.postgres.data if server.postgres else None
     places = Places(said, outputs, tap.heard, cluster)
