@@ -74,8 +74,9 @@ SELECT payload, attempt, created_at FROM cmis.tasks
    FOR NO KEY UPDATE SKIP LOCKED
 """)
 _LOCK = text("SELECT FROM cmis.tasks WHERE org_id = :org_id AND task_id = :task_id FOR NO KEY UPDATE")
+# Its messages so far were answered: were they counted on, one that is lost later would be sent again minutes after.
 _POSTPONE = text("""
-UPDATE cmis.tasks SET run_at = :run_at, publish_at = :run_at, published_at = NULL,
+UPDATE cmis.tasks SET run_at = :run_at, publish_at = :run_at, published_at = NULL, delivery = 0,
        payload = payload || jsonb_build_object('reserved', CASE WHEN :reserved THEN attempt END)
  WHERE org_id = :org_id AND task_id = :task_id AND state = 'ready'
 """)
