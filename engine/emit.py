@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
+import orjson
+
 from core import clock
-from core.db import repeat_on_conflict
+from core.db import ENGINE_ACTOR, repeat_on_conflict
 from core.errors import ConflictError, InputError
 from core.ids import uuid7
 from engine import chunk
 from engine.enqueue import tasks_of
 from engine.rules.event_terms import TYPE_REMEDY, is_type
 from engine.rules.reading import Problems, refuse_unstorable, shown
-from engine.store import campaigns, events, maintenance, rules, tasks
-from models.enums import EntityType, TriggerType
+from engine.store import actions, campaigns, events, maintenance, rules, tasks
+from models.enums import EntityType, Role, TriggerType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -95,7 +97,7 @@ def read(
 
 
 def emit(database: Database, context: Context, event: Event, *, wake: bool = False) -> Emitted:
-    """Store an event and trigger its rules, exactly once for each idempotency key.
+    """Store an event and trigger its rules, exactly once for each idempotency key; by an operator or more.
 
     Told again with the same type and payload it is the first event; with others ConflictError is raised. `wake` rouses
     the schedulers, which else look at their next poll: for a person who waits, and not for streams of events.
@@ -103,6 +105,8 @@ def emit(database: Database, context: Context, event: Event, *, wake: bool = Fal
 
     def once() -> Emitted:
         with database.transaction(context) as connection:
+            if context.user_id != ENGINE_ACTOR:
+                actions.require_role(connection, Role.OPERATOR)
             emitted = _emit(connection, context.org_id, event, clock.now(connection))
             if wake and emitted.triggered and not emitted.already:
                 maintenance.wake_schedulers(connection)
@@ -197,14 +201,15 @@ def _id(value: object) -> UUID | None:
 def _check_payload(payload: dict[Any, Any], problems: Problems) -> None:
     try:
         refuse_unstorable(payload, "payload", MAX_DEPTH)
-        size = len(json.dumps(payload, separators=(",", ":"), ensure_ascii=False).encode())
+        written = json.dumps(payload, separators=(",", ":"), ensure_ascii=False).encode()
+        orjson.loads(written)  # as it is read again from its row
     except InputError as error:
         problems.extend(error)
-    except (TypeError, ValueError):  # no JSON, or an integer of more than 4,300 digits
+    except (TypeError, ValueError):  # no JSON, or a number that no double can hold
         problems.add("payload", "holds what JSON has not, or a number that is too long", "give plain JSON")
     else:
-        if size > MAX_BYTES:
-            problems.add("payload", f"has {size:,} bytes as JSON", f"give at most {MAX_BYTES:,}")
+        if len(written) > MAX_BYTES:
+            problems.add("payload", f"has {len(written):,} bytes as JSON", f"give at most {MAX_BYTES:,}")
 
 
 def _check_text(name: str, value: object, longest: int, problems: Problems) -> None:

@@ -29,7 +29,14 @@ _STATEMENT_TIMEOUT: Final = "57014"
 _PAUSE: Final = (0.5, 1.5)
 
 
-@app.task(name="ingest.emit_event", base=AutomationTask, bind=True, acks_late=True, reject_on_worker_lost=True)
+@app.task(
+    name="ingest.emit_event",
+    base=AutomationTask,
+    bind=True,
+    acks_late=True,
+    acks_on_timeout=False,
+    reject_on_worker_lost=True,
+)
 def emit_event(
     self: AutomationTask,
     org_id: object = None,

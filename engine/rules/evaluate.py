@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     Ages = Mapping[str, float]
 
 MARGIN_DIGITS: Final = 4
+_SHOWN_TEXT: Final = 500
+_SHOWN_ELEMENTS: Final = 100
 _NO_AGES: Final[Mapping[str, float]] = {}
 _NO_DOUBTS: Final[Mapping[str, str]] = {}
 
@@ -132,7 +134,10 @@ def _compared_with(leaf: Leaf) -> tuple[Operand, ...]:
 
 
 def _json(value: object) -> object:
-    return [_json_scalar(element) for element in value] if isinstance(value, list | tuple) else _json_scalar(value)
+    """Return a value as a trace shows it: what an event brings may be long, and is told of many campaigns."""
+    if isinstance(value, list | tuple):
+        return [_json_scalar(element) for element in value[:_SHOWN_ELEMENTS]]
+    return _json_scalar(value)
 
 
 def _json_scalar(value: object) -> object:
@@ -140,7 +145,7 @@ def _json_scalar(value: object) -> object:
         case None | bool():
             return value
         case str():
-            return str(value)
+            return value if len(value) <= _SHOWN_TEXT else f"{value[:_SHOWN_TEXT]}…"
         case int() | float() | Decimal():
             amount = number(value)
             return str(value) if amount is None else json_number(amount)

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from core.errors import ConflictError, InputError
 from engine import define, dry_run, emit, rescue, rule_conflicts, run_now
@@ -262,3 +263,27 @@ def test_an_optimisation_and_a_job_leave_event_rules_alone(world: World) -> None
     [execution] = org.evaluate(rule)
     assert (execution.status, execution.skip_reason) == ("skipped", "rule_inactive")
     assert org.campaign_row(campaign).status == "active"
+
+
+def test_a_number_that_cannot_be_read_again_is_refused_at_the_edge(world: World) -> None:
+    org = world.org()
+    with pytest.raises(InputError, match="payload"):
+        _tell(org, {"score": 10**400})
+    assert world.one("SELECT count(*) FROM cmis.automation_events") == 0
+
+
+def test_a_trace_shows_the_beginning_of_a_long_text(world: World) -> None:
+    org = world.org()
+    org.campaign()
+    _rule(org, [{"field": "text", "operator": "contains", "value": "x"}])
+    _tell(org, {"text": "x" * 60_000})
+    world.run_all()
+    shown = world.one("SELECT max(length(conditions_evaluated::text)) FROM cmis.automation_executions")
+    assert 500 < shown < 3_000
+
+
+def test_a_viewer_emits_nothing(world: World) -> None:
+    org = world.org()
+    world.meddle("UPDATE cmis.user_orgs SET role = 'viewer'")
+    with pytest.raises(DBAPIError, match="is no operator"):
+        _tell(org, {"score": 9})
