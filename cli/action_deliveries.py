@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.action_selection import selected, selection_options
+from cli.action_selection import note_option, selected, selection_options
 from cli.arguments import parse_id
 from cli.output import emit_json, out
 from cli.session import open_org, org_command
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from core.errors import Problem
     from engine.redeliver import Redelivered
 
-_note_option = click.option("--note", metavar="TEXT", help="Why; it stays with the action and in the audit log.")
 _SENDABLE = (ActionStatus.FAILED, ActionStatus.DISCARDED, ActionStatus.UNKNOWN)
 _OPEN = (ActionStatus.QUEUED, ActionStatus.UNKNOWN)
 
@@ -31,7 +30,7 @@ _OPEN = (ActionStatus.QUEUED, ActionStatus.UNKNOWN)
 @click.argument("action_ids", metavar="[ACTION]...", nargs=-1)
 @org_command
 @selection_options
-@_note_option
+@note_option
 def retry_command(
     action_ids: tuple[str, ...],
     *,
@@ -54,7 +53,7 @@ def retry_command(
 @click.argument("action_ids", metavar="[ACTION]...", nargs=-1)
 @org_command
 @selection_options
-@_note_option
+@note_option
 def discard_command(
     action_ids: tuple[str, ...],
     *,
@@ -76,7 +75,7 @@ def discard_command(
 @click.command("confirm")
 @click.argument("action_ids", metavar="ACTION...", nargs=-1, required=True)
 @org_command
-@_note_option
+@note_option
 def confirm_command(
     action_ids: tuple[str, ...], *, org_ref: str, user_id: str | None, as_json: bool, note: str | None
 ) -> None:

@@ -29,6 +29,9 @@ _DECIDED_WITHIN: Final = timedelta(days=90)
 """How long before it was applied an effect may have been planned: it may have waited for approval."""
 
 
+note_option = click.option("--note", metavar="TEXT", help="Why; it stays with the action and in the audit log.")
+
+
 def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --execution, --rule, --since and --until."""
     for option in (

@@ -9,7 +9,7 @@ import click
 
 from cli.action_deliveries import confirm_command, discard_command, retry_command
 from cli.action_kinds import kinds_command
-from cli.action_selection import selected, selection_options
+from cli.action_selection import note_option, selected, selection_options
 from cli.arguments import limit_option, moment_at, parse_id, parse_moment
 from cli.explain import change_text
 from cli.output import emit_json, out, rows_as_dicts
@@ -124,14 +124,11 @@ def show_command(action: str, org_ref: str, user_id: str | None, as_json: bool) 
         show_fields(f"Action {action_id}", row)
 
 
-_note_option = click.option("--note", metavar="TEXT", help="Why; it stays with the action and in the audit log.")
-
-
 @actions.command("approve")
 @click.argument("action_ids", metavar="[ACTION]...", nargs=-1)
 @org_command
 @selection_options
-@_note_option
+@note_option
 def approve_command(
     action_ids: tuple[str, ...],
     *,
@@ -160,7 +157,7 @@ def approve_command(
 @click.argument("action_ids", metavar="[ACTION]...", nargs=-1)
 @org_command
 @selection_options
-@_note_option
+@note_option
 def reject_command(
     action_ids: tuple[str, ...],
     *,

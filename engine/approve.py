@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core import clock
 from core.db import repeat_on_conflict
-from core.errors import ConflictError, InputError
+from core.errors import ConflictError
 from core.ids import uuid7
 from engine import effects, push
 from engine.store import actions, audit, rules
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MAX_NOTE: Final = 2_000
 _BROKEN: Final = "reject it, or mend the package that brings this kind"
 _APPROVED: Final = frozenset({ActionStatus.SUCCEEDED, ActionStatus.UNDONE})
 
@@ -64,8 +63,7 @@ def reject(database: Database, context: Context, action_id: UUID, *, note: str |
 
 
 def _decide(database: Database, context: Context, action_id: UUID, status: ActionStatus, note: str | None) -> Decided:
-    if note is not None and not 0 < len(note.strip()) <= MAX_NOTE:
-        raise InputError.of("--note", f"must be a text of 1 to {MAX_NOTE} characters", "shorten it, or leave it out")
+    effects.check_note(note)
 
     def body() -> Decided:
         with database.transaction(context) as connection:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy.exc import DBAPIError
 
 from core.db import first_line, must_restart
-from core.errors import ConflictError, NotFoundError, Problem
+from core.errors import ConflictError, InputError, NotFoundError, Problem
 from engine.actions.base import Effect
 from engine.actions.registry import KINDS
 from engine.store import actions, campaigns, delayed
@@ -21,6 +21,16 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
     from engine.actions.base import Action
+
+
+MAX_NOTE: Final = 2_000
+"""Characters of what a person says to a decision."""
+
+
+def check_note(note: str | None) -> None:
+    """Raise InputError for a note that is blank or too long."""
+    if note is not None and not 0 < len(note.strip()) <= MAX_NOTE:
+        raise InputError.of("--note", f"must be a text of 1 to {MAX_NOTE} characters", "shorten it, or leave it out")
 
 
 def find(connection: Connection, org_id: UUID, action_id: UUID) -> Row[Any]:

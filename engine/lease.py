@@ -26,6 +26,13 @@ class LostClaimError(CmisError):
     code = "CLAIM_LOST"
 
 
+def owned(still: bool) -> None:  # noqa: FBT001 - the answer of a fenced write
+    """Raise LostClaimError where a write under the claim's fence met no row: somebody else took the task over."""
+    if not still:
+        message = "the task's fence moved on"
+        raise LostClaimError(message)
+
+
 class Heartbeat:
     """Extends a claim's lease every 10 s until the block ends. `lost` is set once the task is not ours any more."""
 

@@ -6,11 +6,11 @@ Each is one transaction, by an operator or more, on record. What is decided so a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from core import clock
 from core.db import repeat_on_conflict
-from core.errors import ConflictError, InputError
+from core.errors import ConflictError
 from core.ids import uuid7
 from engine import effects
 from engine.deliver.enqueue import Parcel
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
     from core.db import Context, Database
-
-MAX_NOTE: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +96,7 @@ def _decide(
     note: str | None,
     verdict: Callable[[_Decision], Redelivered],
 ) -> Redelivered:
-    if note is not None and not 0 < len(note.strip()) <= MAX_NOTE:
-        raise InputError.of("--note", f"must be a text of 1 to {MAX_NOTE} characters", "shorten it, or leave it out")
+    effects.check_note(note)
 
     def body() -> Redelivered:
         with database.transaction(context) as connection:

@@ -25,8 +25,6 @@ class Courier(ABC):
     channel: ClassVar[Channel]
     keyed: ClassVar[bool]
     """Whether the receiver does what has one key once: only then a message whose fate is unknown is sent again."""
-    together: ClassVar[bool] = False
-    """Whether what one run of a rule says about many campaigns goes out as one message (people read it)."""
 
     @abstractmethod
     def destination(self, message: Message) -> str:
@@ -38,7 +36,7 @@ class Courier(ABC):
 
     @abstractmethod
     def deliver(self, messages: Sequence[Message], *, key: str, now: datetime) -> Answer:
-        """Make one call, bounded in time and size, with this idempotency key; more than one message only if `together`.
+        """Make one call of bounded time and size, with this idempotency key; several messages where people read them.
 
         Raises nothing that a receiver, a network or a message can cause: it is an answer.
         """

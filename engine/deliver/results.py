@@ -9,7 +9,7 @@ from core import clock
 from core.ids import uuid7
 from engine.deliver import limits
 from engine.deliver.outcome import Again, Discarded, Doubtful, Failed, Succeeded
-from engine.lease import LostClaimError
+from engine.lease import owned
 from engine.run_rules.breaker import trip_closed
 from engine.store import audit, delayed, deliveries, tasks
 from models.audit_actions import AuditAction
@@ -82,18 +82,18 @@ _TOLD: Final[dict[type, AuditAction]] = {
 def write(connection: Connection, ending: Ending) -> None:
     """Write all of it. Raises LostClaimError if somebody else took the task over: nothing may be written then."""
     claim, org_id = ending.claim, ending.claim.org_id
-    _owned(tasks.hold(connection, claim))
+    owned(tasks.hold(connection, claim))
     now = clock.now(connection)
     if ending.way is not None:
         limits.note(connection, org_id, claim.task_id, ending.way, ending.answer, now=now)
     deliveries.finish(connection, org_id, [row.action_id for row in ending.rows], _columns(ending, now), now=now)
     audit.record(connection, org_id, list(_entries(ending, now)), now=now)
     if isinstance(ending.outcome, Again):
-        _owned(tasks.retry(connection, claim, after=ending.outcome.after, now=now, error=ending.error or {}))
+        owned(tasks.retry(connection, claim, after=ending.outcome.after, now=now, error=ending.error or {}))
         return
     _settle(connection, ending, now)
     state, result = ("failed", None) if ending.error else ("succeeded", {"delivered": len(ending.rows)})
-    _owned(tasks.finish(connection, claim, state, now=now, result=result, error=ending.error))
+    owned(tasks.finish(connection, claim, state, now=now, result=result, error=ending.error))
 
 
 def _settle(connection: Connection, ending: Ending, now: datetime) -> None:
@@ -104,12 +104,6 @@ def _settle(connection: Connection, ending: Ending, now: datetime) -> None:
         if delayed.settle(connection, org_id, execution_id, now=now) == ExecutionStatus.FAILURE:
             last_failure = None if ending.error is None else str(ending.error["message"])
             trip_closed(connection, org_id, rule_id, execution_id, last_failure, now=now)
-
-
-def _owned(still: bool) -> None:  # noqa: FBT001 - the answer of a fenced write
-    if not still:
-        message = "the task's fence moved on"
-        raise LostClaimError(message)
 
 
 def _columns(ending: Ending, now: datetime) -> dict[str, Any]:

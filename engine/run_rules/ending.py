@@ -10,13 +10,13 @@ from core.db import ENGINE_ACTOR, Context, repeat_on_conflict
 from core.errors import OutOfTimeError
 from core.ids import uuid7
 from engine import chunk, retry
-from engine.lease import LostClaimError
+from engine.lease import LostClaimError, owned
 from engine.retry import out_of_time
 from engine.run_rules import following
 from engine.run_rules.ended import Carrier, error_document
 from engine.run_rules.group import Unfinished, record_failures
 from engine.run_rules.optimized import record_failed
-from engine.run_rules.work import GaveUp, NotClaimed, Result, Retrying, TakenApart, Work, occurrence_key, owned
+from engine.run_rules.work import GaveUp, NotClaimed, Result, Retrying, TakenApart, Work, occurrence_key
 from engine.store import audit, occurrences, tasks
 from models.audit_actions import AuditAction
 from models.enums import Queue, TaskKind

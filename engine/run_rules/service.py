@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from core import clock, faults
 from core.db import ENGINE_ACTOR, Context, repeat_on_conflict
-from engine.lease import Heartbeat, LostClaimError
+from engine.lease import Heartbeat, LostClaimError, owned
 from engine.retry import classify, out_of_time
 from engine.run_rules import following
 from engine.run_rules.ended import Carrier
 from engine.run_rules.ending import end_single, give_back, split_off
 from engine.run_rules.group import Unfinished, Wave, raise_if_over, run_wave, waves
 from engine.run_rules.optimize import optimize
-from engine.run_rules.work import Applied, Finished, NotClaimed, Result, Work, occurrence_key, owned
+from engine.run_rules.work import Applied, Finished, NotClaimed, Result, Work, occurrence_key
 from engine.store import occurrences, tasks
 from models.enums import Outcome, TaskKind
 

@@ -10,7 +10,6 @@ from core import clock
 from core.db import ENGINE_ACTOR, Context, switch
 from core.errors import OutOfTimeError
 from engine import chunk
-from engine.lease import LostClaimError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -125,10 +124,3 @@ class Work:
 def occurrence_key(item: chunk.Item | chunk.Optimization) -> dict[str, Any]:
     """Return the key of an item's row in the ledger."""
     return {"job_id": item.job_id, "origin": item.origin, "scheduled_for": item.scheduled_for}
-
-
-def owned(still: bool) -> None:  # noqa: FBT001 - the answer of a fenced write
-    """Raise LostClaimError where a write under the claim's fence met no row: somebody else took the task over."""
-    if not still:
-        message = "the task's fence moved on"
-        raise LostClaimError(message)

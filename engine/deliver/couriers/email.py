@@ -47,7 +47,6 @@ class EmailCourier(Courier):
 
     channel: ClassVar[Channel] = Channel.EMAIL
     keyed: ClassVar[bool] = False
-    together: ClassVar[bool] = True
 
     def __init__(
         self,

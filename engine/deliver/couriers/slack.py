@@ -45,7 +45,6 @@ class SlackCourier(Courier):
 
     channel: ClassVar[Channel] = Channel.SLACK
     keyed: ClassVar[bool] = False
-    together: ClassVar[bool] = True
 
     def __init__(self, egress: Egress) -> None:
         self._egress = egress
