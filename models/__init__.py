@@ -8,10 +8,11 @@ from models.base import Base
 from models.campaigns import BudgetLedgerEntry, Campaign, CampaignMetric, RunChange
 from models.deliveries import AutomationEvent, Connector, Destination, Secret, TokenBucket
 from models.executions import AutomationAction, AutomationExecution, Notification, Permit
+from models.instances import WorkflowInstance, WorkflowStep, WorkflowTemplate, WorkflowTemplateVersion
 from models.optimizations import Optimization
 from models.queue import BrokerEpoch, ClockOffset, Task, TaskAttempt
 from models.rules import AutomationRule, RuleEntityState, RuleVersion
-from models.schedules import AutomationSchedule, Occurrence, OptimizationSchedule, ScheduledJob
+from models.schedules import AutomationSchedule, Occurrence, OptimizationSchedule, ScheduledJob, WorkflowSchedule
 from models.tenancy import Org, User, UserOrg
 from models.workflows import AutomationWorkflow
 
@@ -47,4 +48,9 @@ __all__ = [
     "TokenBucket",
     "User",
     "UserOrg",
+    "WorkflowInstance",
+    "WorkflowSchedule",
+    "WorkflowStep",
+    "WorkflowTemplate",
+    "WorkflowTemplateVersion",
 ]

@@ -61,6 +61,10 @@ class AutomationAction(Base):
         one_of("status", ActionStatus),
         one_of("channel", Channel),
         CheckConstraint("(execution_id IS NULL) = (rule_id IS NULL)", name="execution_id"),
+        CheckConstraint(
+            "(instance_id IS NULL) = (step_id IS NULL) AND (instance_id IS NULL OR execution_id IS NULL)",
+            name="instance_id",
+        ),
         CheckConstraint("waits_for IS NULL OR status = 'queued' AND channel IS NOT NULL", name="waits_for"),
         CheckConstraint("(decided_at IS NULL) = (decided_by IS NULL)", name="decided_at"),
         CheckConstraint(
@@ -77,13 +81,14 @@ class AutomationAction(Base):
             "action_id",
             postgresql_where=text("channel = 'connector' AND status IN ('queued', 'running', 'unknown')"),
         ),
+        Index(None, "org_id", "instance_id", postgresql_where=text("instance_id IS NOT NULL")),
         {"postgresql_partition_by": "RANGE (action_id)"},
     )
 
     org_id: Mapped[UUID] = mapped_column(primary_key=True)
     action_id: Mapped[UUID] = mapped_column(primary_key=True)
     execution_id: Mapped[UUID | None]
-    """NULL = a person's change, whose effect outside this is."""
+    """NULL = a step's effect, or a person's change, whose effect outside this is."""
     rule_id: Mapped[UUID | None]
     task_id: Mapped[UUID]
     position: Mapped[int]
@@ -117,6 +122,9 @@ class AutomationAction(Base):
     """What the receiver said last."""
     retried_at: Mapped[datetime | None]
     """When a person last had it sent again; its execution may have ended before."""
+    instance_id: Mapped[UUID | None]
+    """The run of a workflow one of whose steps it is an effect of; NULL = it is a rule's, or a person's change."""
+    step_id: Mapped[str | None]
 
 
 class Notification(Base):

@@ -40,6 +40,12 @@ class Task(Base):
         Index("tasks_lease", "lease_expires_at", postgresql_where=text("state = 'running'")),
         Index("tasks_final", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
         Index(None, "org_id", "state"),
+        Index(
+            "tasks_held_instance",
+            "org_id",
+            text("(payload #>> '{items,0,instance_id}')"),
+            postgresql_where=text("state = 'held' AND kind = 'run_workflow'"),
+        ),
     )
 
     org_id: Mapped[UUID] = mapped_column(primary_key=True)

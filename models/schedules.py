@@ -43,6 +43,9 @@ class ScheduledJob(Base):
     __table_args__ = (
         ForeignKeyConstraint(["org_id", "rule_id"], ["cmis.automation_rules.org_id", "cmis.automation_rules.rule_id"]),
         ForeignKeyConstraint(["org_id", "campaign_id"], ["cmis.campaigns.org_id", "cmis.campaigns.campaign_id"]),
+        ForeignKeyConstraint(
+            ["org_id", "template_id"], ["cmis.workflow_templates.org_id", "cmis.workflow_templates.template_id"]
+        ),
         UniqueConstraint("org_id", "name"),
         one_of("target_type", TargetType),
         one_of("schedule_type", ScheduleType),
@@ -50,6 +53,7 @@ class ScheduledJob(Base):
         one_of("status", JobStatus),
         CheckConstraint("(target_type = 'rule') = (rule_id IS NOT NULL)", name="target"),
         CheckConstraint("campaign_id IS NULL OR target_type = 'optimization'", name="campaign_id"),
+        CheckConstraint("(target_type = 'workflow') = (template_id IS NOT NULL)", name="template_id"),
         one_of("dst_gap", DstGap),
         one_of("dst_fold", DstFold),
         one_of("month_end", MonthEnd),
@@ -75,6 +79,7 @@ class ScheduledJob(Base):
         Index("scheduled_jobs_review", "review_at", postgresql_where=text("review_at IS NOT NULL")),
         Index(None, "org_id", "rule_id"),
         Index(None, "org_id", "campaign_id", postgresql_where=text("campaign_id IS NOT NULL")),
+        Index(None, "org_id", "template_id", postgresql_where=text("template_id IS NOT NULL")),
     )
 
     org_id: Mapped[UUID] = mapped_column(ForeignKey("cmis.orgs.org_id"), primary_key=True)
@@ -84,6 +89,8 @@ class ScheduledJob(Base):
     rule_id: Mapped[UUID | None]
     campaign_id: Mapped[UUID | None]
     """The one campaign that an optimisation is for; NULL = all of the org."""
+    template_id: Mapped[UUID | None]
+    """The workflow that it starts an instance of, of the version that is published last then."""
     schedule_type: Mapped[str]
     frequency: Mapped[str | None]
     interval: Mapped[int] = mapped_column(server_default=text("1"))
@@ -148,6 +155,12 @@ class OptimizationSchedule(ScheduledJob):
     __mapper_args__ = {"polymorphic_identity": TargetType.OPTIMIZATION.value}  # noqa: RUF012 - SQLAlchemy's interface
 
 
+class WorkflowSchedule(ScheduledJob):
+    """A scheduled job whose target is a workflow: each run is an instance."""
+
+    __mapper_args__ = {"polymorphic_identity": TargetType.WORKFLOW.value}  # noqa: RUF012 - SQLAlchemy's interface
+
+
 class Occurrence(Base):
     """The ledger of every planned time: one row, or one row for a stretch of consecutive ones of the same fate."""
 
@@ -160,7 +173,9 @@ class Occurrence(Base):
             "count > 0 AND until >= scheduled_for AND (count = 1) = (until = scheduled_for)", name="stretch"
         ),
         CheckConstraint(
-            "(decision = 'run') = (execution_id IS NOT NULL) AND (decision = 'run') = (task_id IS NOT NULL)", name="run"
+            "(decision = 'run') = (num_nonnulls(execution_id, instance_id) = 1) "
+            "AND (decision = 'run') = (task_id IS NOT NULL)",
+            name="run",
         ),
         CheckConstraint("decision <> 'run' OR count = 1", name="run_count"),
         CheckConstraint("(outcome IS NULL) = (finished_at IS NULL)", name="finished_at"),
@@ -179,6 +194,8 @@ class Occurrence(Base):
     job_revision: Mapped[int] = mapped_column(BigInteger)
     decision: Mapped[str]
     execution_id: Mapped[UUID | None]
+    instance_id: Mapped[UUID | None]
+    """The run of a workflow that it started."""
     task_id: Mapped[UUID | None]
     actor_id: Mapped[UUID | None]
     cancel_requested: Mapped[bool] = mapped_column(server_default=text("false"))

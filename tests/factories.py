@@ -276,6 +276,7 @@ def _rows(tenant: Tenant, now: datetime) -> list[tuple[type[models.Base], dict[s
                 "updated_at": now,
             },
         ),
+        *_workflow_rows(tenant, now),
         (
             models.AuditEntry,
             {
@@ -284,6 +285,67 @@ def _rows(tenant: Tenant, now: datetime) -> list[tuple[type[models.Base], dict[s
                 "action": "rule_executed",
                 "entity_type": "rule",
                 "entity_id": tenant.rule_id,
+            },
+        ),
+    ]
+
+
+def _workflow_rows(tenant: Tenant, now: datetime) -> list[tuple[type[models.Base], dict[str, Any]]]:
+    """Return a template, its version, an instance of it that is an hour into its day of waiting, and its step."""
+    definition = {"steps": [{"id": "wait", "type": "delay", "config": {"days": 1}}]}
+    template = {"template_id": uuid7(now)}
+    instance = {"instance_id": uuid7(now)}
+    return [
+        (
+            models.WorkflowTemplate,
+            template
+            | {
+                "name": "workflow",
+                "category": "campaign",
+                "status": "active",
+                "definition": definition,
+                "version": 1,
+                "owner_id": tenant.admin_id,
+                "created_at": now,
+                "updated_at": now,
+            },
+        ),
+        (
+            models.WorkflowTemplateVersion,
+            template
+            | {
+                "version": 1,
+                "definition": definition,
+                "steps": 1,
+                "published_by": tenant.admin_id,
+                "published_at": now,
+            },
+        ),
+        (
+            models.WorkflowInstance,
+            template
+            | instance
+            | {
+                "version": 1,
+                "status": "running",
+                "trigger_type": "manual",
+                "steps_total": 1,
+                "created_at": now,
+                "started_at": now,
+            },
+        ),
+        (
+            models.WorkflowStep,
+            instance
+            | {
+                "step_id": "wait",
+                "position": 0,
+                "type": "delay",
+                "status": "waiting",
+                "attempt": 1,
+                "waits_for": "delay",
+                "wake_at": now + timedelta(hours=23),
+                "started_at": now,
             },
         ),
     ]

@@ -24,7 +24,14 @@ _CONTEXT: Final = (
 ORG: Final = f"(org_id = {_CONTEXT})"
 """The one expression that policies may consist of, as the catalogue prints it."""
 SHARED: Final = {
-    "automation_workflows.public_bundles": f"(is_public AND (status = 'active'::text) AND ({_CONTEXT} IS NOT NULL))"
+    "automation_workflows.public_bundles": f"(is_public AND (status = 'active'::text) AND ({_CONTEXT} IS NOT NULL))",
+    "workflow_templates.public_templates": f"(is_public AND (status = 'active'::text) AND ({_CONTEXT} IS NOT NULL))",
+    "workflow_template_versions.public_versions": (
+        "(EXISTS ( SELECT\n   FROM cmis.workflow_templates t\n"
+        "  WHERE ((t.org_id = workflow_template_versions.org_id)"
+        " AND (t.template_id = workflow_template_versions.template_id)"
+        f" AND t.is_public AND (t.status = 'active'::text) AND ({_CONTEXT} IS NOT NULL))))"
+    ),
 }
 """Policies by which the app reads rows that other orgs show to all: their whole expressions."""
 SCHEDULERS: Final = [
