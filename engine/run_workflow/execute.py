@@ -7,8 +7,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import NotFoundError, PermanentError
-from core.ids import uuid7
-from engine.actions.registry import KINDS
 from engine.callables.base import Call
 from engine.callables.outcome import Raised
 from engine.callables.registry import CALLABLES
@@ -21,7 +19,7 @@ from engine.schedule.zones import zone
 from engine.start_workflow import Start, start
 from engine.store import events, instances, notifications, orgs
 from engine.workflows import correlation, deciding, timing, weights
-from engine.workflows.definition import ALL_BRANCHES, NEXT
+from engine.workflows.definition import ALL_BRANCHES
 from engine.workflows.resolving import resolved
 from models.enums import InstanceTrigger, StepType
 
@@ -177,7 +175,9 @@ def _approval(executing: Executing) -> tuple[Result, Mapping[str, Any]]:
     turn, run, config = executing.turn, executing.run, executing.step.config
     title, message = executing.resolved(config["title"]), executing.resolved(config["message"])
     body = f"{message or title}\n\nAnswer with: cmis workflows approve {run.instance_id} {executing.step.id}"
-    notifications.tell(turn.connection, turn.org_id, [{"title": f"To approve: {title}"[:200], "body": body}], now=turn.now)
+    notifications.tell(
+        turn.connection, turn.org_id, [{"title": f"To approve: {title}"[:200], "body": body}], now=turn.now
+    )
     given = {"title": title, "message": message, "role": config["role"]}
     return Waits("approval", _until(turn, config)), given
 

@@ -1,4 +1,4 @@
-"""Go on with an instance: execute what is on its agenda, decide what follows, until nothing is left that can be done now."""
+"""Go on with an instance: execute what is on its agenda, decide what follows, until nothing is left to do now."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ class Turn:
         self.pass_on(run, item, state="held")
 
     def pass_on(self, run: Run, item: Mapping[str, Any], **others: Any) -> None:
-        """Give an item, and the steps that this task has of its instance, to a task of its own; they stay as they are."""
+        """Give an item, and the steps that this task has of its instance, to another task; they stay as they are."""
         task_id = self.carry(item, **others)
         for step_id in run.assigned(self.task_id):
             run.known(step_id).task_id = task_id
@@ -189,7 +189,7 @@ class Turn:
         self.rows, self.assigned = [], []
 
     def _stop(self, changed: Sequence[Run]) -> None:
-        """Stop the tasks of steps that were cancelled, of timeouts of what is over, and the runs that steps had started."""
+        """Stop tasks of cancelled steps, timeouts of what is over, and the instances that cancelled steps had started."""
         over = {run.row.timeout_task_id for run in changed if run.ended} - {None}
         stopped = {task_id for run in changed for task_id in run.stopped} | over
         instances.cancel_tasks(self.connection, self.org_id, stopped - {self.task_id}, now=self.now)
@@ -213,7 +213,9 @@ class Turn:
             "skipped": run.counts[StepStatus.SKIPPED],
             "cancelled": run.counts[StepStatus.CANCELLED],
             "error": run.error,
-            "started_at": self.now if run.row.started_at is None and run.state.status != InstanceStatus.PENDING else None,
+            "started_at": self.now
+            if run.row.started_at is None and run.state.status != InstanceStatus.PENDING
+            else None,
         }
         if run.ended:
             moment = self.moment
