@@ -10,7 +10,7 @@ from engine.rules.objects import ObjectReader
 from engine.rules.reading import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from engine.rules.reading import Problems
 
@@ -50,7 +50,9 @@ class Draft:
 
     def refer(self, node: Any, place: str, *, secrets: bool = False) -> None:
         """Note the references in the texts of a value, and a secret where none is filled in."""
-        for at, text in _texts(node, place):
+        found: list[tuple[str, str]] = []
+        _texts(node, place, found)
+        for at, text in found:
             if _BRACES in text:
                 self.references += [(at, one.path) for one in references.read(text).references]
             if not secrets and SCHEME in text:
@@ -88,14 +90,14 @@ def added(reader: ObjectReader) -> float:
     return sum(reader.number(unit, 0, 0, MAX_SECONDS / size) * size for unit, size in _UNITS.items())
 
 
-def _texts(node: Any, place: str) -> Iterator[tuple[str, str]]:
-    """Yield the texts in a value that may hold references or name secrets, each with its place."""
+def _texts(node: Any, place: str, found: list[tuple[str, str]]) -> None:
+    """Collect the texts in a value that may hold references or name secrets, each with its place."""
     if isinstance(node, str):
         if _BRACES in node or SCHEME in node:
-            yield place, node
+            found.append((place, node))
     elif isinstance(node, dict):
         for key, value in node.items():
-            yield from _texts(value, f"{place}.{key}")
+            _texts(value, f"{place}.{key}", found)
     elif isinstance(node, list):
         for index, value in enumerate(node):
-            yield from _texts(value, f"{place}[{index}]")
+            _texts(value, f"{place}[{index}]", found)
