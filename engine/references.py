@@ -51,11 +51,12 @@ class Reference:
 
     path: tuple[str, ...]
 
-    def text(self, values: Mapping[str, Any]) -> str:
-        """Return the value, at most MAX_VALUE characters; empty where there is none."""
-        return cut(_text(self._value(values)), MAX_VALUE)
+    def text(self, values: Mapping[str, Any], longest: int = MAX_VALUE) -> str:
+        """Return the value as text, at most `longest` characters; empty where there is none."""
+        return cut(_text(self.value(values)), longest)
 
-    def _value(self, values: Mapping[str, Any]) -> Any:
+    def value(self, values: Mapping[str, Any]) -> Any:
+        """Return the value as it is; None where there is none. Objects are dicts, lists are lists."""
         found: Any = values
         for name in self.path:
             if isinstance(found, dict):
