@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import NotFoundError, PermanentError
 from engine.callables.base import Call
-from engine.callables.outcome import Raised
+from engine.callables.outcome import run_here
 from engine.callables.registry import CALLABLES
-from engine.callables.run_here import run_here
 from engine.find import find_template
 from engine.run_workflow import effects
-from engine.run_workflow.came import Apart, Broke, Done, Waits
+from engine.run_workflow.came import Apart, Broke, Done, Waits, called
 from engine.schedule.business import BusinessHours
 from engine.schedule.zones import zone
 from engine.start_workflow import Start, start
@@ -98,19 +97,18 @@ def _callable(executing: Executing) -> tuple[Result, Mapping[str, Any]]:
         return Broke("UNKNOWN_CALLABLE", message, "permanent"), given
     timeout = step.timeout_seconds or CALL_SECONDS
     call = Call(
-        org_id=run.org_id,
-        instance_id=run.instance_id,
+        org_id=str(run.org_id),
+        instance_id=str(run.instance_id),
         step_id=step.id,
         attempt=executing.attempt,
         params=params,
-        timeout_seconds=timeout,
+        context=executing.turn.context(run),
+        deadline=timeout,
     )
     if not registered.internal or step.timeout_seconds is not None:
         return Apart(registered, call, timeout), given
     returned = run_here(registered, call)
-    if isinstance(returned, Raised):
-        return Broke(returned.code, returned.message, returned.kind, returned.names), given
-    return Done(returned.output), given
+    return called(returned), given
 
 
 def _condition(executing: Executing) -> tuple[Result, None]:

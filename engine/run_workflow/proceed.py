@@ -139,9 +139,7 @@ def values(turn: Turn, run: Run, step: Step) -> dict[str, Any]:
     seen: dict[str, Any] = {"instance": turn.about(run)}
     roots = {path[0] for path in step.references}
     if "context" in roots:
-        if run.context is None:
-            run.context = instances.contexts(turn.connection, turn.org_id, [run.instance_id])[run.instance_id]
-        seen["context"] = run.context
+        seen["context"] = turn.context(run)
     if "steps" in roots:
         named = {path[1] for path in step.references if path[0] == "steps" and len(path) > 1}
         if missing := named - run.outputs.keys():

@@ -105,6 +105,14 @@ class Turn:
         """Return how long the task of a call of its own may take."""
         return ceil(apart.timeout) + 4 * MARGIN_SECONDS
 
+    def context(self, run: Run) -> Mapping[str, Any]:
+        """Return an instance's context; with it are read those of all others that the task carries."""
+        if run.context is None:
+            missing = [other.instance_id for other in self.runs.values() if other.context is None]
+            for instance_id, found in instances.contexts(self.connection, self.org_id, missing).items():
+                self.runs[instance_id].context = found
+        return run.context or {}
+
     def about(self, run: Run) -> dict[str, Any]:
         """Return what steps may know of their instance."""
         return {"id": str(run.instance_id), "template_id": str(run.row.template_id), "version": run.row.version}
