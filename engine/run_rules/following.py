@@ -14,6 +14,7 @@ from core.ids import uuid7
 from engine import push
 from engine.actions.base import Effect
 from engine.actions.registry import KINDS, ActionSpec
+from engine.actions.start_workflow import unstartable
 from engine.deliver.enqueue import carried
 from engine.rules.guardrails import stored
 from engine.run_rules.breaker import trip_closed
@@ -81,6 +82,8 @@ def apply(connection: Connection, org_id: UUID, work: Work) -> dict[str, int]:
     """
     due = _lock(connection, org_id, work)
     _, memory = remember(connection, org_id, [due.item.rule_id])
+    specs = [ActionSpec(action.type, action.params) for action in due.actions]
+    memory.unstartable = unstartable(connection, org_id, specs)
     for _ in range(PLANS):
         run, overlay = _plan(connection, due, memory)
         if facts_hold(connection, org_id, [run], [overlay], memory):
