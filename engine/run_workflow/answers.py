@@ -1,0 +1,115 @@
+"""What a step that waits is told: its time has come, an event, an answer, the end of an effect or of another instance.
+
+A signal that the step does not wait for is out of date, or came twice: nothing follows from it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from engine.run_workflow import effects
+from engine.run_workflow.came import Broke, Done
+from engine.run_workflow.execute import told
+from engine.run_workflow.proceed import settle
+from engine.store import events, instances
+from engine.workflows.advance import Ended
+from engine.workflows.definition import NEXT, REJECTED, TIMEOUT
+from models.enums import InstanceStatus, StepStatus, StepType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from engine.run_workflow.came import Result
+    from engine.run_workflow.run import Run
+    from engine.run_workflow.turn import Turn
+
+WHOLE: Final = frozenset({"timeout", "cancel"})
+"""Signals about an instance as a whole, also about one that is paused."""
+
+
+def end(turn: Turn, run: Run, signal: Mapping[str, Any]) -> None:
+    """End an instance: its time is up, or it is not wanted any more."""
+    if run.is_over:
+        return
+    if signal["kind"] == "timeout":
+        run.error = {"code": "TIMEOUT", "message": "the instance's time is up"}
+        run.decide(Ended(InstanceStatus.FAILED), turn.moment)
+        return
+    run.error = {"code": "CANCELLED", "message": str(signal.get("reason", "cancelled"))}
+    run.decide(Ended(InstanceStatus.CANCELLED), turn.moment)
+
+
+def answer(turn: Turn, run: Run, step_id: str, signal: Mapping[str, Any]) -> None:
+    """Let a step go on that has waited for just this."""
+    result = _result(turn, run, step_id, signal)
+    if result is not None:
+        settle(turn, run, step_id, result)
+
+
+def wake(turn: Turn, run: Run, step_id: str) -> None:
+    """Let a step go on whose time has come: the end of a delay, or nobody has answered."""
+    step = run.definition.steps[step_id]
+    if step.type is StepType.DELAY:
+        settle(turn, run, step_id, Done({"until": _time(run, step_id)}))
+    elif TIMEOUT in step.edges:
+        settle(turn, run, step_id, Done({"timed_out": True}, TIMEOUT))
+    else:
+        settle(turn, run, step_id, Broke("TIMEOUT", "nothing came in time", "permanent"))
+
+
+def lost(turn: Turn, run: Run, step_id: str) -> None:
+    """Take over a step that a worker had begun and died of, or was too slow for: the attempt is used up."""
+    settle(turn, run, step_id, Broke("LOST", "the worker that executed it is gone", "transient"))
+
+
+def _time(run: Run, step_id: str) -> str | None:
+    wake_at = run.known(step_id).wake_at
+    return None if wake_at is None else wake_at.isoformat()
+
+
+def _result(turn: Turn, run: Run, step_id: str, signal: Mapping[str, Any]) -> Result | None:
+    state, known, kind = run.state.of(step_id).status, run.known(step_id), signal["kind"]
+    if kind == "lost" and known.task_id == turn.task_id and state in {StepStatus.QUEUED, StepStatus.RUNNING, StepStatus.RETRYING}:
+        return Broke("LOST", str(signal["error"].get("message", "its workers died")), "permanent")
+    if kind == "approval" and state is StepStatus.QUEUED and known.task_id == turn.task_id:
+        return _approval(run, step_id, signal)
+    if state is not StepStatus.WAITING:
+        return None
+    if kind == "effect" and str(known.action_id) == signal["action_id"]:
+        return _effect(turn, run, UUID(signal["action_id"]))
+    if kind == "event" and known.waits_for == "event":
+        found = events.get(turn.connection, turn.org_id, UUID(signal["event_id"]))
+        return None if found is None else Done(told(found))
+    if kind == "instance" and str(known.child_instance_id) == signal["instance_id"]:
+        return _child(turn, UUID(signal["instance_id"]))
+    return None
+
+
+def _effect(turn: Turn, run: Run, action_id: UUID) -> Result | None:
+    match effects.outcome(turn.connection, run.org_id, action_id):
+        case effects.Did(output=output):
+            return Done(output)
+        case effects.Failed(code=code, message=message):
+            return Broke(code, message, "permanent")
+        case effects.Waits():
+            return None
+
+
+def _child(turn: Turn, instance_id: UUID) -> Result | None:
+    child = instances.ended(turn.connection, turn.org_id, instance_id)
+    if child is None:
+        return None
+    if child.status == InstanceStatus.COMPLETED:
+        return Done({"instance_id": str(instance_id), "output": child.output_data or {}})
+    message = f"the workflow that it started ({instance_id}) is {child.status}"
+    return Broke("SUBWORKFLOW", message + (f": {child.error['message']}" if child.error else ""), "transient")
+
+
+def _approval(run: Run, step_id: str, signal: Mapping[str, Any]) -> Result:
+    output: dict[str, Any] = {"approved": signal["approved"], "by": signal.get("by"), "note": signal.get("note")}
+    if signal["approved"]:
+        return Done(output, NEXT)
+    if REJECTED in run.definition.steps[step_id].edges:
+        return Done(output, REJECTED)
+    return Broke("REJECTED", signal.get("note") or "it was not approved", "permanent")
