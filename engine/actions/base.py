@@ -44,8 +44,8 @@ class Campaign:
     entity_type: str = "campaign"
     """`event` of what stands for an event, for the kinds that can be about one: its id and, as its name, its type.
 
-    `instance` of what stands for the run of a workflow, where a step of it names no campaign: its id, and the workflow's
-    name.
+    `instance` of what stands for the run of a workflow, where a step of it names no campaign: its id, and the name of
+    its workflow.
     """
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Objects of a person's own in parameters, whose texts may hold references: read at the edge, composed in a plan. Pure."""
+"""Objects in parameters whose texts may hold references: read at the edge, composed in a plan. Pure."""
 
 from __future__ import annotations
 

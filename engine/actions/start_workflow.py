@@ -14,7 +14,7 @@ from engine.actions.base import Action, Change, Impossible
 from engine.actions.params import unknown_keys
 from engine.actions.texts import KNOWN, told, values
 from engine.start_workflow import Start, start
-from engine.store import instances, startable
+from engine.store import startable
 from models.enums import InstanceTrigger, TemplateStatus
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from engine.actions.registry import ActionSpec
 
 NAME: Final = "start_workflow"
+MAX_CHAIN: Final = 8
+"""How many workflows may start one another, one after the other."""
 _LONGEST: Final = 200
 
 
@@ -75,7 +77,7 @@ class StartWorkflow(Action):
 
     def verify(self, connection: Connection, org_id: UUID, effects: Sequence[Effect]) -> Mapping[UUID, Found]:
         """Look for the instances."""
-        there = instances.known(connection, org_id, [effect.action_id for effect in effects])
+        there = startable.there(connection, org_id, [effect.action_id for effect in effects])
         return {effect.action_id: {"instance": None} for effect in effects if effect.action_id not in there}
 
     def revert(self, connection: Connection, org_id: UUID, effects: Sequence[Effect], *, now: datetime) -> None:

@@ -177,8 +177,7 @@ def _write(connection: Connection, due: _Due, work: Work, run: Run, memory: Memo
         KINDS[effects[0].kind].apply(connection, org_id, effects, now=memory.now)
     changed = [push.Applied.of(effect) for effect in run.effects if effect.status == "succeeded"]
     push.pushes(connection, org_id, changed, now=memory.now)
-    askers = {due.item.execution_id: due.item.requested_by}
-    entries = [*taken(run.effects, askers, memory.now), *_discarded(run.effects, memory)]
+    entries = [*taken(run.effects, due.item.requested_by, memory.now), *_discarded(run.effects, memory)]
     audit.record(connection, org_id, entries, now=memory.now)
     failed = [effect.reason for effect in run.effects if effect.status == "failed"]
     _settle(connection, due, failed[-1] if failed else None, memory.now)

@@ -19,7 +19,7 @@ from engine.run_rules.narrow import Miss
 from engine.run_rules.state import SHOWN_ACTED, SHOWN_OTHERS, ZERO, Asked, Memory, Overlay, Run, entity_document
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from uuid import UUID
 
     from sqlalchemy import Row
@@ -159,8 +159,16 @@ def plan_effect(
     planned = bounded(spec.kind, plan, run.rule.guardrails, situation)
     if planned is None:
         return None
-    ids = (uuid7(memory.now), run.item.execution_id, run.rule.rule_id)
-    return Effect(*ids, position, spec.kind, spec.params, campaign.campaign_id, *planned)
+    return Effect(
+        uuid7(memory.now),
+        run.item.execution_id,
+        run.rule.rule_id,
+        position,
+        spec.kind,
+        spec.params,
+        campaign.campaign_id,
+        **planned._asdict(),
+    )
 
 
 def conflicting_versions(runs: list[Run], locked: dict[UUID, int], overlays: list[Overlay]) -> bool:

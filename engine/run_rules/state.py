@@ -39,7 +39,7 @@ _COLUMNS: Final = tuple(column.name for column in fields(Campaign))
 class Asked(NamedTuple):
     """What a rule asked people for: an action on an entity, wherever it stands in the rule's list."""
 
-    rule_id: UUID
+    rule_id: UUID | None
     entity_id: UUID
     kind: str
     params: str

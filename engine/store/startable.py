@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.types import Text
+from sqlalchemy.types import Text, Uuid
 
 from core import driver
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
 # Of an org's own: what others show must be cloned first. An id that somebody gave as a name is found as an id first.
+_THERE = text("""
+SELECT instance_id FROM cmis.workflow_instances WHERE org_id = :org_id AND instance_id = ANY (:ids)
+""").bindparams(bindparam("ids", type_=ARRAY(Uuid())))
 _NAMED = text("""
 SELECT t.template_id, t.name, t.status,
        (SELECT array_agg(v.version) FROM cmis.workflow_template_versions v
@@ -38,6 +41,11 @@ WITH RECURSIVE chain AS (
    WHERE c.depth < :most)
 SELECT max(depth) AS depth FROM chain
 """)
+
+
+def there(connection: Connection, org_id: UUID, ids: Collection[UUID]) -> set[UUID]:
+    """Return which of these instances there are."""
+    return {row.instance_id for row in driver.rows(connection, _THERE, {"org_id": org_id, "ids": list(ids)})}
 
 
 def named(connection: Connection, org_id: UUID, names: Collection[str]) -> Sequence[Row[Any]]:
