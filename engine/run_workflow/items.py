@@ -119,7 +119,8 @@ def _unwanted(turn: Turn, wanted: Start) -> Outcome | None:
         return Outcome.CANCELLED
     try:
         with turn.connection.begin_nested():
-            start(turn.connection, turn.org_id, [wanted], now=turn.now, task_id=turn.task_id)
+            start(turn.connection, turn.org_id, [wanted], now=turn.now, task_id=turn.task_id, counted=False)
+            turn.started[wanted.template_id] += 1
     except InputError as error:
         logger.warning("a run of job %s does not start: %s", wanted.job_id, error)
         return Outcome.FAILURE
