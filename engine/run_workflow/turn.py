@@ -203,7 +203,7 @@ class Turn:
         self.rows, self.assigned, self.started = [], [], Counter()
 
     def _stop(self, changed: Sequence[Run]) -> None:
-        """Stop the tasks of cancelled steps, the timeouts of what is over, and what cancelled steps had started."""
+        """Stop tasks of cancelled steps, timeouts of what is over, and what cancelled steps had started."""
         over = {run.row.timeout_task_id for run in changed if run.ended} - {None}
         stopped = {task_id for run in changed for task_id in run.stopped} | over
         instances.cancel_tasks(self.connection, self.org_id, stopped - {self.task_id}, now=self.now)
