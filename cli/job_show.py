@@ -17,7 +17,7 @@ from engine.find import find_job
 from engine.schedule import preview, stored
 from engine.schedule.failures import failures_in_a_row
 from engine.schedule.past import cursor
-from engine.store import campaigns, occurrences, rules, versions
+from engine.store import campaigns, occurrences, rules, templates
 from engine.store import jobs as store
 from models.enums import TargetType
 
@@ -93,9 +93,8 @@ def _names(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any
     """Return the names of what jobs run, of what they optimise, and of what they start."""
     optimised = [row["campaign_id"] for row in rows if row["campaign_id"] is not None]
     started = [row["template_id"] for row in rows if row["template_id"] is not None]
-    found = versions.startable(connection, org_id, started)
-    workflows = {template_id: row.name for template_id, row in found.items()}
-    return rules.names(connection, org_id) | campaigns.names(connection, org_id, optimised) | workflows
+    of_others = campaigns.names(connection, org_id, optimised) | templates.names(connection, org_id, started)
+    return rules.names(connection, org_id) | of_others
 
 
 def _target(job: Mapping[str, Any], names: Mapping[UUID, str]) -> str | None:
