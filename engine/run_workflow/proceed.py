@@ -79,7 +79,7 @@ def follow(turn: Turn, run: Run, decided: Decided) -> None:
     """
     if run.is_over or not decided.ready:
         return
-    state = {"state": "held"} if run.is_paused else {}
+    state: dict[str, Any] = {"state": "held"} if run.is_paused else {}
     others = decided.ready
     if not run.is_paused:
         first, *others = decided.ready

@@ -65,14 +65,14 @@ class Turn:
     runs: dict[UUID, Run] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     """Tasks that are to be inserted."""
+    made: Counter[UUID] = field(default_factory=Counter)
+    """By template, instances that this transaction has made; they are counted at its end."""
     executed: int = 0
     """Steps that were executed."""
     messages: list[Message] = field(default_factory=list)
     """First messages that the worker itself sends after the commit."""
     assigned: list[dict[str, Any]] = field(default_factory=list)
     """Steps that are given to other tasks and stay as they are."""
-    started: Counter[UUID] = field(default_factory=Counter)
-    """Instances that were started, by template: counted last of all."""
     retry: tuple[timedelta, dict[str, Any]] | None = None
     """When the task is to be tried again, and why: its step is."""
 
@@ -200,7 +200,7 @@ class Turn:
             run.written, run.counts, run.changed, run.ended = {}, Counter(), False, False
             run.stopped, run.children = set(), []
             run.row = run.row._replace(revision=run.row.revision + 1, status=run.state.status.value)
-        self.rows, self.assigned, self.started = [], [], Counter()
+        self.rows, self.assigned = [], []
 
     def _stop(self, changed: Sequence[Run]) -> None:
         """Stop tasks of cancelled steps, timeouts of what is over, and what cancelled steps had started."""
@@ -266,7 +266,7 @@ class Turn:
         audit.record(self.connection, self.org_id, entries, now=self.now)
 
     def _settle(self, ended: Sequence[Run]) -> None:
-        """End the runs of jobs that these instances were, and count them; templates last."""
+        """End the runs of jobs that these instances were, and count them and those that were made; templates last."""
         planned = [
             {
                 "job_id": run.row.job_id,
@@ -279,5 +279,6 @@ class Turn:
         ]
         occurrences.finish(self.connection, self.org_id, planned, now=self.now)
         over = Counter(run.row.template_id for run in ended)
-        counts = {key: (self.started[key], over[key]) for key in sorted(self.started.keys() | over.keys())}
+        counts = {key: (self.made[key], over[key]) for key in sorted({*self.made, *over})}
         versions.count(self.connection, self.org_id, counts, now=self.now)
+        self.made = Counter()
