@@ -44,7 +44,7 @@ def clone_template(
         actions.require_role(connection, Role.EDITOR)
         row = find_shown_template(connection, context.org_id, reference)
         published = published_version(connection, row, version)
-        taken = templates.names(connection, context.org_id)
+        taken = templates.taken_names(connection, context.org_id)
         columns = document_of(row) | {
             "name": _free(row.name, taken) if name is None else _checked(name),
             "is_public": False,

@@ -64,13 +64,28 @@ def listing(
     return connection.execute(query.order_by(*order)).all()
 
 
-def find(connection: Connection, reference: UUID | str) -> Sequence[Row[Any]]:
+def find(connection: Connection, org_id: UUID, reference: UUID | str) -> Row[Any] | None:
+    """Return an org's own template with this id, or with this name (unique in its org)."""
+    column = _TABLE.c.name if isinstance(reference, str) else _TABLE.c.template_id
+    return connection.execute(select(_TABLE).where(_TABLE.c.org_id == org_id, column == reference)).one_or_none()
+
+
+def shown(connection: Connection, reference: UUID | str) -> Sequence[Row[Any]]:
     """Return the templates with this id, or with this exact name, of any org that shows them to the context's."""
     column = _TABLE.c.name if isinstance(reference, str) else _TABLE.c.template_id
     return connection.execute(select(_TABLE).where(column == reference).order_by(_TABLE.c.org_id)).all()
 
 
-def names(connection: Connection, org_id: UUID) -> set[str]:
+def names(connection: Connection, org_id: UUID, template_ids: Collection[UUID]) -> dict[UUID, str]:
+    """Return the names of templates of an org."""
+    if not template_ids:
+        return {}
+    query = select(_TABLE.c.template_id, _TABLE.c.name).where(_TABLE.c.org_id == org_id)
+    found = connection.execute(query.where(_TABLE.c.template_id.in_(template_ids)))
+    return {row.template_id: row.name for row in found}
+
+
+def taken_names(connection: Connection, org_id: UUID) -> set[str]:
     """Return the names that the org's own templates have."""
     return set(connection.execute(select(_TABLE.c.name).where(_TABLE.c.org_id == org_id)).scalars())
 
