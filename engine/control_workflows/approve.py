@@ -13,21 +13,18 @@ from models.enums import Role, StepStatus, StepType
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from core.db import Context, Database
-    from engine.control_workflows.steering import Send
+    from engine.control_workflows.steering import Hand
     from engine.run_workflow.desk import Desk
     from engine.run_workflow.run import Run
 
 
 def approve(
-    database: Database,
-    context: Context,
+    hand: Hand,
     instance_id: UUID,
     step_id: str,
     *,
     approved: bool = True,
     note: str | None = None,
-    send: Send,
 ) -> Steered:
     """Answer an approval, as the context's user, who must have the role that the step asks for (default: editor).
 
@@ -44,19 +41,19 @@ def approve(
         actions.require_role(desk.connection, Role(step.config["role"]))
         if run.state.of(step_id).status is not StepStatus.WAITING:
             return _not_asked(desk, run, step_id, approved=approved)
-        answer = {"approved": approved, "by": str(context.user_id), "note": note}
+        answer = {"approved": approved, "by": str(hand.context.user_id), "note": note}
         run.stop(step_id)
         run.move(step_id, StepStatus.QUEUED, desk.moment)
-        held = {"state": "held"} if run.is_paused else {}
+        held: dict[str, Any] = {"state": "held"} if run.is_paused else {}
         task_id = desk.task(instance_id, step_id, {"kind": "approval"} | answer, **held)
         # what was answered can be read before a worker has gone on with it
-        run.put(step_id, task_id=task_id, note=note, decided_by=context.user_id, output_data=answer)
+        run.put(step_id, task_id=task_id, note=note, decided_by=hand.context.user_id, output_data=answer)
         action = AuditAction.STEP_APPROVED if approved else AuditAction.STEP_REJECTED
         desk.entries.append(entry(desk, run, action, step=step_id, note=note))
         said = "it is paused: the answer is kept until it goes on" if run.is_paused else None
         return Steered(instance_id, run.state.status, said=said)
 
-    return steer(database, context, instance_id, decide, send=send, least=Role.VIEWER)
+    return steer(hand, instance_id, decide, least=Role.VIEWER)
 
 
 def _not_asked(desk: Desk, run: Run, step_id: str, *, approved: bool) -> Steered:

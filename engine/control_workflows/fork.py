@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from core import clock
 from core.db import CLI_ACTOR, ENGINE_ACTOR
 from core.errors import InputError
 from core.ids import uuid7
 from engine.control_workflows.steering import Steered, checked_note, entry, in_transaction, locked, refuse, step_of
-from engine.run_workflow.desk import Desk
+from engine.rules.reading import refuse_unstorable
 from engine.run_workflow.proceed import reassign
 from engine.start_workflow import Start, check_context, start
-from engine.rules.reading import refuse_unstorable
 from engine.store import actions, instance_rows, instances
 from engine.workflows.replay import replay
 from models.audit_actions import AuditAction
-from models.enums import InstanceStatus, InstanceTrigger, Role, StepStatus
+from models.enums import InstanceTrigger, Role, StepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from uuid import UUID
 
-    from core.db import Context, Database
-    from engine.control_workflows.steering import Send
+    from engine.control_workflows.steering import Hand
+    from engine.run_workflow.desk import Desk
     from engine.run_workflow.run import Run
     from engine.workflows.state import StepState
 
@@ -31,20 +29,18 @@ _MAX_DEPTH: Final = 16
 
 
 def fork(
-    database: Database,
-    context: Context,
+    hand: Hand,
     instance_id: UUID,
     step_id: str,
     *,
     patch: Mapping[str, Any] | None = None,
     note: str | None = None,
     idempotency_key: str | None = None,
-    send: Send,
 ) -> Steered:
     """Start a new instance of the same version that begins at `step_id`; the source, in any state, stays as it is.
 
     Steps that had ended and neither are `step_id` nor come after it are copied: status, input, output, times, way out.
-    What had not ended then is done in the fork, too. `patch` changes the context (JSON merge patch: null removes a key).
+    What had not ended then is done in the fork, too. `patch` is a JSON merge patch of the context: null removes a key.
     Raises NotFoundError, InputError for the patch, ConflictError where the source never came to the step, or its
     template is not active.
     """
@@ -56,15 +52,16 @@ def fork(
         source = locked(desk, instance_id)
         del desk.runs[instance_id]
         step_of(source, step_id)
-        made, already = _start(desk, context, source, patch, idempotency_key)
+        made, already = _start(desk, hand, source, patch, idempotency_key)
         if already:
-            return Steered(made, InstanceStatus(instances.ended(desk.connection, desk.org_id, made).status), already=True)
+            return Steered(made, locked(desk, made).state.status, already=True)
         run = locked(desk, made)
         _begin(desk, run, source, step_id)
-        desk.entries.append(entry(desk, run, AuditAction.INSTANCE_FORKED, source=str(instance_id), step=step_id, note=note))
+        told = {"source": str(instance_id), "step": step_id, "note": note}
+        desk.entries.append(entry(desk, run, AuditAction.INSTANCE_FORKED, **told))
         return Steered(made, run.state.status)
 
-    return in_transaction(database, context, instance_id, decide, send=send)
+    return in_transaction(hand, instance_id, decide)
 
 
 def merged(target: Any, patch: Any) -> Any:
@@ -85,20 +82,18 @@ def _checked(patch: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return patch
 
 
-def _start(
-    desk: Desk, context: Context, source: Run, patch: Mapping[str, Any], key: str | None
-) -> tuple[UUID, bool]:
+def _start(desk: Desk, hand: Hand, source: Run, patch: Mapping[str, Any], key: str | None) -> tuple[UUID, bool]:
     """Make the new instance, all of it still to be done, for a task that is never made: its steps get their own."""
     known = instances.contexts(desk.connection, desk.org_id, [source.instance_id])[source.instance_id]
     made = merged(known, patch)
     check_context(made, "--context")
-    by_hand = context.user_id not in {CLI_ACTOR, ENGINE_ACTOR}
+    by_hand = hand.context.user_id not in {CLI_ACTOR, ENGINE_ACTOR}
     wanted = Start(
         source.row.template_id,
         made,
         InstanceTrigger.MANUAL if by_hand else InstanceTrigger.API,
         version=source.row.version,
-        triggered_by=context.user_id if by_hand else None,
+        triggered_by=hand.context.user_id if by_hand else None,
         forked_from=source.instance_id,
         idempotency_key=key,
     )
@@ -135,7 +130,8 @@ def _copied(run: Run, source: Run, ended: Mapping[str, StepState]) -> list[dict[
 def _not_reached(run: Run, step_id: str) -> Exception:
     status = run.state.of(step_id).status
     if status is StepStatus.SKIPPED:
-        return refuse("--from", f"no way that the run took leads to {step_id}", "fork from a step before it, with a changed context")
+        remedy = "fork from a step before it, with a changed context"
+        return refuse("--from", f"no way that the run took leads to {step_id}", remedy)
     sources = [one for one in run.definition.sources[step_id] if not run.state.of(one).resolved]
     message = f"the run never came to {step_id}: {', '.join(sources)} had not ended"
     return refuse("--from", message, "fork from a step that had begun")

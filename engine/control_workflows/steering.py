@@ -1,4 +1,4 @@
-"""The frame of every verb: one transaction, the instance's lock, a decision, what it leads to; messages after the commit."""
+"""The frame of every verb: one transaction, the instance's lock, a decision; after the commit, messages."""
 
 from __future__ import annotations
 
@@ -50,16 +50,17 @@ class Steered:
     """What whoever asked should know besides."""
 
 
-def steer(
-    database: Database,
-    context: Context,
-    instance_id: UUID,
-    decide: Callable[[Desk, Run], T],
-    *,
-    send: Send,
-    least: Role = Role.OPERATOR,
-) -> T:
-    """Lock an instance, let `decide` decide about it as the context's user, write that, and send what follows.
+@dataclass(frozen=True, slots=True)
+class Hand:
+    """Whose hand steers: where, as whom, and how the first messages of new tasks are sent after a commit."""
+
+    database: Database
+    context: Context
+    send: Send
+
+
+def steer(hand: Hand, instance_id: UUID, decide: Callable[[Desk, Run], T], *, least: Role = Role.OPERATOR) -> T:
+    """Lock an instance, let `decide` decide about it as the hand's user, write that, and send what follows.
 
     Raises NotFoundError; TransientError where a worker keeps it locked for too long; what `decide` raises.
     """
@@ -68,24 +69,22 @@ def steer(
         actions.require_role(desk.connection, least)
         return decide(desk, locked(desk, instance_id))
 
-    return in_transaction(database, context, instance_id, body, send=send)
+    return in_transaction(hand, instance_id, body)
 
 
-def in_transaction(
-    database: Database, context: Context, instance_id: UUID, body: Callable[[Desk], T], *, send: Send
-) -> T:
+def in_transaction(hand: Hand, instance_id: UUID, body: Callable[[Desk], T]) -> T:
     """Let `body` decide at a desk, write what it decided, commit, and send what follows."""
 
     def once() -> tuple[T, Sequence[Message]]:
-        with database.transaction(context) as connection:
-            desk = Desk(connection, context.org_id, clock.now(connection))
+        with hand.database.transaction(hand.context) as connection:
+            desk = Desk(connection, hand.context.org_id, clock.now(connection))
             result = body(desk)
             desk.write()
             return result, desk.messages
 
     result, messages = _plainly(instance_id, once)
     if messages:
-        send(messages)
+        hand.send(messages)
     return result
 
 

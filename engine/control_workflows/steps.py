@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import InputError
 from engine.control_workflows.fork import fork
@@ -19,8 +19,7 @@ from models.enums import InstanceStatus, StepStatus, StepType
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from core.db import Context, Database
-    from engine.control_workflows.steering import Send
+    from engine.control_workflows.steering import Hand
     from engine.run_workflow.desk import Desk
     from engine.run_workflow.run import Run
     from engine.workflows.definition import Step
@@ -32,9 +31,7 @@ _REMEDIES: Final = {
 }
 
 
-def retry(
-    database: Database, context: Context, instance_id: UUID, step_id: str, *, note: str | None = None, send: Send
-) -> Steered:
+def retry(hand: Hand, instance_id: UUID, step_id: str, *, note: str | None = None) -> Steered:
     """Try a step once more: one that failed and keeps its instance paused, or one that waits for its next attempt.
 
     An instance that was paused by failures goes on once none of its steps waits for a person any more; one that a
@@ -55,31 +52,29 @@ def retry(
         if status is StepStatus.RETRYING:
             run.stop(step_id)
         run.decide(Moved(step_id, StepStatus.QUEUED), desk.moment)
-        columns = {"note": note, "decided_by": context.user_id}
+        columns = {"note": note, "decided_by": hand.context.user_id}
         run.put(step_id, task_id=desk.task(instance_id, **_held(run, goes_on=goes_on)), **columns)
         desk.entries.append(entry(desk, run, AuditAction.STEP_RETRIED, step=step_id, note=note))
         if goes_on:
             go_on(desk, run)
         return Steered(instance_id, run.state.status, said=_stays(run))
 
-    done = steer(database, context, instance_id, decide, send=send)
+    done = steer(hand, instance_id, decide)
     if done is not None:
         return done
     key = f"retry:{instance_id}:{step_id}"
-    made = fork(database, context, instance_id, step_id, note=note, idempotency_key=key, send=send)
+    made = fork(hand, instance_id, step_id, note=note, idempotency_key=key)
     said = f"a run that failed stays as it is: {made.instance_id} goes on from {step_id} in its place"
     return Steered(made.instance_id, made.status, already=made.already, said=said)
 
 
 def skip(
-    database: Database,
-    context: Context,
+    hand: Hand,
     instance_id: UUID,
     step_id: str,
     *,
     reason: str,
     branch: str | None = None,
-    send: Send,
 ) -> Steered:
     """Let a run go on as if a step had completed and been left by `branch`; the step is `skipped`, with the reason.
 
@@ -106,12 +101,12 @@ def skip(
         if status is not StepStatus.FAILED:
             run.stop(step_id)
         decided = run.decide(Skipped(step_id, label), desk.moment)
-        run.put(step_id, note=checked, decided_by=context.user_id)
+        run.put(step_id, note=checked, decided_by=hand.context.user_id)
         run.written[step_id]["details"] |= {"note": checked}
         follow(desk, run, decided)
         return Steered(instance_id, run.state.status, said=_stays(run))
 
-    return steer(database, context, instance_id, decide, send=send)
+    return steer(hand, instance_id, decide)
 
 
 def _goes_on(desk: Desk, run: Run, failed: list[str]) -> bool:
@@ -122,7 +117,7 @@ def _goes_on(desk: Desk, run: Run, failed: list[str]) -> bool:
     return row is not None and row.error is not None
 
 
-def _held(run: Run, *, goes_on: bool) -> dict[str, str]:
+def _held(run: Run, *, goes_on: bool) -> dict[str, Any]:
     return {"state": "held"} if run.is_paused and not goes_on else {}
 
 

@@ -13,15 +13,14 @@ from models.enums import InstanceStatus, StepStatus
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from core.db import Context, Database
-    from engine.control_workflows.steering import Send
+    from engine.control_workflows.steering import Hand
     from engine.run_workflow.desk import Desk
     from engine.run_workflow.run import Run
 
 _ANEW: Final = "start a new run, or fork this one: `cmis workflows fork`"
 
 
-def pause(database: Database, context: Context, instance_id: UUID, *, note: str | None = None, send: Send) -> Steered:
+def pause(hand: Hand, instance_id: UUID, *, note: str | None = None) -> Steered:
     """Let no further step of an instance begin. What is at work ends, and delays keep their clock; children go on.
 
     Raises NotFoundError, InputError for the note, ConflictError for an instance that has ended.
@@ -36,10 +35,10 @@ def pause(database: Database, context: Context, instance_id: UUID, *, note: str 
         run.decide(Switched(InstanceStatus.PAUSED), desk.moment)
         return Steered(instance_id, run.state.status)
 
-    return steer(database, context, instance_id, decide, send=send)
+    return steer(hand, instance_id, decide)
 
 
-def resume(database: Database, context: Context, instance_id: UUID, *, send: Send) -> Steered:
+def resume(hand: Hand, instance_id: UUID) -> Steered:
     """Let a paused instance go on where it was.
 
     Raises NotFoundError; ConflictError for one that has ended, or whose failed step waits for a person.
@@ -51,16 +50,16 @@ def resume(database: Database, context: Context, instance_id: UUID, *, send: Sen
             return Steered(instance_id, run.state.status, already=True)
         if failed := waiting_failures(run):
             message = f"it waits for a person, because these steps failed: {', '.join(failed)}"
-            raise refuse("INSTANCE", message, "retry or skip each of them: `cmis workflows retry`, `cmis workflows skip`")
+            raise refuse("INSTANCE", message, "`cmis workflows retry` or `cmis workflows skip` each of them")
         go_on(desk, run)
         # an instance whose last step ended meanwhile completes by this
         desk.task(run.instance_id)
         return Steered(instance_id, run.state.status)
 
-    return steer(database, context, instance_id, decide, send=send)
+    return steer(hand, instance_id, decide)
 
 
-def cancel(database: Database, context: Context, instance_id: UUID, *, reason: str | None, send: Send) -> Steered:
+def cancel(hand: Hand, instance_id: UUID, *, reason: str | None) -> Steered:
     """End an instance: no further step begins, what waits is cancelled, what is at work is asked to stop.
 
     The workflows that it waits for are cancelled with it; whoever waits for it is told. Raises NotFoundError,
@@ -76,7 +75,7 @@ def cancel(database: Database, context: Context, instance_id: UUID, *, reason: s
         answers.end(desk, run, signal)
         return Steered(instance_id, run.state.status)
 
-    return steer(database, context, instance_id, decide, send=send)
+    return steer(hand, instance_id, decide)
 
 
 def refuse_ended(run: Run, verb: str) -> None:
