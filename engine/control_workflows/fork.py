@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from core.db import CLI_ACTOR, ENGINE_ACTOR
 from core.errors import InputError
 from core.ids import uuid7
+from engine.control_workflows.begin import started_by
 from engine.control_workflows.steering import Steered, checked_note, entry, in_transaction, locked, refuse, step_of
 from engine.rules.reading import refuse_unstorable
 from engine.run_workflow.proceed import reassign
@@ -14,7 +14,7 @@ from engine.start_workflow import Start, check_context, start
 from engine.store import actions, instance_rows, instances
 from engine.workflows.replay import replay
 from models.audit_actions import AuditAction
-from models.enums import InstanceTrigger, Role, StepStatus
+from models.enums import Role, StepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +61,7 @@ def fork(
         desk.entries.append(entry(desk, run, AuditAction.INSTANCE_FORKED, **told))
         return Steered(made, run.state.status)
 
-    return in_transaction(hand, instance_id, decide)
+    return in_transaction(hand, decide)
 
 
 def merged(target: Any, patch: Any) -> Any:
@@ -87,17 +87,18 @@ def _start(desk: Desk, hand: Hand, source: Run, patch: Mapping[str, Any], key: s
     known = instances.contexts(desk.connection, desk.org_id, [source.instance_id])[source.instance_id]
     made = merged(known, patch)
     check_context(made, "--context")
-    by_hand = hand.context.user_id not in {CLI_ACTOR, ENGINE_ACTOR}
+    trigger, by = started_by(hand.context)
     wanted = Start(
         source.row.template_id,
         made,
-        InstanceTrigger.MANUAL if by_hand else InstanceTrigger.API,
+        trigger,
         version=source.row.version,
-        triggered_by=hand.context.user_id if by_hand else None,
+        triggered_by=by,
         forked_from=source.instance_id,
         idempotency_key=key,
     )
-    [started] = start(desk.connection, desk.org_id, [wanted], now=desk.now, task_id=uuid7(desk.now))
+    [started] = start(desk.connection, desk.org_id, [wanted], now=desk.now, task_id=uuid7(desk.now), counted=False)
+    desk.made[source.row.template_id] += 0 if started.already else 1
     return started.instance_id, started.already
 
 

@@ -69,10 +69,10 @@ def steer(hand: Hand, instance_id: UUID, decide: Callable[[Desk, Run], T], *, le
         actions.require_role(desk.connection, least)
         return decide(desk, locked(desk, instance_id))
 
-    return in_transaction(hand, instance_id, body)
+    return in_transaction(hand, body)
 
 
-def in_transaction(hand: Hand, instance_id: UUID, body: Callable[[Desk], T]) -> T:
+def in_transaction(hand: Hand, body: Callable[[Desk], T]) -> T:
     """Let `body` decide at a desk, write what it decided, commit, and send what follows."""
 
     def once() -> tuple[T, Sequence[Message]]:
@@ -82,7 +82,7 @@ def in_transaction(hand: Hand, instance_id: UUID, body: Callable[[Desk], T]) -> 
             desk.write()
             return result, desk.messages
 
-    result, messages = _plainly(instance_id, once)
+    result, messages = _plainly(once)
     if messages:
         hand.send(messages)
     return result
@@ -138,13 +138,12 @@ def entry(desk: Desk, run: Run, action: AuditAction, **details: Any) -> dict[str
     }
 
 
-def _plainly(instance_id: UUID, once: Callable[[], T]) -> T:
+def _plainly(once: Callable[[], T]) -> T:
     try:
         return repeat_on_conflict(once)
     except DBAPIError as error:
         if sqlstate(error) == _ILLEGAL:
-            message = f"the run {instance_id} is not any more in a state that allows it"
-            raise refuse("INSTANCE", message, "look at it, and try again") from error
+            raise refuse("INSTANCE", "is in another state by now", "look at it, and try again") from error
         if sqlstate(error) == _TOO_LONG:
-            raise TransientError(f"the run {instance_id} is being worked on and stayed locked: try again") from error
+            raise TransientError("a worker is at it, and kept it locked for too long: try again") from error
         raise

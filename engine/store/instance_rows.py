@@ -1,13 +1,14 @@
-"""Runs of workflows as people read them, and rows of steps that are copied whole from one run to another."""
+"""Rows of runs that are copied or moved whole, and what the verbs that people use read of runs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from core import driver
 from engine.store.statements import with_rows
+from models import WorkflowInstance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-_LARGE: Final = ("context_data", "output_data")
 _ENDED: Final = text("""
 SELECT step_id FROM cmis.workflow_steps
  WHERE org_id = :org_id AND instance_id = :instance_id AND status IN ('completed', 'failed', 'skipped')
@@ -43,9 +43,29 @@ SELECT :org_id, :now, audit_id, told, nullif(current_setting('app.current_user_i
        details, nullif(current_setting('app.client_ip', true), '')::inet
   FROM r
 """)
-_EFFECTS: Final = text("""
-SELECT action_id, step_id, type, status, entity_id, error, finished_at FROM cmis.automation_actions
- WHERE org_id = :org_id AND instance_id = :instance_id AND action_id BETWEEN :low AND :high ORDER BY action_id
+# Rows of steps that have ended stay as they are, their places, too.
+_MOVE_STEPS: Final = text("""
+WITH d AS MATERIALIZED (
+  SELECT d.step ->> 'id' AS step_id, d.step ->> 'type' AS type, d.place - 1 AS position
+    FROM cmis.workflow_instances i
+    JOIN cmis.workflow_template_versions v
+      ON v.org_id = :org_id AND v.template_id = i.template_id AND v.version = CAST(:version AS integer)
+   CROSS JOIN LATERAL jsonb_array_elements(v.definition -> 'steps') WITH ORDINALITY AS d(step, place)
+   WHERE i.org_id = :org_id AND i.instance_id = :instance_id),
+placed AS (
+  UPDATE cmis.workflow_steps s SET position = d.position, type = d.type FROM d
+   WHERE s.org_id = :org_id AND s.instance_id = :instance_id AND s.step_id = d.step_id
+     AND s.status NOT IN ('completed', 'failed', 'skipped', 'cancelled'))
+INSERT INTO cmis.workflow_steps (org_id, instance_id, step_id, position, type, status)
+SELECT :org_id, :instance_id, step_id, position, type, 'pending' FROM d
+    ON CONFLICT (org_id, instance_id, step_id) DO NOTHING
+""")
+_MOVE: Final = text("""
+UPDATE cmis.workflow_instances i
+   SET version = :version,
+       steps_total = (SELECT count(*) FROM cmis.workflow_steps s
+                       WHERE s.org_id = :org_id AND s.instance_id = :instance_id)
+ WHERE i.org_id = :org_id AND i.instance_id = :instance_id
 """)
 
 
@@ -74,3 +94,30 @@ def copy_steps(
     if rows:
         key = {"org_id": org_id, "source": source, "target": target, "rows": rows, "now": now}
         driver.changed(connection, _COPY, key)
+
+
+def under_way(
+    connection: Connection,
+    org_id: UUID,
+    *,
+    template_id: UUID,
+    version: int | None = None,
+    instance_id: UUID | None = None,
+    limit: int,
+) -> list[UUID]:
+    """Return the runs of a template that have not ended, in order of their ids."""
+    table = WorkflowInstance
+    query = select(table.instance_id).where(table.org_id == org_id, table.template_id == template_id)
+    query = query.where(table.status.in_(["pending", "running", "paused"]))
+    if version is not None:
+        query = query.where(table.version == version)
+    if instance_id is not None:
+        query = query.where(table.instance_id == instance_id)
+    return list(connection.execute(query.order_by(table.instance_id).limit(limit)).scalars())
+
+
+def move(connection: Connection, org_id: UUID, instance_id: UUID, version: int) -> None:
+    """Give a locked run another version: rows for the steps that it has not yet, and places anew for those to come."""
+    key = {"org_id": org_id, "instance_id": instance_id, "version": version}
+    driver.changed(connection, _MOVE_STEPS, key)
+    driver.changed(connection, _MOVE, key)
