@@ -69,9 +69,11 @@ def steps(connection: Connection, org_id: UUID, instance_id: UUID, *, outputs: b
 def descendants(connection: Connection, org_id: UUID, instance_id: UUID) -> Sequence[Row[Any]]:
     """Return the runs that a run's steps started and wait for, and its forks."""
     table = WorkflowInstance
-    query: Select[Any] = select(
-        table.instance_id, table.template_id, table.status, table.parent_step_id, table.forked_from, table.created_at
-    ).where(table.org_id == org_id, (table.parent_instance_id == instance_id) | (table.forked_from == instance_id))
+    names = ("instance_id", "template_id", "status", "parent_step_id", "forked_from", "created_at")
+    query: Select[Any] = select(*(table.__table__.c[name] for name in names))
+    query = query.where(
+        table.org_id == org_id, (table.parent_instance_id == instance_id) | (table.forked_from == instance_id)
+    )
     return connection.execute(query.order_by(table.instance_id)).all()
 
 
