@@ -41,13 +41,8 @@ def test_a_retry_that_fails_again_pauses_the_run_again(flows: Flows) -> None:
 def test_a_run_goes_on_once_none_of_its_failed_steps_waits_for_a_person(flows: Flows) -> None:
     pauses = {"on_failure": "pause"}
     asks = {"timeout": {"hours": 1}}
-    steps_ = [
-        split("both", "a", "b"),
-        approval("a", "m", **asks) | pauses,
-        approval("b", "m", **asks) | pauses,
-        noop("m"),
-    ]
-    instance_id = flows.started(*steps_)
+    ask = [approval(one, "m", **asks) | pauses for one in ("a", "b")]
+    instance_id = flows.started(split("both", "a", "b"), *ask, noop("m"))
     for step_id in ("a", "b"):  # the second one was answered before the first one's end paused the run
         flows.world.meddle(
             "UPDATE cmis.workflow_steps SET status = 'failed', waits_for = NULL, finished_at = cmis.clock() "
