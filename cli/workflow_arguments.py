@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from cli.arguments import parse_id, parse_json, read_json
 from cli.output import emit_json, out
@@ -12,6 +11,8 @@ from core.errors import InputError
 from engine.control_workflows.steering import Hand
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from cli.session import OrgSession
     from engine.control_workflows.steering import Steered
 

@@ -49,8 +49,8 @@ def _selecting(function: Callable[..., Any]) -> Callable[..., Any]:
 def pause_command(*, note: str | None, **asked: Any) -> None:
     """Let no further step of INSTANCEs begin until they are resumed. Needs the role operator.
 
-    What is at work ends, delays keep their clock, subworkflows go on. Several, or all that match (1,000 a call), are told
-    in a table: changed, unchanged, or refused with the reason (then the exit code is 2).
+    What is at work ends, delays keep their clock, subworkflows go on. Several, or all that match (1,000 a call), are
+    told in a table: changed, unchanged, or refused with the reason (then the exit code is 2).
 
     \b
     Examples:
@@ -78,7 +78,8 @@ def resume_command(**asked: Any) -> None:
 def cancel_command(*, reason: str | None, **asked: Any) -> None:
     """End INSTANCEs for good, and the subworkflows that they wait for; several and filters as in `pause`.
 
-    What waits is cancelled at once, what is at work is asked to stop, what was done stays done. Needs the role operator.
+    What waits is cancelled at once, what is at work is asked to stop, what was done stays done. Needs the role
+    operator.
 
     Example: cmis workflows cancel 01980000-0000-7000-8000-000000000000 --org acme --reason "the lead has bought"
     """
@@ -127,7 +128,7 @@ def skip_command(
     \b
     LABEL is next, true, false, case:0, default, branch:0, all, rejected, timeout: what the step's type has.
     Needs the role operator.
-    Example: cmis workflows skip 01980000-0000-7000-8000-000000000000 ask --branch rejected --reason "on holiday" --org acme
+    Example: cmis workflows skip 01980000-0000-7000-8000-000000000000 ask --branch rejected --reason "away" --org acme
     """  # noqa: D301 - \b is click's mark for lines that stay as they are
     with open_org(org_ref, user_id) as session:
         done = steps.skip(hand_of(session), instance_id_of(instance), step, reason=reason, branch=branch)

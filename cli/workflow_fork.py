@@ -42,8 +42,8 @@ def fork_command(
 ) -> None:
     """Start a new run of an INSTANCE's version at a STEP; what had ended before it is copied, with its outputs.
 
-    INSTANCE, in any state, stays as it is; what had not ended in it beside STEP is done in the new run, too. Needs the role
-    operator.
+    INSTANCE, in any state, stays as it is; what had not ended in it beside STEP is done in the new run, too. Needs the
+    role operator.
 
     Example: cmis workflows fork 01980000-0000-7000-8000-000000000000 --from send --context '{"to": "ada"}' --org acme
     """
@@ -78,8 +78,8 @@ def migrate_command(
 ) -> None:
     """Move the runs of a TEMPLATE that have not ended to another version, each by itself. Needs the role editor.
 
-    A run can be moved if version N could have led to where it is: what is done follows from it, and what is under way is
-    under way there, too. Those that cannot stay as they are; the exit code is 2 then.
+    A run can be moved if version N could have led to where it is: what is done follows from it, and what is under way
+    is under way there, too. Those that cannot stay as they are; the exit code is 2 then.
 
     Example: cmis workflows migrate "Nurture leads" --to 3 --dry-run --org acme
     """
