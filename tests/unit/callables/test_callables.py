@@ -27,12 +27,13 @@ def internal(function: Any) -> Registered:
     return Registered("test.internal", function, internal=True)
 
 
-def test_the_mark_makes_a_function_a_callable_that_tests_can_call() -> None:
-    @step("acme.score-2_b", internal=True)
-    def score(call: Call) -> dict[str, Any]:
-        """Score it."""
-        return {"attempt": call.attempt}
+@step("acme.score-2_b", internal=True)
+def score(call: Call) -> dict[str, Any]:
+    """Score it."""
+    return {"attempt": call.attempt}
 
+
+def test_the_mark_makes_a_function_a_callable_that_tests_can_call() -> None:
     assert (score.name, score.internal, score.doc) == ("acme.score-2_b", True, "Score it.")
     assert score(CALL) == {"attempt": 1}
 
