@@ -52,6 +52,7 @@ def send(messages: Sequence[Message]) -> None:
 
     What cannot be sent is only logged: the tasks are due again in seconds, and a scheduler sends them then.
     """
+    app.loader.import_default_modules()  # a process that only sends has not imported the tasks; done once
     try:
         with app.pool.acquire(block=True, timeout=1.0) as connection:
             publish(connection, messages)

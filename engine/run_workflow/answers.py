@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from engine.run_workflow.came import Result
-    from engine.run_workflow.run import Run
+    from engine.run_workflow.run import Known, Run
     from engine.run_workflow.turn import Turn
 
 WHOLE: Final = frozenset({"timeout", "cancel"})
@@ -69,25 +69,24 @@ def _time(run: Run, step_id: str) -> str | None:
 
 
 def _result(turn: Turn, run: Run, step_id: str, signal: Mapping[str, Any]) -> Result | None:
-    state, known, kind = run.state.of(step_id).status, run.known(step_id), signal["kind"]
-    if kind == "lost" and known.task_id == turn.task_id and state in {StepStatus.QUEUED, StepStatus.RUNNING, StepStatus.RETRYING}:
-        return Broke("LOST", str(signal["error"].get("message", "its workers died")), "permanent")
-    if kind == "approval" and state is StepStatus.QUEUED and known.task_id == turn.task_id:
-        return _approval(run, step_id, signal)
-    if state is not StepStatus.WAITING:
+    told_to = _TOLD_TO_TASK.get(signal["kind"])
+    if told_to is not None:
+        ours = run.known(step_id).task_id == turn.task_id and run.state.of(step_id).status in _NOT_WAITING
+        return told_to(run, step_id, signal) if ours else None
+    waits = run.state.of(step_id).status is StepStatus.WAITING
+    hears = _HEARD.get(signal["kind"])
+    return hears(turn, run.known(step_id), signal) if waits and hears is not None else None
+
+
+def _lost(run: Run, step_id: str, signal: Mapping[str, Any]) -> Result:
+    del run, step_id
+    return Broke("LOST", str(signal["error"].get("message", "its workers died")), "permanent")
+
+
+def _effect(turn: Turn, known: Known, signal: Mapping[str, Any]) -> Result | None:
+    if str(known.action_id) != signal["action_id"]:
         return None
-    if kind == "effect" and str(known.action_id) == signal["action_id"]:
-        return _effect(turn, run, UUID(signal["action_id"]))
-    if kind == "event" and known.waits_for == "event":
-        found = events.get(turn.connection, turn.org_id, UUID(signal["event_id"]))
-        return None if found is None else Done(told(found))
-    if kind == "instance" and str(known.child_instance_id) == signal["instance_id"]:
-        return _child(turn, UUID(signal["instance_id"]))
-    return None
-
-
-def _effect(turn: Turn, run: Run, action_id: UUID) -> Result | None:
-    match effects.outcome(turn.connection, run.org_id, action_id):
+    match effects.outcome(turn.connection, turn.org_id, UUID(signal["action_id"])):
         case effects.Did(output=output):
             return Done(output)
         case effects.Failed(code=code, message=message):
@@ -96,13 +95,22 @@ def _effect(turn: Turn, run: Run, action_id: UUID) -> Result | None:
             return None
 
 
-def _child(turn: Turn, instance_id: UUID) -> Result | None:
-    child = instances.ended(turn.connection, turn.org_id, instance_id)
+def _event(turn: Turn, known: Known, signal: Mapping[str, Any]) -> Result | None:
+    if known.waits_for != "event":
+        return None
+    found = events.get(turn.connection, turn.org_id, UUID(signal["event_id"]))
+    return None if found is None else Done(told(found))
+
+
+def _child(turn: Turn, known: Known, signal: Mapping[str, Any]) -> Result | None:
+    if str(known.child_instance_id) != signal["instance_id"]:
+        return None
+    child = instances.ended(turn.connection, turn.org_id, UUID(signal["instance_id"]))
     if child is None:
         return None
     if child.status == InstanceStatus.COMPLETED:
-        return Done({"instance_id": str(instance_id), "output": child.output_data or {}})
-    message = f"the workflow that it started ({instance_id}) is {child.status}"
+        return Done({"instance_id": signal["instance_id"], "output": child.output_data or {}})
+    message = f"the workflow that it started ({signal['instance_id']}) is {child.status}"
     return Broke("SUBWORKFLOW", message + (f": {child.error['message']}" if child.error else ""), "transient")
 
 
@@ -113,3 +121,10 @@ def _approval(run: Run, step_id: str, signal: Mapping[str, Any]) -> Result:
     if REJECTED in run.definition.steps[step_id].edges:
         return Done(output, REJECTED)
     return Broke("REJECTED", signal.get("note") or "it was not approved", "permanent")
+
+
+_NOT_WAITING: Final = frozenset({StepStatus.QUEUED, StepStatus.RUNNING, StepStatus.RETRYING})
+_TOLD_TO_TASK: Final = {"lost": _lost, "approval": _approval}
+"""Signals of whoever has given the step to the task that carries them: a reaper, and a person's answer."""
+_HEARD: Final = {"effect": _effect, "event": _event, "instance": _child}
+"""Signals of whoever has not looked at the step, and does not know whether it still waits."""

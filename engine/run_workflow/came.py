@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from core.db import first_line
 from core.errors import CmisError, InputError
-from engine.callables.outcome import Died, Raised, Returned, Stopped, TimedOut
+from engine.callables.outcome import Returned, Stopped
 from engine.retry import Kind, classify
 from engine.workflows.definition import NEXT
 
@@ -75,18 +75,14 @@ class Apart:
 
 
 def called(outcome: Outcome) -> Done | Broke:
-    """Return what a call apart came to."""
+    """Return what a call of a callable came to."""
     match outcome:
         case Returned(output=output):
             return Done(output)
-        case Raised(code=code, message=message, kind=kind, names=names):
-            return Broke(code, message, kind, tuple(names))
-        case TimedOut(seconds=seconds):
-            return Broke("TIMEOUT", f"did not end within {seconds:g} s and was stopped", "transient", ("TimeoutError",))
-        case Died(said=said):
-            return Broke("DIED", said, "transient")
         case Stopped():
             return Broke("STOPPED", "was stopped: its worker lost the task", "transient")
+        case failure:
+            return Broke(failure.code, failure.message, failure.kind, (*failure.names, failure.name))
 
 
 Result: TypeAlias = Done | Waits | Broke | Apart

@@ -47,7 +47,7 @@ def take_apart(turn: Turn) -> TakenApart:
 
 
 def give_back(database: Database, claimed: tasks.Claim, error: Exception) -> Result:
-    """After the work's transaction is rolled back: make the task ready again after a delay, or fail what it has begun."""
+    """After the work's transaction is rolled back: make the task ready again after a delay, or fail what it began."""
     decision = retry.plan(claimed.attempt, claimed.max_attempts, error)
     if isinstance(decision, retry.Retry):
         logger.warning("task %s failed and is retried: %s", claimed.task_id, error)
@@ -59,9 +59,7 @@ def give_back(database: Database, claimed: tasks.Claim, error: Exception) -> Res
         return NotClaimed()
 
 
-def _end(
-    database: Database, claimed: tasks.Claim, error: Exception, decision: retry.Retry | retry.GiveUp
-) -> Result:
+def _end(database: Database, claimed: tasks.Claim, error: Exception, decision: retry.Retry | retry.GiveUp) -> Result:
     with database.transaction(Context(claimed.org_id, ENGINE_ACTOR)) as connection:
         owned(tasks.hold(connection, claimed))
         turn = Turn(connection, claimed, clock.now(connection), clock.monotonic(), 1)

@@ -7,21 +7,18 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import NotFoundError, PermanentError
-from core.ids import uuid7
-from engine.actions.registry import KINDS
 from engine.callables.base import Call
-from engine.callables.outcome import Raised
+from engine.callables.outcome import run_here
 from engine.callables.registry import CALLABLES
-from engine.callables.run_here import run_here
 from engine.find import find_template
 from engine.run_workflow import effects
-from engine.run_workflow.came import Apart, Broke, Done, Waits
+from engine.run_workflow.came import Apart, Broke, Done, Waits, called
 from engine.schedule.business import BusinessHours
 from engine.schedule.zones import zone
 from engine.start_workflow import Start, start
 from engine.store import events, instances, notifications, orgs
 from engine.workflows import correlation, deciding, timing, weights
-from engine.workflows.definition import ALL_BRANCHES, NEXT
+from engine.workflows.definition import ALL_BRANCHES
 from engine.workflows.resolving import resolved
 from models.enums import InstanceTrigger, StepType
 
@@ -102,19 +99,18 @@ def _callable(executing: Executing) -> tuple[Result, Mapping[str, Any]]:
         return Broke("UNKNOWN_CALLABLE", message, "permanent"), given
     timeout = step.timeout_seconds or CALL_SECONDS
     call = Call(
-        org_id=run.org_id,
-        instance_id=run.instance_id,
+        org_id=str(run.org_id),
+        instance_id=str(run.instance_id),
         step_id=step.id,
         attempt=executing.attempt,
         params=params,
-        timeout_seconds=timeout,
+        context=executing.turn.context(run),
+        deadline=timeout,
     )
     if not registered.internal or step.timeout_seconds is not None:
         return Apart(registered, call, timeout), given
     returned = run_here(registered, call)
-    if isinstance(returned, Raised):
-        return Broke(returned.code, returned.message, returned.kind, returned.names), given
-    return Done(returned.output), given
+    return called(returned), given
 
 
 def _condition(executing: Executing) -> tuple[Result, None]:
@@ -179,7 +175,9 @@ def _approval(executing: Executing) -> tuple[Result, Mapping[str, Any]]:
     turn, run, config = executing.turn, executing.run, executing.step.config
     title, message = executing.resolved(config["title"]), executing.resolved(config["message"])
     body = f"{message or title}\n\nAnswer with: cmis workflows approve {run.instance_id} {executing.step.id}"
-    notifications.tell(turn.connection, turn.org_id, [{"title": f"To approve: {title}"[:200], "body": body}], now=turn.now)
+    notifications.tell(
+        turn.connection, turn.org_id, [{"title": f"To approve: {title}"[:200], "body": body}], now=turn.now
+    )
     given = {"title": title, "message": message, "role": config["role"]}
     return Waits("approval", _until(turn, config)), given
 

@@ -1,4 +1,4 @@
-"""Go on with an instance: execute what is on its agenda, decide what follows, until nothing is left that can be done now."""
+"""Go on with an instance: execute what is on its agenda, decide what follows, until nothing is left to do now."""
 
 from __future__ import annotations
 
@@ -139,9 +139,7 @@ def values(turn: Turn, run: Run, step: Step) -> dict[str, Any]:
     seen: dict[str, Any] = {"instance": turn.about(run)}
     roots = {path[0] for path in step.references}
     if "context" in roots:
-        if run.context is None:
-            run.context = instances.contexts(turn.connection, turn.org_id, [run.instance_id])[run.instance_id]
-        seen["context"] = run.context
+        seen["context"] = turn.context(run)
     if "steps" in roots:
         named = {path[1] for path in step.references if path[0] == "steps" and len(path) > 1}
         if missing := named - run.outputs.keys():

@@ -26,7 +26,16 @@ _TOLD: Final = {
     StepStatus.SKIPPED: "step_skipped",
     StepStatus.CANCELLED: "step_cancelled",
 }
-_KEPT: Final = ("task_id", "attempt", "started_at", "input_data", "note", "decided_by", "action_id", "child_instance_id")
+_KEPT: Final = (
+    "task_id",
+    "attempt",
+    "started_at",
+    "input_data",
+    "note",
+    "decided_by",
+    "action_id",
+    "child_instance_id",
+)
 """Columns of a step that a later change of the same commit does not take back."""
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from core import clock, faults
 from core.db import ENGINE_ACTOR, Context, repeat_on_conflict
+from core.ids import uuid_of
 from engine.callables.process import run_apart
 from engine.lease import Heartbeat, LostClaimError, owned
 from engine.retry import out_of_time
@@ -175,7 +176,7 @@ def _work(turn: Turn, begun: _Begun, came: Outcome | None = None) -> Result | No
 
 def _return(turn: Turn, apart: Apart, came: Outcome) -> None:
     """Note what a call came to, if its step still is under way in this task."""
-    run_ = turn.runs.get(apart.call.instance_id)
+    run_ = turn.runs.get(uuid_of(apart.call.instance_id))
     if run_ is None or run_.is_over:
         return
     step_id = apart.call.step_id

@@ -105,6 +105,14 @@ class Turn:
         """Return how long the task of a call of its own may take."""
         return ceil(apart.timeout) + 4 * MARGIN_SECONDS
 
+    def context(self, run: Run) -> Mapping[str, Any]:
+        """Return an instance's context; with it are read those of all others that the task carries."""
+        if run.context is None:
+            missing = [other.instance_id for other in self.runs.values() if other.context is None]
+            for instance_id, found in instances.contexts(self.connection, self.org_id, missing).items():
+                self.runs[instance_id].context = found
+        return run.context or {}
+
     def about(self, run: Run) -> dict[str, Any]:
         """Return what steps may know of their instance."""
         return {"id": str(run.instance_id), "template_id": str(run.row.template_id), "version": run.row.version}
@@ -163,7 +171,7 @@ class Turn:
         self.pass_on(run, item, state="held")
 
     def pass_on(self, run: Run, item: Mapping[str, Any], **others: Any) -> None:
-        """Give an item, and the steps that this task has of its instance, to a task of its own; they stay as they are."""
+        """Give an item, and the steps that this task has of its instance, to another task; they stay as they are."""
         task_id = self.carry(item, **others)
         for step_id in run.assigned(self.task_id):
             run.known(step_id).task_id = task_id
@@ -189,7 +197,7 @@ class Turn:
         self.rows, self.assigned = [], []
 
     def _stop(self, changed: Sequence[Run]) -> None:
-        """Stop the tasks of steps that were cancelled, of timeouts of what is over, and the runs that steps had started."""
+        """Stop tasks of cancelled steps, timeouts of what is over, and the instances that cancelled steps had started."""
         over = {run.row.timeout_task_id for run in changed if run.ended} - {None}
         stopped = {task_id for run in changed for task_id in run.stopped} | over
         instances.cancel_tasks(self.connection, self.org_id, stopped - {self.task_id}, now=self.now)
@@ -213,7 +221,9 @@ class Turn:
             "skipped": run.counts[StepStatus.SKIPPED],
             "cancelled": run.counts[StepStatus.CANCELLED],
             "error": run.error,
-            "started_at": self.now if run.row.started_at is None and run.state.status != InstanceStatus.PENDING else None,
+            "started_at": self.now
+            if run.row.started_at is None and run.state.status != InstanceStatus.PENDING
+            else None,
         }
         if run.ended:
             moment = self.moment

@@ -227,7 +227,11 @@ def task(org_id: UUID, items: Sequence[Mapping[str, Any]], *, now: datetime, **o
 
 
 def wake(
-    connection: Connection, org_id: UUID, signals: Sequence[tuple[UUID, str | None, Mapping[str, Any]]], *, now: datetime
+    connection: Connection,
+    org_id: UUID,
+    signals: Sequence[tuple[UUID, str | None, Mapping[str, Any]]],
+    *,
+    now: datetime,
 ) -> list[UUID]:
     """Tell waiting steps (instance, step, signal) what has happened; no lock is needed, a worker looks. Returns task ids.
 
