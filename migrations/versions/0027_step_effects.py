@@ -27,7 +27,7 @@ def _guard(*runs: str) -> str:
 def _doubt(further: str) -> str:
     before: str = constant_of("0019", "_DOUBT")
     discarded = "    RETURNING a.execution_id)\n"
-    all_of_it = "    RETURNING a.execution_id, a.instance_id, a.step_id, a.action_id, a.channel)"
+    all_of_it = "    RETURNING a.*)"
     if discarded not in before:
         message = "cmis.doubt_delivery is not what it was in revision 0019"
         raise RuntimeError(message)
@@ -38,8 +38,17 @@ def _replaced(function: str) -> str:
     return function.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION")
 
 
-# As engine.store.instances.wake does: whoever works on the task looks whether the step still waits for it.
+# What is given up with its task is on record as any other end of a delivery is, and its step is told as
+# engine.store.instances.wake does it: whoever works on that task looks whether the step still waits for it.
 _WAKE = """,
+  told AS (
+    INSERT INTO cmis.automation_audit_log (org_id, created_at, audit_id, action, user_id, entity_type, entity_id, rule_id,
+           execution_id, action_id, details)
+    SELECT p_org_id, v_now, cmis.uuid_v7(v_now), 'action_discarded', '00000000-0000-0000-0000-000000000001', l.entity_type,
+           l.entity_id, l.rule_id, l.execution_id, l.action_id,
+           jsonb_strip_nulls(jsonb_build_object('type', l.type, 'channel', l.channel, 'attempts', l.attempts,
+             'reason', v_task.error -> 'message', 'instance_id', l.instance_id, 'step_id', l.step_id))
+      FROM left_over l),
   woken AS (
     INSERT INTO cmis.tasks (org_id, task_id, kind, queue, payload, run_at, publish_at, created_at)
     SELECT p_org_id, cmis.uuid_v7(v_now), 'run_workflow', 'workflows',
