@@ -211,9 +211,10 @@ def _subworkflow(executing: Executing) -> tuple[Result, Mapping[str, Any]]:
         parent_step_id=executing.step.id if config["wait"] else None,
         idempotency_key=f"step:{run.instance_id}:{executing.step.id}:{executing.attempt}",
     )
-    [started] = start(turn.connection, turn.org_id, [child], now=turn.now, sent=True)
+    [started] = start(turn.connection, turn.org_id, [child], now=turn.now, sent=True, counted=False)
     if started.task_id is not None:
         turn.send(started.task_id)
+        turn.made[template.template_id] += 1
     if not config["wait"]:
         return Done({"instance_id": str(started.instance_id)}), given
     return Waits("instance", columns={"child_instance_id": started.instance_id}), given

@@ -8,6 +8,8 @@ from datetime import timedelta
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
+
 from core import clock
 from core.ids import uuid7
 from engine import published
@@ -31,6 +33,8 @@ COMMIT_SECONDS: Final = 0.5
 MARGIN_SECONDS: Final = 15
 """What a task needs besides the time of a callable that it calls."""
 PRIORITY: Final = 4
+MAX_OUTPUT: Final = 256 * 1024
+"""Bytes of what an instance has put out, as JSON."""
 SEND_AT_ONCE: Final = 100
 """Tasks that one commit makes and whose messages the worker itself sends; a scheduler sends the others."""
 _SOON: Final = timedelta(seconds=15)
@@ -199,7 +203,7 @@ class Turn:
         self.rows, self.assigned = [], []
 
     def _stop(self, changed: Sequence[Run]) -> None:
-        """Stop tasks of cancelled steps, timeouts of what is over, and the instances that cancelled steps had started."""
+        """Stop tasks of cancelled steps, timeouts of what is over, and what cancelled steps had started."""
         over = {run.row.timeout_task_id for run in changed if run.ended} - {None}
         stopped = {task_id for run in changed for task_id in run.stopped} | over
         instances.cancel_tasks(self.connection, self.org_id, stopped - {self.task_id}, now=self.now)
@@ -243,7 +247,9 @@ class Turn:
         if missing:
             run.outputs |= instances.outputs(self.connection, self.org_id, run.instance_id, missing)
         found = {step_id: run.outputs.get(step_id) for step_id in run.definition.ends}
-        return {step_id: output for step_id, output in found.items() if output}
+        output = {step_id: one for step_id, one in found.items() if one}
+        size = len(orjson.dumps(output))
+        return output if size <= MAX_OUTPUT else {"omitted": f"{size:,} bytes: see the outputs of the steps themselves"}
 
     def _tell(self, changed: Sequence[Run]) -> None:
         entries = [
