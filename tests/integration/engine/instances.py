@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert
@@ -30,17 +31,17 @@ FAILS: dict[str, Any] = {"id": "fail", "type": "action", "config": {"callable": 
 
 def publish(org: Org, *steps: dict[str, Any], name: str = "workflow", **columns: Any) -> UUID:
     """Make an active workflow of these steps, one after another, and return its template's id."""
-    chained = [{**step, "next": after["id"]} for step, after in zip(steps, steps[1:], strict=False)]
+    chained = [{**step, "next": after["id"]} for step, after in pairwise(steps)]
     definition = {"steps": [*chained, steps[-1]]}
     with org.world.app.transaction(org.context) as connection:
         now = clock.now(connection)
-        template = {"org_id": org.id, "template_id": uuid7(now), "definition": definition, "version": 1}
+        template_id = uuid7(now)
+        template = {"org_id": org.id, "template_id": template_id, "definition": definition, "version": 1}
         given = {"name": name, "category": "campaign", "status": "active", "owner_id": org.context.user_id}
         times = {"created_at": now, "updated_at": now}
         connection.execute(insert(models.WorkflowTemplate), template | given | times | columns)
         version = {"steps": len(steps), "published_by": org.context.user_id, "published_at": now}
         connection.execute(insert(models.WorkflowTemplateVersion), template | version)
-    template_id: UUID = template["template_id"]
     return template_id
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from core import faults
 from core.errors import ConflictError, InputError
+from dev.launch import wait_until
 from engine import backfill, control_jobs, define_jobs, run_now
 from engine.decide_job import LATEST_REVIEW
 from engine.rescue import reap
@@ -172,6 +176,36 @@ def test_overlap_cancel_other_keeps_an_instance_from_being_made_that_no_worker_b
     assert ledger(world, job) == [("run", "cancelled"), ("run", "cancelled"), ("run", None)]
     assert len(started(world)) == 1
     assert world.rows(LEDGER, job=job)[0].reason == "it was cancelled before it began"
+
+
+def test_overlap_cancel_other_reaches_an_instance_that_is_about_to_be_made(
+    world: World, org: Org, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = org.hourly(None, hours_due=1, **starting(publish(org, DAY), overlap="cancel_other"))
+    world.dispatch()
+    [first] = world.rows(TASKS)
+    made, commit = threading.Event(), threading.Event()
+
+    def crash(point: str) -> None:
+        if point == "workflow.before_commit" and not made.is_set():
+            made.set()
+            assert commit.wait(10)
+
+    monkeypatch.setattr(faults, "crash", crash)
+    with ThreadPoolExecutor(2) as pool:
+        starts = pool.submit(run, world, org.id, first.task_id)
+        assert made.wait(10)
+        world.advance(hours=1)
+        world.dispatch()
+        [signal] = [task for task in world.rows(TASKS) if "signal" in task.payload["items"][0]]
+        cancels = pool.submit(run, world, org.id, signal.task_id)
+        assert wait_until(lambda: world.one("SELECT count(*) FROM pg_locks WHERE NOT granted") == 1, 10)
+        commit.set()
+        starts.result(10)
+        cancels.result(10)
+    run_all(world)
+    assert ledger(world, job) == [("run", "cancelled"), ("run", None)]
+    assert [one.status for one in started(world)] == ["cancelled", "running"]
 
 
 def test_the_jobs_time_limit_is_the_instances(world: World, org: Org) -> None:
