@@ -50,6 +50,7 @@ def left_by(*trees: Any, has_unknown: bool = False) -> str:
         ({"field": "steps.rate.output.items.0.ok", "operator": "=", "value": True}, "true"),
         ({"field": "score", "operator": ">", "value": {"field": "steps.rate.output.quality", "times": 7}}, "true"),
         ({"field": "context.steps", "operator": "=", "value": "mine"}, "true"),
+        ({"field": "steps", "operator": "=", "value": "mine"}, "true"),
         ({"field": "none", "operator": "is_null"}, "true"),
         ({"field": "steps.gone.output.x", "operator": "is_null"}, "true"),
         ({"field": "instance.id", "operator": "is_null"}, "true"),
