@@ -29,7 +29,9 @@ MAX_REFERENCES: Final = 50
 MAX_VALUE: Final = 500
 """Characters that one value may add to a text; the rest of it is cut off."""
 CUT: Final = "…"
-_BRACES: Final = re.compile(r"(\\*)\{\{(.*?)\}\}", re.DOTALL)
+_OPEN: Final = "{{"
+_CLOSE: Final = "}}"
+_OPENING: Final = re.compile(r"(?<!\\)(\\*)\{\{")
 _PATH: Final = re.compile(r"[A-Za-z0-9_-]{1,100}(?:\.[A-Za-z0-9_-]{1,100}){0,16}")
 _SHOWN: Final = 60
 
@@ -99,17 +101,25 @@ def parse(text: str, path: str, known: Known) -> Template:
 def read(text: str) -> Template:
     """Read a text that was parsed before; what was no reference then leads nowhere now."""
     parts: list[str | Reference] = []
-    end = 0
-    while found := _BRACES.search(text, end):
-        slashes, inside = found[1], found[2]
-        parts += [text[end : found.start()], "\\" * (len(slashes) // 2)]
-        if len(slashes) % 2:  # braces that are meant; what follows them is read as ever
-            parts.append("{{")
-            end = found.start(2)
+    end, last = 0, text.rfind(_CLOSE)
+    # in time that is proportional to the text, whatever braces and backslashes it holds
+    while 0 <= (start := text.find(_OPEN, end)) < last - 1:
+        slashes = len(text[end:start]) - len(text[end:start].rstrip("\\"))
+        parts += [text[end : start - slashes], "\\" * (slashes // 2)]
+        if slashes % 2:  # braces that are meant; what follows them is read as ever
+            parts.append(_OPEN)
+            end = start + len(_OPEN)
         else:
-            parts.append(Reference(tuple(inside.strip().split("."))))
-            end = found.end()
+            close = text.index(_CLOSE, start + len(_OPEN))
+            parts.append(Reference(tuple(text[start + len(_OPEN) : close].strip().split("."))))
+            end = close + len(_CLOSE)
     return Template((*parts, text[end:]))
+
+
+def literal(text: str) -> str:
+    r"""Return a text that reads as the given one, with nothing in it taken for a reference."""
+    last = text.rfind("}}")
+    return _OPENING.sub(lambda one: f"{one[1] * 2}\\{{{{" if one.end() <= last else one[0], text)
 
 
 def cut(text: str, longest: int) -> str:
