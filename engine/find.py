@@ -7,7 +7,7 @@ from uuid import UUID
 
 from core.errors import InputError, NotFoundError
 from engine.rules.reading import shown
-from engine.store import bundles, campaigns, connectors, jobs, rules, versions
+from engine.store import bundles, campaigns, connectors, jobs, rules, templates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,10 +84,10 @@ def find_connector(connection: Connection, org_id: UUID, reference: UUID | str, 
 
 
 def find_template(connection: Connection, org_id: UUID, reference: UUID | str, field: str = "workflow") -> Row[Any]:
-    """Return the org's own workflow template of this id or exact name; raises NotFoundError on `field`."""
-    row = versions.find(connection, org_id, _as_id(reference))
+    """Return the org's own workflow template of this id or exact name (unique); raises NotFoundError on `field`."""
+    row = templates.find(connection, org_id, _as_id(reference)) or templates.find(connection, org_id, str(reference))
     if row is None:
-        message = f"there is no workflow {shown(str(reference))} in this org"
+        message = f"there is no workflow {shown(str(reference))}"
         raise NotFoundError.of(field, message, "see `cmis workflows list`; clone a public one first")
     return row
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,8 +58,7 @@ class Stage:
     def seen(self, campaign_id: UUID) -> Campaign:
         """Return a campaign as a plan sees it."""
         [row] = campaigns.some(self.connection, self.org_id, [campaign_id])
-        columns = [field.name for field in fields(Campaign) if field.name != "entity_type"]
-        return Campaign(**{name: getattr(row, name) for name in columns})
+        return Campaign.of(row)
 
     def columns(self, campaign_ids: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
         """Return what effects may change of campaigns, JSON-ready."""

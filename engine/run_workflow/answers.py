@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from engine.run_workflow.came import Result
+    from engine.run_workflow.desk import Desk
     from engine.run_workflow.run import Known, Run
     from engine.run_workflow.turn import Turn
 
@@ -28,7 +29,7 @@ WHOLE: Final = frozenset({"timeout", "cancel"})
 """Signals about an instance as a whole, also about one that is paused."""
 
 
-def end(turn: Turn, run: Run, signal: Mapping[str, Any]) -> None:
+def end(turn: Desk, run: Run, signal: Mapping[str, Any]) -> None:
     """End an instance: its time is up, or it is not wanted any more."""
     if run.is_over:
         return

@@ -62,7 +62,7 @@ def give_back(database: Database, claimed: tasks.Claim, error: Exception) -> Res
 def _end(database: Database, claimed: tasks.Claim, error: Exception, decision: retry.Retry | retry.GiveUp) -> Result:
     with database.transaction(Context(claimed.org_id, ENGINE_ACTOR)) as connection:
         owned(tasks.hold(connection, claimed))
-        turn = Turn(connection, claimed, clock.now(connection), clock.monotonic(), 1)
+        turn = Turn.of(connection, claimed, clock.now(connection), clock.monotonic(), 1)
         document = Broke.of(error).document(claimed.attempt)
         if isinstance(decision, retry.Retry):
             owned(tasks.retry(connection, claimed, after=decision.after, now=turn.now, error=document))

@@ -74,6 +74,8 @@ def _action(executing: Executing) -> tuple[Result, Mapping[str, Any]]:
         campaign=campaign,
         values=executing.values,
         retry=executing.step.retry,
+        written=config["params"],
+        requested_by=run.row.triggered_by,
     )
     given = {"action": config["action"], "params": params} | ({} if campaign is None else {"campaign": campaign})
     return _came(effects.act(turn.connection, acting, now=turn.now)), given

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from engine.run_workflow.came import Result
+    from engine.run_workflow.desk import Desk
     from engine.run_workflow.run import Run
     from engine.run_workflow.turn import Turn
     from engine.workflows.advance import Decided
@@ -71,14 +72,14 @@ def settle(turn: Turn, run: Run, step_id: str, result: Result, given: Mapping[st
             run.put(step_id, **_began(turn, run, step_id, given) | {"task_id": turn.task_id})
 
 
-def follow(turn: Turn, run: Run, decided: Decided) -> None:
-    """Give the steps that are ready to tasks: the first to this one, each other one to a task of its own."""
+def follow(turn: Desk, run: Run, decided: Decided) -> None:
+    """Give the steps that are ready to tasks: the first to this one, if there is one, others each to one of its own."""
     if run.is_over:
         return
     for place, step_id in enumerate(decided.ready):
         if run.is_paused:
             run.put(step_id, task_id=turn.task(run.instance_id, state="held"))
-        elif place == 0:
+        elif place == 0 and turn.task_id is not None:
             run.agenda.append(step_id)
             run.put(step_id, task_id=turn.task_id)
         else:
@@ -91,7 +92,7 @@ def hold(turn: Turn, run: Run, step_ids: list[str]) -> None:
         reassign(turn, run, step_id, state="held")
 
 
-def reassign(turn: Turn, run: Run, step_id: str, **others: Any) -> None:
+def reassign(turn: Desk, run: Run, step_id: str, **others: Any) -> None:
     """Give a step that is not begun to a task of its own."""
     task_id = turn.task(run.instance_id, **others)
     run.known(step_id).task_id = task_id

@@ -113,11 +113,11 @@ def _claim_and_work(
             return NotClaimed(), None
         begun = _Begun(claimed, commit_steps, send)
         if claimed.first:
-            result = _work(Turn(connection, claimed, now, begun.began, commit_steps), begun)
+            result = _work(Turn.of(connection, claimed, now, begun.began, commit_steps), begun)
             faults.crash("workflow.before_commit")
             return result, begun
         if len(items.read(claimed.payload)) > 1:
-            return take_apart(Turn(connection, claimed, now, begun.began, commit_steps)), begun
+            return take_apart(Turn.of(connection, claimed, now, begun.began, commit_steps)), begun
         return None, begun
 
 
@@ -144,7 +144,7 @@ def _transact(database: Database, begun: _Begun, came: Outcome | None) -> Result
     with database.transaction(Context(begun.claim.org_id, ENGINE_ACTOR)) as connection:
         owned(tasks.hold(connection, begun.claim))
         now = clock.now(connection)
-        result = _work(Turn(connection, begun.claim, now, begun.began, begun.commit_steps), begun, came)
+        result = _work(Turn.of(connection, begun.claim, now, begun.began, begun.commit_steps), begun, came)
         faults.crash("workflow.before_commit")
         return result
 
