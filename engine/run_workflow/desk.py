@@ -20,6 +20,7 @@ from models.enums import InstanceStatus, Outcome, Queue, StepStatus, TaskKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from datetime import datetime
     from uuid import UUID
 
@@ -130,6 +131,7 @@ class Desk:
         """Stop tasks of steps that are over, timeouts of instances that are, and instances that such steps had started."""
         over = {run.row.timeout_task_id for run in changed if run.ended} - {None}
         stopped = {one for run in changed for one in run.stopped if not run.assigned(one)} | over
+        self._unmake(stopped)
         instances.cancel_tasks(self.connection, self.org_id, stopped - {self.task_id}, now=self.now)
         for run in changed:
             if run.ended and run.row.status == InstanceStatus.PAUSED:
@@ -137,6 +139,11 @@ class Desk:
         for run in changed:
             for child in run.children:
                 self.task(child, None, {"kind": "cancel", "reason": f"the step of {run.instance_id} is cancelled"})
+
+    def _unmake(self, stopped: AbstractSet[UUID]) -> None:
+        """Drop tasks that are not inserted yet: what made them and what stopped them is one commit."""
+        self.rows = [row for row in self.rows if row["task_id"] not in stopped]
+        self.messages = [message for message in self.messages if message.task_id not in stopped]
 
     def _answer_parents(self, ended: Sequence[Run]) -> None:
         for run in ended:

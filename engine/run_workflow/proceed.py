@@ -107,13 +107,14 @@ def _begin(turn: Turn, run: Run, step: Step) -> Apart | None:
     turn.executed += 1
     run.current = step.id
     run.known(step.id).attempt += 1
+    began = turn.moment
     result, given = _executed(turn, run, step)
     if isinstance(result, Apart) and not turn.can_call(result):
         run.known(step.id).attempt -= 1
         reassign(turn, run, step.id, timeout_seconds=turn.seconds_for(result))
         return None
     if not run.known(step.id).started_at:
-        run.known(step.id).started_at = turn.moment
+        run.known(step.id).started_at = began
     settle(turn, run, step.id, result, given)
     return result if isinstance(result, Apart) else None
 
