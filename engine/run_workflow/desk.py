@@ -56,6 +56,8 @@ class Desk:
     runs: dict[UUID, Run] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     """Tasks that are to be inserted."""
+    made: Counter[UUID] = field(default_factory=Counter)
+    """By template, instances that this transaction has made; they are counted at its end."""
     messages: list[Message] = field(default_factory=list)
     """First messages that the process itself sends after the commit."""
     assigned: list[dict[str, Any]] = field(default_factory=list)
@@ -128,7 +130,7 @@ class Desk:
         self.rows, self.assigned, self.entries = [], [], []
 
     def _stop(self, changed: Sequence[Run]) -> None:
-        """Stop tasks of steps that are over, timeouts of instances that are, and instances that such steps had started."""
+        """Stop the tasks of steps that are over, timeouts of instances that are, and what such steps had started."""
         over = {run.row.timeout_task_id for run in changed if run.ended} - {None}
         stopped = {one for run in changed for one in run.stopped if not run.assigned(one)} | over
         self._unmake(stopped)
@@ -196,7 +198,7 @@ class Desk:
         audit.record(self.connection, self.org_id, self.entries + entries, now=self.now)
 
     def _settle(self, ended: Sequence[Run]) -> None:
-        """End the runs of jobs that these instances were, and count them; templates last."""
+        """End the runs of jobs that these instances were, and count them and those that were made; templates last."""
         planned = [
             {
                 "job_id": run.row.job_id,
@@ -208,5 +210,7 @@ class Desk:
             if run.row.job_id is not None
         ]
         occurrences.finish(self.connection, self.org_id, planned, now=self.now)
-        counts = Counter(run.row.template_id for run in ended)
-        versions.count(self.connection, self.org_id, {key: (0, n) for key, n in sorted(counts.items())}, now=self.now)
+        over = Counter(run.row.template_id for run in ended)
+        counts = {key: (self.made[key], over[key]) for key in sorted({*self.made, *over})}
+        versions.count(self.connection, self.org_id, counts, now=self.now)
+        self.made = Counter()
