@@ -4,7 +4,7 @@ from migrations.ddl import constant_of, run_as_engine
 from migrations.guard import guard_campaigns
 
 revision = "0027"
-down_revision = "0024"
+down_revision = "0026"
 branch_labels = None
 depends_on = None
 
