@@ -143,6 +143,11 @@ class Run:
     def decide(self, outcome: Outcome, moment: datetime) -> Decided:
         """Take an outcome: what follows is decided, applied here, and noted to be written."""
         decided = advance(self.definition, self.state, outcome)
+        self.take(decided, moment)
+        return decided
+
+    def take(self, decided: Decided, moment: datetime) -> None:
+        """Take over what was decided, and note that it is to be written."""
         for step_id, after in decided.steps.items():
             self._note(step_id, self.state.of(step_id), after, moment)
         self.state.apply(decided.steps, decided.status)
@@ -150,7 +155,6 @@ class Run:
         if decided.status in INSTANCE_ENDS:
             self.ended = True
             self.agenda.clear()
-        return decided
 
     def move(self, step_id: str, status: StepStatus, moment: datetime, **columns: Any) -> None:
         """Note that a step is under way."""
