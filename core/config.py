@@ -50,6 +50,8 @@ class Settings:
     """Address that mail comes from."""
     org_deliveries: int
     """Deliveries a minute that an org may make, unless it was given a rate of its own."""
+    workflow_commit_steps: int
+    """Internal steps of workflows that share a commit, at most."""
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -74,6 +76,9 @@ class Settings:
             smtp_url=env.get("SMTP_URL") or None,
             smtp_from=env.get("SMTP_FROM", "cmis@localhost"),
             org_deliveries=_number("CMIS_ORG_DELIVERIES", env.get("CMIS_ORG_DELIVERIES"), 600, 1_000_000),
+            workflow_commit_steps=_number(
+                "CMIS_WORKFLOW_COMMIT_STEPS", env.get("CMIS_WORKFLOW_COMMIT_STEPS"), 1_000, 100_000
+            ),
         )
 
 

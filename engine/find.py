@@ -7,7 +7,7 @@ from uuid import UUID
 
 from core.errors import InputError, NotFoundError
 from engine.rules.reading import shown
-from engine.store import bundles, campaigns, connectors, jobs, rules
+from engine.store import bundles, campaigns, connectors, jobs, rules, versions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +80,15 @@ def find_connector(connection: Connection, org_id: UUID, reference: UUID | str, 
     if row is None:
         message = f"there is no connector {shown(str(reference))}"
         raise NotFoundError.of(field, message, "see `cmis connectors list`")
+    return row
+
+
+def find_template(connection: Connection, org_id: UUID, reference: UUID | str, field: str = "workflow") -> Row[Any]:
+    """Return the org's own workflow template of this id or exact name; raises NotFoundError on `field`."""
+    row = versions.find(connection, org_id, _as_id(reference))
+    if row is None:
+        message = f"there is no workflow {shown(str(reference))} in this org"
+        raise NotFoundError.of(field, message, "see `cmis workflows list`; clone a public one first")
     return row
 
 

@@ -29,7 +29,8 @@ MAX_REFERENCES: Final = 50
 MAX_VALUE: Final = 500
 """Characters that one value may add to a text; the rest of it is cut off."""
 CUT: Final = "…"
-_BRACES: Final = re.compile(r"(\\*)\{\{(.*?)\}\}", re.DOTALL)
+_OPEN: Final = "{{"
+_CLOSE: Final = "}}"
 _PATH: Final = re.compile(r"[A-Za-z0-9_-]{1,100}(?:\.[A-Za-z0-9_-]{1,100}){0,16}")
 _SHOWN: Final = 60
 
@@ -50,11 +51,12 @@ class Reference:
 
     path: tuple[str, ...]
 
-    def text(self, values: Mapping[str, Any]) -> str:
-        """Return the value, at most MAX_VALUE characters; empty where there is none."""
-        return cut(_text(self._value(values)), MAX_VALUE)
+    def text(self, values: Mapping[str, Any], longest: int = MAX_VALUE) -> str:
+        """Return the value as text, at most `longest` characters; empty where there is none."""
+        return cut(_text(self.value(values)), longest)
 
-    def _value(self, values: Mapping[str, Any]) -> Any:
+    def value(self, values: Mapping[str, Any]) -> Any:
+        """Return the value as it is; None where there is none. Objects are dicts, lists are lists."""
         found: Any = values
         for name in self.path:
             if isinstance(found, dict):
@@ -98,16 +100,18 @@ def parse(text: str, path: str, known: Known) -> Template:
 def read(text: str) -> Template:
     """Read a text that was parsed before; what was no reference then leads nowhere now."""
     parts: list[str | Reference] = []
-    end = 0
-    while found := _BRACES.search(text, end):
-        slashes, inside = found[1], found[2]
-        parts += [text[end : found.start()], "\\" * (len(slashes) // 2)]
-        if len(slashes) % 2:  # braces that are meant; what follows them is read as ever
-            parts.append("{{")
-            end = found.start(2)
+    end, last = 0, text.rfind(_CLOSE)
+    # in time that is proportional to the text, whatever braces and backslashes it holds
+    while 0 <= (start := text.find(_OPEN, end)) < last - 1:
+        slashes = len(text[end:start]) - len(text[end:start].rstrip("\\"))
+        parts += [text[end : start - slashes], "\\" * (slashes // 2)]
+        if slashes % 2:  # braces that are meant; what follows them is read as ever
+            parts.append(_OPEN)
+            end = start + len(_OPEN)
         else:
-            parts.append(Reference(tuple(inside.strip().split("."))))
-            end = found.end()
+            close = text.index(_CLOSE, start + len(_OPEN))
+            parts.append(Reference(tuple(text[start + len(_OPEN) : close].strip().split("."))))
+            end = close + len(_CLOSE)
     return Template((*parts, text[end:]))
 
 

@@ -1,6 +1,6 @@
 """The state machines of workflows, written once: guards of the database and the diagrams in docs/ are held equal.
 
-A step that begins and ends within one commit is written once: that is why `pending` and `queued` lead to every end.
+What begins and ends within one commit is written once: that is why `pending` and `queued` lead to every end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Status = TypeVar("Status", bound=StrEnum)
 _I, _S = InstanceStatus, StepStatus
 
 INSTANCE: Final[Mapping[InstanceStatus, frozenset[InstanceStatus]]] = {
-    _I.PENDING: frozenset({_I.RUNNING, _I.PAUSED, _I.CANCELLED, _I.FAILED}),
+    _I.PENDING: frozenset({_I.RUNNING, _I.PAUSED, _I.COMPLETED, _I.FAILED, _I.CANCELLED}),
     _I.RUNNING: frozenset({_I.PAUSED, _I.COMPLETED, _I.FAILED, _I.CANCELLED}),
     _I.PAUSED: frozenset({_I.RUNNING, _I.FAILED, _I.CANCELLED}),
     _I.COMPLETED: frozenset(),

@@ -50,7 +50,7 @@ def settings_for(settings: Settings) -> dict[str, Any]:
         "task_queues": [Queue(name.value, _EXCHANGE, routing_key=name.value) for name in QueueName],
         "beat_scheduler": "scheduler.beat:PostgresScheduler",
         "beat_schedule": {},
-        "imports": ["tasks.rules", "tasks.deliver", "tasks.ingest", "tasks.maintenance"],
+        "imports": ["tasks.rules", "tasks.workflows", "tasks.deliver", "tasks.ingest", "tasks.maintenance"],
     }
 
 

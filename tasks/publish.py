@@ -10,6 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from celery.events import EventDispatcher
+from kombu.exceptions import LimitExceeded, OperationalError
 
 from tasks.broker import app, broker_errors
 
@@ -44,6 +45,19 @@ def publish(connection: Connection, messages: Sequence[Message]) -> list[Message
             logger.warning("the broker took %d of %d messages: %s", start, len(messages), reason)
             return list(messages[start:])
     return []
+
+
+def send(messages: Sequence[Message]) -> None:
+    """Send the first messages of tasks that this process has just committed, by a connection of its own.
+
+    What cannot be sent is only logged: the tasks are due again in seconds, and a scheduler sends them then.
+    """
+    app.loader.import_default_modules()  # a process that only sends has not imported the tasks; done once
+    try:
+        with app.pool.acquire(block=True, timeout=1.0) as connection:
+            publish(connection, messages)
+    except (OperationalError, OSError, LimitExceeded) as error:
+        logger.warning("%d messages are left to the schedulers: %s", len(messages), error)
 
 
 class _Sender:

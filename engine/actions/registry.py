@@ -79,6 +79,11 @@ def applied_as(kind: str) -> str:
     return _CHANGES if type(KINDS[kind]).apply is CampaignChange.apply else kind
 
 
+def kind_of(spelling: str) -> Action | None:
+    """Return the kind that a name or an alias means; None if there is none."""
+    return _spellings().get(spelling)
+
+
 @dataclass(frozen=True, slots=True)
 class ActionSpec:
     """One valid action of a rule: its kind (whatever alias was written) and its canonical parameters."""
@@ -113,7 +118,7 @@ def _parse(node: object, path: str) -> ActionSpec:
     if unknown:
         raise InputError(unknown)
     written = node.get("type")
-    action = _spellings().get(written) if isinstance(written, str) else None
+    action = kind_of(written) if isinstance(written, str) else None
     if action is None or not isinstance(written, str):
         raise InputError.of(f"{path}.type", f"unknown action {written!r}"[:80], f"allowed: {', '.join(_spellings())}")
     params = {} if node.get("params") is None else node["params"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
-from engine.rules.reading import Problems, listed, shown
+from engine.rules.reading import Problems, exact_number, listed, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,17 +15,26 @@ E = TypeVar("E", bound="StrEnum")
 
 
 class ObjectReader:
-    """Reads one object. Beside a noted problem it returns the default, which means nothing then."""
+    """Reads one object, at its path. Beside a noted problem it returns the default, which means nothing then."""
 
-    def __init__(self, document: Mapping[object, object], problems: Problems) -> None:
+    def __init__(self, document: Mapping[object, object], problems: Problems, path: str = "") -> None:
         self._document = document
         self._problems = problems
+        self._path = path
+
+    def at(self, key: str) -> str:
+        """Return the path of a member."""
+        return f"{self._path}.{key}" if self._path else key
+
+    def get(self, key: str) -> object:
+        """Return a member as it is; None where it is absent."""
+        return self._document.get(key)
 
     def required(self, key: str) -> object:
         """Return a member that has no default; None, with the problem noted, where it is absent or null."""
         value = self._document.get(key)
         if value is None:
-            self._problems.add(key, "is required", f"add the key {key}")
+            self._problems.add(self.at(key), "is required", f"add the key {key}")
         return value
 
     def required_text(self, key: str, max_length: int) -> str:
@@ -36,11 +45,11 @@ class ObjectReader:
         """Read a string that is not blank; surrounding blanks are dropped."""
         value = self._document.get(key, default)
         if not isinstance(value, str):
-            self._problems.add(key, f"must be a string, not {shown(value)}", "write a text in quotes")
+            self._problems.add(self.at(key), f"must be a string, not {shown(value)}", "write a text in quotes")
         elif not value.strip():
-            self._problems.add(key, "is blank", "give a text")
+            self._problems.add(self.at(key), "is blank", "give a text")
         elif len(value.strip()) > max_length:
-            self._problems.add(key, f"has {len(value.strip())} characters", f"give at most {max_length}")
+            self._problems.add(self.at(key), f"has {len(value.strip())} characters", f"give at most {max_length}")
         else:
             return value.strip()
         return default
@@ -58,7 +67,7 @@ class ObjectReader:
         allowed = type(default)
         if isinstance(value, str) and value in allowed._value2member_map_:
             return allowed(value)
-        self._problems.add(key, f"cannot be {shown(value)}", remedy or f"allowed: {listed(allowed)}")
+        self._problems.add(self.at(key), f"cannot be {shown(value)}", remedy or f"allowed: {listed(allowed)}")
         return default
 
     def boolean(self, key: str, *, default: bool) -> bool:
@@ -66,18 +75,30 @@ class ObjectReader:
         value = self._document.get(key, default)
         if isinstance(value, bool):
             return value
-        self._problems.add(key, f"must be true or false, not {shown(value)}", "write it without quotes")
+        self._problems.add(self.at(key), f"must be true or false, not {shown(value)}", "write it without quotes")
         return default
 
     def integer(self, key: str, default: int, low: int, high: int) -> int:
         """Read a whole number within bounds, both included."""
         value = self._document.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int):
-            self._problems.add(key, f"must be a whole number, not {shown(value)}", f"allowed: {low} to {high}")
+            self._problems.add(self.at(key), f"must be a whole number, not {shown(value)}", f"allowed: {low} to {high}")
         elif not low <= value <= high:
-            self._problems.add(key, f"cannot be {shown(value)}", f"allowed: {low} to {high}")
+            self._problems.add(self.at(key), f"cannot be {shown(value)}", f"allowed: {low} to {high}")
         else:
             return value
+        return default
+
+    def number(self, key: str, default: float, low: float, high: float) -> float:
+        """Read a number within bounds, both included."""
+        value = self._document.get(key, default)
+        exact = exact_number(value)
+        if exact is None:
+            self._problems.add(self.at(key), f"must be a number, not {shown(value)}", f"allowed: {low:g} to {high:g}")
+        elif not low <= exact <= high:
+            self._problems.add(self.at(key), f"cannot be {shown(value)}", f"allowed: {low:g} to {high:g}")
+        else:
+            return float(exact)
         return default
 
     def optional_integer(self, key: str, low: int, high: int) -> int | None:
@@ -92,5 +113,5 @@ class ObjectReader:
         try:
             return UUID(value if isinstance(value, str) else "")
         except ValueError:
-            self._problems.add(key, f"must be a UUID, not {shown(value)}", "give the id as the lists show it")
+            self._problems.add(self.at(key), f"must be a UUID, not {shown(value)}", "give the id as the lists show it")
             return None

@@ -6,12 +6,14 @@ Each part is a key of an object or, in a list, an index from 0. A key that holds
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _LONGEST_INDEX: Final = 9  # digits; no list of 64 KiB is longer
+_NAME: Final = re.compile(r"[\w-]+")
 
 
 def value_at(payload: Mapping[str, object], path: str) -> object:
@@ -25,6 +27,11 @@ def value_at(payload: Mapping[str, object], path: str) -> object:
         else:
             return None
     return value
+
+
+def is_name(key: str) -> bool:
+    """Say whether a part of a path can name this key."""
+    return _NAME.fullmatch(key) is not None
 
 
 def _is_index(part: str) -> bool:

@@ -76,6 +76,8 @@ def refuse_unstorable(document: object, path: str, max_depth: int) -> None:
     That is: nested deeper than `max_depth` levels, a NUL or half a surrogate pair in a string, NaN or Infinity.
     Walks without recursion, so that it can stand before whatever does recurse.
     """
+    if _storable(document, max_depth):
+        return
     problems = Problems()
     waiting: list[tuple[str, object, int]] = [(path, document, 0)]
     while waiting:
@@ -90,6 +92,24 @@ def refuse_unstorable(document: object, path: str, max_depth: int) -> None:
         elif isinstance(value, list | tuple):
             waiting += [(f"{at}[{index}]", item, depth + 1) for index, item in reversed(list(enumerate(value)))]
     problems.raise_if_any()
+
+
+def _storable(document: object, max_depth: int) -> bool:
+    """Say whether nothing is wrong with a document, level by level: paths are made only where something is."""
+    level = [document]
+    for _ in range(max_depth + 1):
+        if any(_unstorable(value) for value in level if isinstance(value, str | float)):
+            return False
+        below: list[object] = []
+        for value in level:
+            if isinstance(value, dict):
+                if any(map(_unstorable, value)):
+                    return False
+                below += value.values()
+            elif isinstance(value, list | tuple):
+                below += value
+        level = below
+    return not level
 
 
 def _unstorable(value: object) -> tuple[str, str] | None:

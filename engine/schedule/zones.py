@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SECOND = timedelta(seconds=1)
+_HOUR = timedelta(hours=1)
 _LONGEST = 64
 
 
@@ -85,6 +86,17 @@ def fold_turn(instant: datetime, tz: ZoneInfo) -> datetime | None:
     if offset == local.utcoffset():
         return None
     return _first(instant, again.astimezone(UTC), lambda moment: moment.astimezone(tz).utcoffset() == offset)
+
+
+def next_change(start: datetime, end: datetime, tz: ZoneInfo) -> datetime | None:
+    """Return the first UTC instant after `start`, `end` at the latest, at which the zone's offset changes."""
+    offset, before = start.astimezone(tz).utcoffset(), start
+    while before < end:
+        after = min(before + _HOUR, end)  # no zone changes its clocks twice within an hour
+        if after.astimezone(tz).utcoffset() != offset:
+            return _first(before, after, lambda moment: moment.astimezone(tz).utcoffset() != offset)
+        before = after
+    return None
 
 
 def _readings(wall: datetime, tz: ZoneInfo) -> tuple[datetime, datetime]:

@@ -8,6 +8,8 @@ from sqlalchemy import Date, DateTime, bindparam, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Uuid
 
+from core.ids import uuid7
+from engine.store.statements import with_rows
 from models import Notification
 
 if TYPE_CHECKING:
@@ -54,9 +56,20 @@ _READ_ALL = text("""
 UPDATE cmis.notifications SET read_at = :now, read_by = :user_id
  WHERE org_id = :org_id AND read_at IS NULL AND created_at <= :now
 """)
+_TELL = with_rows("""
+INSERT INTO cmis.notifications (org_id, notification_id, channel, title, body, created_at)
+SELECT :org_id, r.notification_id, 'in_app', r.title, r.body, :now
+  FROM jsonb_to_recordset(:rows) AS r(notification_id uuid, title text, body text)
+""")
 _KNOWN = text("""
 SELECT notification_id, created_at FROM cmis.notifications WHERE org_id = :org_id AND notification_id = ANY (:ids)
 """).bindparams(bindparam("ids", type_=_UUIDS))
+
+
+def tell(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
+    """Add notifications (title, body) that no rule told."""
+    made = [dict(row) | {"notification_id": uuid7(now)} for row in rows]
+    connection.execute(_TELL, {"org_id": org_id, "rows": made, "now": now})
 
 
 def listing(connection: Connection, org_id: UUID, *, since: datetime, unread: bool, limit: int) -> Sequence[Row[Any]]:

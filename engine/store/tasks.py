@@ -102,16 +102,19 @@ UPDATE cmis.tasks SET state = :state, finished_at = :now, lease_owner = NULL, le
 _RETRY = text(f"""
 WITH owned AS (
 UPDATE cmis.tasks SET state = 'ready', run_at = :run_at, publish_at = :run_at, published_at = NULL, lease_owner = NULL,
-       lease_expires_at = NULL, error = :error {_OWNED} RETURNING task_id),
+       lease_expires_at = NULL, error = :error, max_attempts = greatest(max_attempts, attempt + :more) {_OWNED}
+RETURNING task_id),
 {_ENDING_ATTEMPT}
 """).bindparams(bindparam("error", type_=JSONB(none_as_null=True)))
 _INSERT = with_rows("""
-INSERT INTO cmis.tasks (org_id, task_id, kind, queue, payload, state, run_at, publish_at, attempt, timeout_seconds,
-       started_at, max_attempts, created_at)
-SELECT r.org_id, r.task_id, r.kind, r.queue, r.payload, coalesce(r.state, 'ready'), r.run_at, coalesce(r.publish_at, r.run_at), r.attempt,
+INSERT INTO cmis.tasks (org_id, task_id, kind, queue, payload, state, run_at, publish_at, published_at, delivery, attempt,
+       timeout_seconds, started_at, max_attempts, created_at)
+SELECT r.org_id, r.task_id, r.kind, r.queue, r.payload, coalesce(r.state, 'ready'), r.run_at, coalesce(r.publish_at, r.run_at),
+       CASE WHEN r.delivery > 0 THEN CAST(:now AS timestamptz) END, coalesce(r.delivery, 0), r.attempt,
        coalesce(r.timeout_seconds, 300), r.started_at, coalesce(r.max_attempts, 5), :now
   FROM jsonb_to_recordset(:rows) AS r(org_id uuid, task_id uuid, kind text, queue text, payload jsonb, state text, run_at timestamptz,
-       publish_at timestamptz, attempt integer, timeout_seconds integer, started_at timestamptz, max_attempts integer)
+       publish_at timestamptz, delivery integer, attempt integer, timeout_seconds integer, started_at timestamptz,
+       max_attempts integer)
 """)
 
 
@@ -168,9 +171,20 @@ def finish(
     return driver.changed(connection, _FINISH, _owned(claimed) | {"attempt_id": claimed.attempt_id} | ending) == 1
 
 
-def retry(connection: Connection, claimed: Claim, *, after: timedelta, now: datetime, error: dict[str, Any]) -> bool:
-    """Make the task ready again after a delay, which is a row and never a message; False if the claim is lost."""
-    ending = {"run_at": now + after, "outcome": "failed", "now": now, "error": error}
+def retry(
+    connection: Connection,
+    claimed: Claim,
+    *,
+    after: timedelta,
+    now: datetime,
+    error: dict[str, Any],
+    more: int = 0,
+) -> bool:
+    """Make the task ready again after a delay, which is a row and never a message; False if the claim is lost.
+
+    `more`: so many attempts are left from here on, at least: what its step's own policy decides on is not counted here.
+    """
+    ending = {"run_at": now + after, "outcome": "failed", "now": now, "error": error, "more": more}
     return driver.changed(connection, _RETRY, _owned(claimed) | {"attempt_id": claimed.attempt_id} | ending) == 1
 
 
@@ -179,7 +193,8 @@ def insert(connection: Connection, rows: Sequence[dict[str, Any]], *, now: datet
 
     Optional: timeout_seconds (default 300), max_attempts (default 5), started_at where their time is running already, and state (`ready`, or
     `held` for a task that another one will release).
-    `publish_at` may be later than `run_at` where the inserting process claims the task itself.
+    `publish_at` may be later than `run_at` where the inserting process claims the task itself, or (`delivery` 1) sends its
+    first message itself.
     """
     if rows:
         connection.execute(_INSERT, {"rows": rows, "now": now})

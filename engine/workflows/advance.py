@@ -65,7 +65,12 @@ class Switched:
     status: InstanceStatus
 
 
-Outcome: TypeAlias = Completed | Failed | Skipped | Moved | Ended | Switched
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """Nothing happened; but an instance that was paused when its last step ended is complete once it goes on."""
+
+
+Outcome: TypeAlias = Completed | Failed | Skipped | Moved | Ended | Switched | Looked
 
 
 @dataclass(slots=True)
@@ -91,6 +96,9 @@ def advance(definition: Definition, state: State, outcome: Outcome) -> Decided:
         case Ended(status=status):
             _turn(state, decided, status)
             _cancel_rest(definition, state, decided)
+            return decided
+        case Looked():
+            _complete(definition, state, decided)
             return decided
         case Moved(step=step_id, status=status):
             _change(state, decided, step_id, StepState(status))

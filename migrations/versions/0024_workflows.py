@@ -197,7 +197,7 @@ CREATE POLICY public_versions ON cmis.workflow_template_versions FOR SELECT TO c
 # What may follow what is written in models/transitions.py; a test holds these equal to it. The WHEN of a trigger is all that
 # a legal change costs.
 _INSTANCE = {
-    "pending": ["running", "paused", "cancelled", "failed"],
+    "pending": ["running", "paused", "completed", "failed", "cancelled"],
     "running": ["paused", "completed", "failed", "cancelled"],
     "paused": ["running", "failed", "cancelled"],
 }

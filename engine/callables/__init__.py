@@ -1,0 +1,1 @@
+"""Python callables that steps of workflows call: ours and other packages', in this process or in one of their own."""

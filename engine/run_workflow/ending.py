@@ -1,0 +1,100 @@
+"""How a task ends that does not simply succeed: taken apart, tried again, given up."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from core import clock
+from core.db import ENGINE_ACTOR, Context, repeat_on_conflict
+from core.ids import uuid7
+from engine import retry
+from engine.lease import LostClaimError, owned
+from engine.run_workflow import items
+from engine.run_workflow.came import Broke
+from engine.run_workflow.proceed import settle
+from engine.run_workflow.turn import Turn
+from engine.run_workflow.work import GaveUp, NotClaimed, Retrying, TakenApart
+from engine.store import audit, occurrences, tasks
+from models.audit_actions import AuditAction
+
+if TYPE_CHECKING:
+    from core.db import Database
+    from engine.run_workflow.work import Result
+
+logger = logging.getLogger(__name__)
+
+_SPLIT: Final = {"code": "SPLIT", "message": "taken apart: a worker that had claimed it did not finish it"}
+
+
+def take_apart(turn: Turn) -> TakenApart:
+    """Replace a task whose claim was lost by one for each of its instances: only one that kills workers shall fail."""
+    carried = items.read(turn.claim.payload)
+    turn.lock([item.instance_id for item in carried])
+    moved = []
+    for item in carried:
+        run = turn.runs.get(item.instance_id)
+        if run is not None:
+            turn.pass_on(run, item.document)
+        else:
+            task_id = turn.carry(item.document)
+            moved += [item.occurrence | {"task_id": task_id}] if item.start is not None else []
+    turn.write()
+    occurrences.move(turn.connection, turn.org_id, moved)
+    result = {"split": len(carried)}
+    owned(tasks.finish(turn.connection, turn.claim, "cancelled", now=turn.now, result=result, error=_SPLIT))
+    return TakenApart(len(carried))
+
+
+def give_back(database: Database, claimed: tasks.Claim, error: Exception) -> Result:
+    """After the work's transaction is rolled back: make the task ready again after a delay, or fail what it began."""
+    decision = retry.plan(claimed.attempt, claimed.max_attempts, error)
+    if isinstance(decision, retry.Retry):
+        logger.warning("task %s failed and is retried: %s", claimed.task_id, error)
+    else:
+        logger.error("task %s failed (%s)", claimed.task_id, decision.reason, exc_info=error)
+    try:
+        return repeat_on_conflict(lambda: _end(database, claimed, error, decision))
+    except LostClaimError:  # taken over; or the commit had happened, although its answer was lost
+        return NotClaimed()
+
+
+def _end(database: Database, claimed: tasks.Claim, error: Exception, decision: retry.Retry | retry.GiveUp) -> Result:
+    with database.transaction(Context(claimed.org_id, ENGINE_ACTOR)) as connection:
+        owned(tasks.hold(connection, claimed))
+        turn = Turn(connection, claimed, clock.now(connection), clock.monotonic(), 1)
+        document = Broke.of(error).document(claimed.attempt)
+        if isinstance(decision, retry.Retry):
+            owned(tasks.retry(connection, claimed, after=decision.after, now=turn.now, error=document))
+            return Retrying(decision.after, document)
+        if not turn.single:
+            return take_apart(turn)
+        _fail(turn, Broke(document["code"], document["message"], "permanent"))
+        owned(tasks.finish(connection, claimed, "failed", now=turn.now, error=document))
+        entry = {
+            "audit_id": uuid7(turn.now),
+            "action": AuditAction.TASK_FAILED.value,
+            "entity_type": "task",
+            "entity_id": claimed.task_id,
+            "details": {"attempt": claimed.attempt, "error": document},
+        }
+        audit.record(connection, claimed.org_id, [entry], now=turn.now)
+        return GaveUp(document)
+
+
+def _fail(turn: Turn, broke: Broke) -> None:
+    """Fail the steps that the task was executing, whatever it was that failed."""
+    [item] = items.read(turn.claim.payload)
+    turn.lock([item.instance_id])
+    run = turn.runs.get(item.instance_id)
+    if run is None:
+        if item.start is not None:
+            items.end_start(turn, item)
+        return
+    if run.is_over:
+        return
+    steps = run.assigned(turn.task_id)
+    for step_id in steps or ([item.step_id] if item.step_id in run.steps else []):
+        if not run.is_over and not run.state.of(step_id).resolved:
+            settle(turn, run, step_id, broke)
+    turn.write()

@@ -1,0 +1,142 @@
+"""What a task carries: instances, whose steps are given to it; and what has happened that a step waits for."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from core.errors import InputError
+from core.ids import uuid_of
+from engine.run_workflow import answers
+from engine.start_workflow import Start, start
+from engine.store import occurrences
+from engine.workflows.advance import Looked
+from models.enums import InstanceTrigger, Outcome, StepStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from uuid import UUID
+
+    from engine.run_workflow.run import Run
+    from engine.run_workflow.turn import Turn
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An instance that a task is about; `document` is it as its payload has it."""
+
+    instance_id: UUID
+    step_id: str | None
+    signal: Mapping[str, Any] | None
+    start: Mapping[str, Any] | None
+    document: Mapping[str, Any]
+
+    @property
+    def occurrence(self) -> dict[str, Any]:
+        """The key of the run of a job that it starts."""
+        wanted = _start(self)
+        return {"job_id": wanted.job_id, "origin": wanted.origin, "scheduled_for": wanted.scheduled_for}
+
+
+def read(payload: Mapping[str, Any]) -> list[Item]:
+    """Return what a task carries."""
+    return [
+        Item(uuid_of(one["instance_id"]), one.get("step_id"), one.get("signal"), one.get("start"), one)
+        for one in payload["items"]
+    ]
+
+
+def take(turn: Turn) -> list[Run]:
+    """Lock the instances that a task carries, make those that are only meant as yet, and hand over its signals.
+
+    Returns the instances whose steps this task is to go on with.
+    """
+    carried = read(turn.claim.payload)
+    turn.lock([item.instance_id for item in carried])
+    _start_all(turn, [item for item in carried if item.start is not None and item.instance_id not in turn.runs])
+    going: list[Run] = []
+    for item in carried:
+        run = turn.runs.get(item.instance_id)
+        if run is None or run.is_over:
+            continue
+        if item.signal is not None and item.signal["kind"] in answers.WHOLE:
+            answers.end(turn, run, item.signal)
+        elif run.is_paused:
+            turn.hold(run, item.document)
+        else:
+            if item.signal is not None and item.step_id is not None:
+                answers.answer(turn, run, item.step_id, item.signal)
+            going.append(run)
+    return going
+
+
+def give(turn: Turn, run: Run) -> None:
+    """Put on an instance's agenda what belongs to this task of it, and take over what somebody else left."""
+    if run.is_over:
+        return
+    for step_id in run.assigned(turn.task_id):
+        if step_id in run.agenda:
+            continue
+        status, wake_at = run.state.of(step_id).status, run.known(step_id).wake_at
+        if status in {StepStatus.QUEUED, StepStatus.RETRYING}:
+            run.agenda.append(step_id)
+        elif status is StepStatus.RUNNING:
+            answers.lost(turn, run, step_id)
+        elif wake_at is not None and wake_at <= turn.now:
+            answers.wake(turn, run, step_id)
+    if not run.agenda and not run.is_over:
+        run.decide(Looked(), turn.moment)
+
+
+def _start_all(turn: Turn, items: Sequence[Item]) -> None:
+    """Make instances, for this task to begin. A run of a job that cannot be started any more ends as a failure."""
+    made: list[UUID] = []
+    for item in items:
+        wanted = _start(item)
+        outcome = _unwanted(turn, wanted)
+        if outcome is None:
+            made.append(item.instance_id)
+            continue
+        occurrences.finish(turn.connection, turn.org_id, [item.occurrence | {"outcome": outcome.value}], now=turn.now)
+    turn.lock(made)
+
+
+def end_start(turn: Turn, item: Item) -> None:
+    """End the run of a job that could not be started."""
+    ended = [item.occurrence | {"outcome": Outcome.FAILURE.value}]
+    occurrences.finish(turn.connection, turn.org_id, ended, now=turn.now)
+
+
+def _unwanted(turn: Turn, wanted: Start) -> Outcome | None:
+    """Start an instance; returns what became of the run of its job instead, if it is not started."""
+    when = wanted.scheduled_for
+    cancelled = occurrences.cancelled(turn.connection, turn.org_id, [] if when is None else [when])
+    if (wanted.job_id, wanted.origin, when) in cancelled:
+        return Outcome.CANCELLED
+    try:
+        with turn.connection.begin_nested():
+            start(turn.connection, turn.org_id, [wanted], now=turn.now, task_id=turn.task_id)
+    except InputError as error:
+        logger.warning("a run of job %s does not start: %s", wanted.job_id, error)
+        return Outcome.FAILURE
+    return None
+
+
+def _start(item: Item) -> Start:
+    document = item.start or {}
+    return Start(
+        uuid_of(document["template_id"]),
+        document.get("context") or {},
+        InstanceTrigger.SCHEDULED,
+        instance_id=item.instance_id,
+        triggered_by=uuid_of(document["requested_by"]) if document.get("requested_by") else None,
+        job_id=uuid_of(document["job_id"]),
+        origin=document["origin"],
+        scheduled_for=datetime.fromisoformat(document["scheduled_for"]),
+        idempotency_key=f"job:{document['job_id']}:{document['origin']}:{document['scheduled_for']}",
+        timeout_seconds=document.get("timeout_seconds"),
+    )

@@ -1,0 +1,195 @@
+"""One locked instance while it is run: what is known of it, what has been decided, and what is to be written."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from core.ids import uuid7
+from engine.workflows.advance import Decided, Moved, advance
+from engine.workflows.state import State, StepState
+from models.enums import InstanceStatus, StepStatus
+from models.transitions import INSTANCE_ENDS, STEP_ACTIVE, STEP_ENDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from engine.workflows.advance import Outcome
+    from engine.workflows.definition import Definition
+
+_TOLD: Final = {
+    StepStatus.COMPLETED: "step_completed",
+    StepStatus.FAILED: "step_failed",
+    StepStatus.SKIPPED: "step_skipped",
+    StepStatus.CANCELLED: "step_cancelled",
+}
+_KEPT: Final = (
+    "task_id",
+    "attempt",
+    "started_at",
+    "input_data",
+    "note",
+    "decided_by",
+    "action_id",
+    "child_instance_id",
+)
+"""Columns of a step that a later change of the same commit does not take back."""
+
+
+@dataclass(slots=True)
+class Known:
+    """What is known of a step that is not pending, besides its state."""
+
+    attempt: int = 0
+    task_id: UUID | None = None
+    wake_at: datetime | None = None
+    waits_for: str | None = None
+    action_id: UUID | None = None
+    child_instance_id: UUID | None = None
+    started_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class Run:
+    """One locked instance."""
+
+    org_id: UUID
+    row: Any
+    definition: Definition
+    state: State
+    steps: dict[str, Known]
+    agenda: deque[str] = field(default_factory=deque)
+    """Steps that this task is to execute, next first."""
+    outputs: dict[str, Any] = field(default_factory=dict)
+    """What steps put out, as far as it is known here."""
+    context: Mapping[str, Any] | None = None
+    written: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Rows of steps that are to be written."""
+    counts: Counter[StepStatus] = field(default_factory=Counter)
+    """Steps that ended since the last commit, by status."""
+    current: str | None = None
+    error: dict[str, Any] | None = None
+    changed: bool = False
+    ended: bool = False
+    """Whether the instance ended since the last commit."""
+    stopped: set[UUID] = field(default_factory=set)
+    """Tasks of steps that were cancelled."""
+    children: list[UUID] = field(default_factory=list)
+    """Instances that cancelled steps had started."""
+
+    @classmethod
+    def of(cls, org_id: UUID, row: Any, definition: Definition, steps: Sequence[Any]) -> Run:
+        """Return the run of an instance's locked row and the rows of its steps."""
+        state = State(InstanceStatus(row.status))
+        known: dict[str, Known] = {}
+        for step in steps:
+            state.steps[step.step_id] = StepState(StepStatus(step.status), step.branch_taken)
+            known[step.step_id] = Known(
+                step.attempt,
+                step.task_id,
+                step.wake_at,
+                step.waits_for,
+                step.action_id,
+                step.child_instance_id,
+                step.started_at,
+            )
+        return cls(org_id, row, definition, state, known)
+
+    @property
+    def instance_id(self) -> UUID:
+        """The instance's id."""
+        found: UUID = self.row.instance_id
+        return found
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing changes it any more."""
+        return self.state.status in INSTANCE_ENDS
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing of it begins."""
+        return self.state.status is InstanceStatus.PAUSED
+
+    def known(self, step_id: str) -> Known:
+        """Return what is known of a step."""
+        return self.steps.setdefault(step_id, Known())
+
+    def assigned(self, task_id: UUID) -> list[str]:
+        """Return the steps under way that belong to a task."""
+        return [
+            step_id
+            for step_id, known in self.steps.items()
+            if known.task_id == task_id and self.state.of(step_id).status in STEP_ACTIVE
+        ]
+
+    def decide(self, outcome: Outcome, moment: datetime) -> Decided:
+        """Take an outcome: what follows is decided, applied here, and noted to be written."""
+        decided = advance(self.definition, self.state, outcome)
+        for step_id, after in decided.steps.items():
+            self._note(step_id, self.state.of(step_id), after, moment)
+        self.state.apply(decided.steps, decided.status)
+        self.changed = True
+        if decided.status in INSTANCE_ENDS:
+            self.ended = True
+            self.agenda.clear()
+        return decided
+
+    def move(self, step_id: str, status: StepStatus, moment: datetime, **columns: Any) -> None:
+        """Note that a step is under way."""
+        self.decide(Moved(step_id, status), moment)
+        self.put(step_id, **columns)
+
+    def put(self, step_id: str, **columns: Any) -> None:
+        """Give columns to a step that this commit changes."""
+        known = self.known(step_id)
+        for name, value in columns.items():
+            if name in Known.__dataclass_fields__:
+                setattr(known, name, value)
+        self.written[step_id].update(columns)
+
+    def _note(self, step_id: str, before: StepState, after: StepState, moment: datetime) -> None:
+        known = self.known(step_id)
+        kept = self.written.get(step_id, {})
+        row = self._key(step_id, after) | {name: kept[name] for name in _KEPT if name in kept}
+        if after.status in STEP_ENDS:
+            row |= self._end(step_id, known, after, moment)
+            self.counts[after.status] += 1
+        if before.status is StepStatus.FAILED:
+            self.counts[StepStatus.FAILED] -= 1
+        if after.status is StepStatus.CANCELLED and before.status in STEP_ACTIVE:
+            if known.task_id is not None:
+                self.stopped.add(known.task_id)
+            if known.waits_for == "instance" and known.child_instance_id is not None:
+                self.children.append(known.child_instance_id)
+        known.wake_at = known.waits_for = None
+        self.written[step_id] = row
+
+    def _key(self, step_id: str, state: StepState) -> dict[str, Any]:
+        return {
+            "instance_id": self.instance_id,
+            "step_id": step_id,
+            "status": state.status.value,
+            "branch_taken": state.branch,
+        }
+
+    def _end(self, step_id: str, known: Known, after: StepState, moment: datetime) -> dict[str, Any]:
+        began = known.started_at
+        took = None if began is None else max(0, round((moment - began).total_seconds() * 1000))
+        told: dict[str, Any] = {"step": step_id, "type": self.definition.steps[step_id].type.value}
+        if known.attempt:
+            told |= {"attempt": known.attempt}
+        if took is not None:
+            told |= {"duration_ms": took}
+        if after.branch is not None:
+            told |= {"branch": after.branch}
+        return {
+            "finished_at": moment,
+            "duration_ms": took,
+            "audit_id": uuid7(moment),
+            "told": _TOLD[after.status],
+            "details": told,
+        }
