@@ -43,9 +43,7 @@ def workers(bench: Bench, way: str, app: str, ready: str) -> Iterator[None]:
         yield
 
 
-def _start(
-    stack: ExitStack, bench: Bench, name: str, arguments: list[str]
-) -> tuple[subprocess.Popen[bytes], Path]:
+def _start(stack: ExitStack, bench: Bench, name: str, arguments: list[str]) -> tuple[subprocess.Popen[bytes], Path]:
     log = bench.run / f"{name}.log"
     quiet = ["--loglevel=WARNING", "--without-gossip", "--without-mingle", "--without-heartbeat"]
     command = [sys.executable, "-m", "celery", *arguments, f"--hostname={name}@%h", *quiet]

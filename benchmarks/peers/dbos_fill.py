@@ -1,4 +1,4 @@
-"""DBOS, `python -m benchmarks.peers.dbos_fill COUNT STEPS`: enqueues COUNT workflows in one transaction, and says when."""
+"""DBOS, `… dbos_fill COUNT STEPS`: enqueues COUNT workflows in one transaction, and says when that was committed."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""DBOS, one workflow at a time in this process: for each line of stdin, a number of steps, the seconds that they took."""
+"""DBOS, one workflow at a time in this process: each line of stdin is a number of steps, answered with seconds."""
 
 import sys
 import time

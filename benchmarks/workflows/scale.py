@@ -14,6 +14,8 @@ class Scale:
     """Steps of a workflow, one after another."""
     instances: int
     """Workflows at once."""
+    warm: int
+    """Workflows at once before the clock counts."""
     rounds: int
     """How often everything is measured in turn."""
     singles: int
@@ -25,8 +27,8 @@ class Scale:
         return self.steps * self.instances
 
 
-FULL: Final = Scale(steps=40, instances=200, rounds=3, singles=7)
-QUICK: Final = Scale(steps=10, instances=20, rounds=1, singles=3)
+FULL: Final = Scale(steps=40, instances=200, warm=20, rounds=3, singles=7)
+QUICK: Final = Scale(steps=10, instances=20, warm=10, rounds=1, singles=3)
 MANY_SECONDS: Final = 90.0
 """What all workflows at once may take, at most."""
 SINGLE_SECONDS: Final = 20.0
