@@ -11,7 +11,7 @@ from cli.arguments import moment_at, parse_moment
 from cli.executions import show_execution
 from cli.job_define import print_job
 from cli.optimizations import show_optimization
-from cli.output import emit_json, err, out
+from cli.output import emit_json, err, out, rows_as_dicts
 from cli.session import open_org, org_command
 from cli.tables import show_fields
 from core import clock
@@ -65,7 +65,8 @@ def resume_command(job: str, org_ref: str, user_id: str | None, as_json: bool, c
 def run_command(job: str, org_ref: str, user_id: str | None, as_json: bool, wait: bool, timeout: int) -> None:
     """Run a JOB now, outside its schedule: an occurrence of origin `manual`, left to the workers.
 
-    Its cursor and counters stay as they are; a paused or completed job may be run so, too. The rule's gates apply.
+    Its cursor and counters stay as they are; a paused or completed job may be run so, too. The rule's gates apply; of a
+    job that starts a workflow --wait waits for the end of the instance.
 
     Example: cmis jobs run "Pause dear campaigns" --org acme --wait
     """
@@ -75,13 +76,31 @@ def run_command(job: str, org_ref: str, user_id: str | None, as_json: bool, wait
         run = run_now.run_job(session.database, session.context, row)
         if not wait:
             _print_run(run, row, as_json=as_json)
-            return
-        optimizes = row.target_type == TargetType.OPTIMIZATION
-        wait_for = run_now.wait_for_optimization if optimizes else run_now.wait_for_execution
-        if wait_for(session.database, session.context, run.execution_id, seconds=timeout) is None:
-            raise TransientError(f"no worker ran task {run.task_id} within {timeout} s: is one running?")
-        show = show_optimization if optimizes else show_execution
-        show(session, run.execution_id, as_json=as_json)
+        elif run.execution_id is None:
+            _wait_for_instance(session, run, row, timeout, as_json=as_json)
+        else:
+            optimizes = row.target_type == TargetType.OPTIMIZATION
+            wait_for = run_now.wait_for_optimization if optimizes else run_now.wait_for_execution
+            if wait_for(session.database, session.context, run.execution_id, seconds=timeout) is None:
+                raise TransientError(f"no worker ran task {run.task_id} within {timeout} s: is one running?")
+            show = show_optimization if optimizes else show_execution
+            show(session, run.execution_id, as_json=as_json)
+
+
+def _wait_for_instance(
+    session: OrgSession, run: run_now.Triggered, job: Row[Any], timeout: int, *, as_json: bool
+) -> None:
+    ended = run_now.wait_for_run(session.database, session.context, run, seconds=timeout)
+    if ended is None:
+        message = (
+            f"instance {run.instance_id} has not ended within {timeout} s: it may be waiting, or no worker is running"
+        )
+        raise TransientError(message)
+    [document] = rows_as_dicts([ended])
+    if as_json:
+        emit_json(document)
+    else:
+        show_fields(f"Run of {job.name}", document)
 
 
 @click.command("backfill")
@@ -135,4 +154,5 @@ def _print_run(run: run_now.Triggered, job: Row[Any], *, as_json: bool) -> None:
     else:
         show_fields(f"Run of {job.name}", asdict(run))
         group = "optimizations" if job.target_type == TargetType.OPTIMIZATION else "executions"
-        out.print(f"once a worker ran it: cmis {group} show {run.execution_id}", highlight=False, soft_wrap=True)
+        look = f"{group} show {run.execution_id}" if run.execution_id is not None else f"jobs history {job.job_id}"
+        out.print(f"once a worker ran it: cmis {look}", highlight=False, soft_wrap=True)

@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 @org_command
 @job_options
 def add_command(org_ref: str, user_id: str | None, as_json: bool, **given: Any) -> None:
-    """Add a job: run a rule, or all of them, by a cron expression, once, or by a recurrence. Times are local.
+    """Add a job: run a rule, or all of them, or start a workflow, by a cron expression, once, or by a recurrence.
+
+    Times are local.
 
     \b
     Examples:
       cmis jobs add --org acme --rule "Pause dear campaigns" --cron "0 9 * * 1-5" --timezone Europe/Berlin
       cmis jobs add --org acme --rule "Pause dear campaigns" --every weekly --on mon,thu --at 09:00
       cmis jobs add --org acme --optimize --campaign "Spring sale" --cron "@hourly"
+      cmis jobs add --org acme --workflow "Weekly report" --every weekly --on mon --at 09:00
       cmis jobs add --org acme --file job.json, where job.json holds
         {"rule": "Pause dear campaigns", "cron_expression": "0 9 * * *", "misfire": "skip"}
     """  # noqa: D301 - \b is click's mark for lines that stay as they are

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
-_COLUMNS: Final = ["scheduled_for", "until", "count", "origin", "decision", "reason", "outcome", "execution_id"]
+_COLUMNS: Final = ["scheduled_for", "until", "count", "origin", "decision", "reason", "outcome", "result"]
 _FATES: Final = {
     Decision.BUFFERED: "waits until the open run has ended",
     Decision.COALESCED: "missed, and a later one stood for it",
@@ -36,6 +36,7 @@ _ENDS: Final = {
     Outcome.CANCELLED: "it was cancelled before it began",
     Outcome.LOST: "each worker that took it was lost",
 }
+_ENDS_OF_INSTANCES: Final = _ENDS | {Outcome.CANCELLED: "its instance was cancelled"}
 
 
 @click.command("history")
@@ -48,6 +49,8 @@ def history_command(
     job: str, org_ref: str, user_id: str | None, as_json: bool, since: str, decision: str | None, limit: int
 ) -> None:
     """Show what became of each planned time of a JOB, newest first, and why those that did not run did not.
+
+    The result of a run is its execution, optimisation or instance.
 
     Consecutive times of one fate are one row, from scheduled_for to until. A time without an offset is local to the
     job. Example: cmis jobs history "Pause dear campaigns" --org acme --since 7d --decision misfired
@@ -62,16 +65,18 @@ def history_command(
     if as_json:
         emit_json(shown)
     else:
-        show_rows(f"History of {row.name}", shown, _COLUMNS, hint="A longer --since may show some.")
+        results = [{**one, "result": one["instance_id"] or one["execution_id"]} for one in shown]
+        show_rows(f"History of {row.name}", results, _COLUMNS, hint="A longer --since may show some.")
 
 
 def reason(
     occurrence: Mapping[str, Any], job: Row[Any], notes: Sequence[tuple[datetime | None, str | None]]
 ) -> str | None:
-    """Say in plain English why a planned time did not run; None if it did."""
+    """Say in plain English why a planned time did not run, or its run left no result; None if it did."""
     match occurrence["decision"]:
         case Decision.RUN:
-            return _ENDS.get(occurrence["outcome"])
+            ends = _ENDS if occurrence["instance_id"] is None else _ENDS_OF_INSTANCES
+            return occurrence["reason"] or ends.get(occurrence["outcome"])
         case Decision.MISFIRED:
             on_time = min(job.misfire_grace_seconds, int(ON_TIME.total_seconds()))
             return f"more than {on_time if job.misfire == 'skip' else job.misfire_grace_seconds} s late"

@@ -22,6 +22,7 @@ CLEARABLE: Final = {
     "pause-on-failures": "pause_on_failure_count",
     "context": "execution_context",
     "campaign": "campaign",
+    "timeout": "timeout_seconds",
 }
 """What may be taken away again: the option without its dashes, and its column."""
 
@@ -32,9 +33,10 @@ def _words(enum: type[StrEnum]) -> click.Choice[str]:
 
 _OPTIONS: Final = (
     click.option("--rule", metavar="RULE", help="What it runs (id or exact name)."),
+    click.option("--workflow", metavar="WORKFLOW", help="Start an instance of this one (id or exact name) instead."),
     click.option("--optimize", "target_type", flag_value="optimization", help="Run all active rules instead of one."),
     click.option("--campaign", metavar="CAMPAIGN", help="Optimise this one (id or exact name) [default: all]."),
-    click.option("--name", help="Unique in the org [default: the rule's name]."),
+    click.option("--name", help="Unique in the org [default: what it runs]."),
     click.option("--cron", "cron_expression", metavar="EXPRESSION", help="Five fields ('30 9 * * 1-5'), or @daily."),
     click.option("--once", metavar="TIME", help="A date and time, as in 2026-03-01T09:00."),
     click.option("--every", "frequency", type=_words(Frequency), help="A recurrence."),
@@ -61,7 +63,13 @@ _OPTIONS: Final = (
         "--jitter", "jitter_seconds", type=int, metavar="SECONDS", help="Start so much later at most [default: 0]."
     ),
     click.option("--max-executions", type=int, metavar="N", help="Complete the job after so many runs."),
-    click.option("--timeout", "timeout_seconds", type=int, metavar="SECONDS", help="A run may take [default: 300]."),
+    click.option(
+        "--timeout",
+        "timeout_seconds",
+        type=int,
+        metavar="SECONDS",
+        help="A run may take [default: 300; of a workflow, what its definition says].",
+    ),
     click.option(
         "--pause-on-failures",
         "pause_on_failure_count",

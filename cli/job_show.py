@@ -17,7 +17,7 @@ from engine.find import find_job
 from engine.schedule import preview, stored
 from engine.schedule.failures import failures_in_a_row
 from engine.schedule.past import cursor
-from engine.store import campaigns, occurrences, rules
+from engine.store import campaigns, occurrences, rules, templates
 from engine.store import jobs as store
 from models.enums import TargetType
 
@@ -90,15 +90,19 @@ def preview_command(job: str, org_ref: str, user_id: str | None, as_json: bool, 
 
 
 def _names(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]]) -> dict[UUID, str]:
-    """Return the names of what jobs run and of what they optimise."""
+    """Return the names of what jobs run, of what they optimise, and of what they start."""
     optimised = [row["campaign_id"] for row in rows if row["campaign_id"] is not None]
-    return rules.names(connection, org_id) | campaigns.names(connection, org_id, optimised)
+    started = [row["template_id"] for row in rows if row["template_id"] is not None]
+    of_others = campaigns.names(connection, org_id, optimised) | templates.names(connection, org_id, started)
+    return rules.names(connection, org_id) | of_others
 
 
 def _target(job: Mapping[str, Any], names: Mapping[UUID, str]) -> str | None:
-    """Say what a job starts: its rule's name, or what it optimises."""
+    """Say what a job starts: its rule's name, its workflow, or what it optimises."""
     if job["target_type"] == TargetType.OPTIMIZATION:
         return f"optimise {names.get(job['campaign_id'], 'all campaigns')}"
+    if job["target_type"] == TargetType.WORKFLOW:
+        return f"start {names.get(job['template_id'])}"
     return names.get(job["rule_id"])
 
 

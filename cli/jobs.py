@@ -1,4 +1,4 @@
-"""`cmis jobs`: when rules run. Each verb stands in a module of its own kind: define, control, look."""
+"""`cmis jobs`: when rules run and workflows start. Each verb stands in a module of its kind: define, control, look."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cli.job_show import list_command, preview_command, show_command
 
 @click.group()
 def jobs() -> None:
-    """Jobs: which rule runs when, or when all of them do. JOB is an id or an exact name."""
+    """Jobs: which rule runs when, when all of them do, or which workflow starts when. JOB is an id or an exact name."""
 
 
 for command in (

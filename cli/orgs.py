@@ -7,6 +7,7 @@ from dataclasses import asdict
 import click
 
 from cli.arguments import parse_json
+from cli.org_hours import business_hours_command
 from cli.org_limits import limits_command
 from cli.output import emit_json, rows_as_dicts
 from cli.session import json_option, open_database, open_org, user_option
@@ -25,6 +26,7 @@ def orgs() -> None:
     """Orgs: the tenants, to whom everything else belongs."""
 
 
+orgs.add_command(business_hours_command)
 orgs.add_command(limits_command)
 
 

@@ -14,9 +14,9 @@ from core.db import repeat_on_conflict
 from core.errors import ConflictError
 from core.ids import uuid7
 from engine import effects, push
-from engine.store import actions, audit, rules
+from engine.store import actions, audit, rules, step_effects
 from models.audit_actions import AuditAction
-from models.enums import ActionStatus, ExecutionStatus, PermitVerb, Role
+from models.enums import ActionStatus, ExecutionStatus, PermitVerb, Role, StepStatus
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -38,10 +38,13 @@ class Decided:
 
     action_id: UUID
     status: ActionStatus
-    execution_id: UUID
+    execution_id: UUID | None
+    """None = it is the effect of a workflow's step."""
     execution_status: ExecutionStatus | None
-    """How the execution stands after it; None where nothing was done."""
+    """How the execution stands after it; None where nothing was done, or there is none."""
     already: bool
+    instance_id: UUID | None = None
+    """The run of a workflow whose step goes on now, if it is one's effect."""
 
 
 def approve(database: Database, context: Context, action_id: UUID, *, note: str | None = None) -> Decided:
@@ -78,6 +81,8 @@ def _in_transaction(
     org_id = context.org_id
     actions.require_role(connection, Role.OPERATOR)
     seen = effects.find(connection, org_id, action_id)
+    if seen.instance_id is not None:
+        step_effects.lock_instance(connection, org_id, seen.instance_id)
     if seen.rule_id is not None:  # a push of a person's change has none, and nothing of it is decided
         rules.lock(connection, org_id, [seen.rule_id])
     row = effects.lock_campaign(connection, org_id, seen)
@@ -89,18 +94,20 @@ def _in_transaction(
     if status is ActionStatus.REJECTED:
         entries = [_entry(row, AuditAction.ACTION_REJECTED, now, note)]
     else:
+        _require_step(connection, org_id, row)
         if moved_on:
             raise effects.conflict(row.action_id, row.before, moved_on)
         _apply(connection, org_id, row, now)
         entries.append(_entry(row, AuditAction.ACTION_TAKEN, now) | {"before": row.before, "after": row.after})
-        acted = {"rule_id": row.rule_id, "entity_id": row.entity_id, "execution_id": row.execution_id}
-        rules.remember(connection, org_id, [acted], now=now)
+        if row.rule_id is not None:
+            acted = {"rule_id": row.rule_id, "entity_id": row.entity_id, "execution_id": row.execution_id}
+            rules.remember(connection, org_id, [acted], now=now)
         push.pushes(connection, org_id, [push.Applied.of(effects.read(row))], now=now)
     decided = {"user_id": context.user_id, "note": note, "now": now}
     actions.decide(connection, row, status, decided, moved_on=bool(moved_on))
     audit.record(connection, org_id, entries, now=now)
     ended = effects.settle(connection, org_id, row, now=now)
-    return Decided(action_id, status, row.execution_id, ended, already=False)
+    return Decided(action_id, status, row.execution_id, ended, already=False, instance_id=row.instance_id)
 
 
 def _already(row: Row[Any], status: ActionStatus) -> Decided:
@@ -109,7 +116,19 @@ def _already(row: Row[Any], status: ActionStatus) -> Decided:
     if row.decided_at is None or not same:
         message = f"action {row.action_id} is {row.status}, not held"
         raise ConflictError.of("ACTION", message, "see `cmis actions list --status held`")
-    return Decided(row.action_id, ActionStatus(row.status), row.execution_id, None, already=True)
+    status = ActionStatus(row.status)
+    return Decided(row.action_id, status, row.execution_id, None, already=True, instance_id=row.instance_id)
+
+
+def _require_step(connection: Connection, org_id: UUID, row: Row[Any]) -> None:
+    """Raise ConflictError for the effect of a step that does not wait for it any more: its instance is locked."""
+    if row.instance_id is None:
+        return
+    step = step_effects.step(connection, org_id, row.instance_id, row.step_id)
+    if step is None or step.status != StepStatus.WAITING or step.action_id != row.action_id:
+        state = "is gone" if step is None else f"is {step.status}"
+        message = f"the step {row.step_id} of {row.instance_id}, whose effect it is, {state}"
+        raise ConflictError.of(str(row.action_id), message, "reject it")
 
 
 def _apply(connection: Connection, org_id: UUID, row: Row[Any], now: datetime) -> None:
@@ -135,5 +154,5 @@ def _entry(row: Row[Any], action: AuditAction, now: datetime, note: str | None =
         "rule_id": row.rule_id,
         "execution_id": row.execution_id,
         "action_id": row.action_id,
-        "details": {"type": row.type} | ({} if note is None else {"note": note}),
+        "details": {"type": row.type} | effects.of_step(row) | ({} if note is None else {"note": note}),
     }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from core import clock
 from core.errors import InputError
 from core.ids import uuid7
-from engine.enqueue import job_item, one_task
+from engine.enqueue import job_run
 from engine.find import find_job
 from engine.schedule.occurrences import occurrences as planned_times
 from engine.schedule.stored import of_row
@@ -113,16 +113,14 @@ def _enqueue(
 
 def _run(context: Context, job: Row[Any], moment: datetime, now: datetime) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return one run as its row of the ledger and its task."""
-    item = job_item(context, job, Origin.BACKFILL, moment, now=now)
-    queued, task = one_task(
-        context.org_id, item, now=now, run_at=now, publish_at=now, timeout_seconds=job.timeout_seconds
-    )
+    queued, task = job_run(context, job, Origin.BACKFILL, moment, now=now)
     run = {
         "job_id": job.job_id,
         "origin": Origin.BACKFILL.value,
         "scheduled_for": moment,
         "job_revision": job.revision,
         "execution_id": queued.execution_id,
+        "instance_id": queued.instance_id,
         "task_id": queued.task_id,
         "actor_id": context.user_id,
     }

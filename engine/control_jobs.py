@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 from core import clock
 from core.db import repeat_on_conflict
 from core.errors import ConflictError
-from engine.find import find_job, find_rule
+from engine.find import find_job, find_rule, find_template
 from engine.rules.reading import Problems, refuse_unstorable
 from engine.schedule.occurrences import next_occurrence
 from engine.schedule.past import cursor
 from engine.schedule.stored import of_row
 from engine.settle import Settled, settle_past
 from engine.store import jobs, maintenance, occurrences
-from models.enums import JobStatus, RuleStatus
+from models.enums import JobStatus, RuleStatus, TemplateStatus
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -87,11 +87,15 @@ def _resume(database: Database, context: Context, seen: Row[Any], *, catch_up: b
 
 
 def _refuse_for_archived(connection: Connection, job: Row[Any]) -> None:
-    """Refuse where the job would find its rule inactive at each of its times, for ever."""
+    """Refuse where the job would find its rule or workflow out of use at each of its times, for ever."""
     rule = None if job.rule_id is None else find_rule(connection, job.org_id, job.rule_id)
     if rule is not None and rule.status == RuleStatus.ARCHIVED:
         message = f"its rule {rule.name!r} is archived"
         raise ConflictError.of("job", message, "give it another one: `cmis jobs update --rule`")
+    template = None if job.template_id is None else find_template(connection, job.org_id, job.template_id)
+    if template is not None and template.status == TemplateStatus.ARCHIVED:
+        message = f"its workflow {template.name!r} is archived"
+        raise ConflictError.of("job", message, "activate that, or give it another: `cmis jobs update --workflow`")
 
 
 def _as_it_is(job: Row[Any]) -> Settled:

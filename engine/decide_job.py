@@ -1,10 +1,10 @@
-"""One claimed job → its new columns, the planned times to record, the evaluations to enqueue. Rows in, rows out."""
+"""One claimed job → its new columns, the planned times to record, the runs to enqueue. Rows in, rows out."""
 
 from __future__ import annotations
 
 import logging
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from core.ids import uuid7
 from engine import chunk
@@ -14,6 +14,7 @@ from engine.schedule.failures import failures_in_a_row
 from engine.schedule.jitter import jitter
 from engine.schedule.past import cursor
 from engine.schedule.stored import of_row
+from engine.workflows.job_start import DueStart, JobStart
 from models.enums import Decision, JobStatus, Origin, TriggerType
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ _SCHEDULE: Final = Origin.SCHEDULE.value
 _TRIGGER: Final = TriggerType.SCHEDULE.value
 _OPEN: Final = "open"
 _SHOWN_ERROR: Final = 500
+_Run: TypeAlias = chunk.Item | chunk.Optimization | JobStart
 
 
 class Decided(NamedTuple):
@@ -51,6 +53,8 @@ class Decided(NamedTuple):
     """The evaluations to enqueue."""
     alone: tuple[chunk.Alone, ...] = ()
     """The optimisations to enqueue."""
+    starts: tuple[DueStart, ...] = ()
+    """The instances to enqueue."""
     computed: int = 1
     """Planned times computed; what counts against the batch's budget."""
 
@@ -184,6 +188,7 @@ def _decided(
         _cancelled(row, settled) if plan.cancels else None,
         tuple(one for one in enqueued if isinstance(one, chunk.Due)),
         tuple(one for one in enqueued if isinstance(one, chunk.Alone)),
+        tuple(one for one in enqueued if isinstance(one, DueStart)),
         max(1, plan.computed),
     )
 
@@ -207,25 +212,36 @@ def _key(row: ClaimedJob) -> dict[str, Any]:
     }
 
 
-def _item(row: ClaimedJob, scheduled_for: datetime, now: datetime) -> chunk.Item | chunk.Optimization:
+def _item(row: ClaimedJob, scheduled_for: datetime, now: datetime) -> _Run:
+    if row.template_id is not None:
+        run_of = (uuid7(now), row.template_id, row.job_id, _SCHEDULE, scheduled_for)
+        return JobStart(*run_of, context=row.execution_context, timeout_seconds=row.timeout_seconds)
     run = (uuid7(now), _TRIGGER, row.job_id, _SCHEDULE, scheduled_for)
     if row.rule_id is not None:
         return chunk.Item(row.rule_id, *run, context=row.execution_context)
     return chunk.Optimization(*run, context=row.execution_context, campaign_id=row.campaign_id)
 
 
-def _due(
-    row: ClaimedJob, policies: Policies, item: chunk.Item | chunk.Optimization, now: datetime
-) -> chunk.Due | chunk.Alone:
+def _due(row: ClaimedJob, policies: Policies, item: _Run, now: datetime) -> chunk.Due | chunk.Alone | DueStart:
     run_at = now
     if policies.jitter_seconds and item.scheduled_for is not None:
         run_at = max(now, item.scheduled_for + jitter(row.job_id, item.scheduled_for, policies.jitter_seconds))
+    if isinstance(item, JobStart):
+        return DueStart(row.org_id, item, run_at)
+    timeout = policies.timeout_seconds or policy.DEFAULT_TIMEOUT
     if isinstance(item, chunk.Optimization):
-        return chunk.Alone(row.org_id, item, policies.timeout_seconds, run_at)
-    return chunk.Due(row.org_id, item, row.entities, policies.timeout_seconds, run_at)
+        return chunk.Alone(row.org_id, item, timeout, run_at)
+    return chunk.Due(row.org_id, item, row.entities, timeout, run_at)
 
 
-def _occurrence(row: ClaimedJob, stretch: Stretch, item: chunk.Item | chunk.Optimization | None) -> dict[str, Any]:
+def _result(item: _Run | None) -> dict[str, Any]:
+    """Return the column that names what a run leaves: its instance, or its execution."""
+    if isinstance(item, JobStart):
+        return {"instance_id": item.instance_id}
+    return {"execution_id": item.execution_id if item else None}
+
+
+def _occurrence(row: ClaimedJob, stretch: Stretch, item: _Run | None) -> dict[str, Any]:
     return {
         "org_id": row.org_id,
         "job_id": row.job_id,
@@ -235,18 +251,16 @@ def _occurrence(row: ClaimedJob, stretch: Stretch, item: chunk.Item | chunk.Opti
         "previous": stretch.previous,
         "job_revision": row.revision,
         "decision": stretch.decision,
-        "execution_id": item.execution_id if item else None,
-    }
+    } | _result(item)
 
 
-def _released(row: ClaimedJob, item: chunk.Item | chunk.Optimization | None) -> dict[str, Any]:
+def _released(row: ClaimedJob, item: _Run | None) -> dict[str, Any]:
     return {
         "org_id": row.org_id,
         "job_id": row.job_id,
         "scheduled_for": row.buffered_for,
         "decision": (Decision.RUN if item else Decision.CANCELLED).value,
-        "execution_id": item.execution_id if item else None,
-    }
+    } | _result(item)
 
 
 def _cancelled(row: ClaimedJob, settled: _Settled) -> dict[str, Any]:

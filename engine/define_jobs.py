@@ -36,11 +36,12 @@ _LIVE: Final = frozenset({JobStatus.ACTIVE, JobStatus.PAUSED})
 
 
 def create_job(database: Database, context: Context, document: Document) -> Row[Any]:
-    """Store a job that runs a rule or optimises by a schedule, wake the schedulers, and return its row.
+    """Store a job that runs a rule, starts a workflow or optimises by a schedule; wake the schedulers, return its row.
 
-    `document`: `rule` (id or name), or `target_type` `optimization` and optional `campaign`; optional `name` (default:
-    the rule's, or one that says what it optimises), `execution_context`, and the columns of SPEC §5; the time zone is
-    the org's unless one is given. Raises InputError with every problem, ConflictError for a taken name.
+    `document`: `rule` or `workflow` (id or name), or `target_type` `optimization` and optional `campaign`; optional
+    `name` (default: the rule's or workflow's, or one that says what it optimises), `execution_context`, and the columns
+    of SPEC §5; the time zone is the org's unless one is given. Raises InputError with every problem, ConflictError for
+    a taken name.
     """
     with refusing(_NAME, _TAKEN), database.transaction(context) as connection:
         now = clock.now(connection)
@@ -117,7 +118,7 @@ class _Change:
 
 def _change(connection: Connection, job: Row[Any], changes: Document, now: datetime) -> _Change:
     document = job_document.changed(job, changes)
-    kept = job.rule_id or job.campaign_id
+    kept = job.rule_id or job.campaign_id or job.template_id
     if changes.keys() & job_document.SCHEDULE:
         wanted = job_document.read(connection, job.org_id, document, now=now, kept=kept)
         schedule = job_document.keeping_phase(job, wanted.schedule)

@@ -17,7 +17,7 @@ from core.clock import monotonic
 from core.db import first_line, must_restart, repeat_on_conflict, sqlstate
 from engine import chunk
 from engine.decide_job import Decided, decide_job, failed_job
-from engine.pack import pack, pack_alone
+from engine.pack import pack, pack_alone, pack_starts
 from engine.retry import classify
 from engine.store import dispatch as store
 
@@ -50,7 +50,7 @@ ROUND_PAUSE: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Dispatched:
-    """What one batch did: jobs decided, evaluations enqueued, their tasks; `more` = some jobs are still due."""
+    """What one batch did: jobs decided, runs enqueued, their tasks; `more` = some jobs are still due."""
 
     jobs: int = 0
     runs: int = 0
@@ -99,7 +99,7 @@ class Dispatcher:
         due = sum(row.next_run_at is not None and row.next_run_at <= now for row in rows)
         self.crowded = self.crowded or due >= limit
         left = len(decided) < len(rows) or any(time and time <= now for time in (o.job["next_run_at"] for o in decided))
-        runs = sum(len(one.due) + len(one.alone) for one in decided)
+        runs = sum(len(one.due) + len(one.alone) + len(one.starts) for one in decided)
         return Dispatched(len(decided), runs, tasks, more=self.crowded or left, held_back=fair)
 
     def _claim_in_turn(self, connection: Connection, limit: int) -> Sequence[ClaimedJob]:
@@ -151,7 +151,8 @@ class Dispatcher:
     def _record_together(self, connection: Connection, decided: Sequence[Decided], now: datetime) -> int:
         tasks, carriers = pack([due for one in decided for due in one.due], now, self.chunk_size)
         others, their_carriers = pack_alone([alone for one in decided for alone in one.alone], now)
-        tasks, carriers = tasks + others, carriers | their_carriers
+        begun, of_instances = pack_starts([start for one in decided for start in one.starts], now)
+        tasks, carriers = tasks + others + begun, carriers | their_carriers | of_instances
         with connection.begin_nested():
             store.record(
                 connection,
@@ -172,7 +173,7 @@ def _passes(error: DBAPIError) -> bool:
 
 def _carried(rows: Sequence[dict[str, Any]], carriers: Mapping[UUID, UUID]) -> list[dict[str, Any]]:
     """Name the task that carries each run."""
-    return [row | {"task_id": carriers.get(row["execution_id"])} for row in rows]
+    return [row | {"task_id": carriers.get(row.get("instance_id") or row["execution_id"])} for row in rows]
 
 
 def _decide(rows: Sequence[ClaimedJob], now: datetime, *, sparing: bool) -> list[Decided]:
@@ -180,6 +181,7 @@ def _decide(rows: Sequence[ClaimedJob], now: datetime, *, sparing: bool) -> list
 
     `sparing`: in a crowd no rule, and no org of its optimisations, is given more evaluations at once than one task
     holds. They run one after another however many workers there are, and would only stand before those of others.
+    Instances run beside each other.
     """
     repeats = Counter[int]()
     deadline = monotonic() + SECONDS
@@ -187,8 +189,8 @@ def _decide(rows: Sequence[ClaimedJob], now: datetime, *, sparing: bool) -> list
     computed = 0
     for row in rows:
         target = (row.rule_id or row.org_id).int
-        repeats[target] += 1
-        if sparing and repeats[target] > chunk.MAX_REPEATS:
+        repeats[target] += row.template_id is None
+        if sparing and row.template_id is None and repeats[target] > chunk.MAX_REPEATS:
             continue
         one = decide_job(row, now, COMPUTED - computed)
         decided.append(one)

@@ -10,11 +10,11 @@ from core.db import first_line, must_restart
 from core.errors import ConflictError, InputError, NotFoundError, Problem
 from engine.actions.base import Effect
 from engine.actions.registry import KINDS
-from engine.store import actions, campaigns, delayed
-from models.enums import ActionStatus, ExecutionStatus
+from engine.store import actions, campaigns, delayed, instances
+from models.enums import ActionStatus, Channel, ExecutionStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
     from uuid import UUID
 
@@ -54,6 +54,8 @@ def read(row: Row[Any]) -> Effect:
         row.before,
         row.after,
         "held" if row.status == ActionStatus.HELD else "succeeded",
+        instance_id=row.instance_id,
+        step_id=row.step_id,
     )
 
 
@@ -98,7 +100,28 @@ def failure(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def settle(connection: Connection, org_id: UUID, row: Row[Any], *, now: datetime) -> ExecutionStatus:
-    """End the execution of a decided effect, and count it, once none of its effects is open; the rule is locked."""
+def of_step(row: Row[Any]) -> dict[str, Any]:
+    """Return what the audit log tells of the step whose effect it is, if it is one's."""
+    return {} if row.instance_id is None else {"instance_id": str(row.instance_id), "step_id": row.step_id}
+
+
+def wake_steps(connection: Connection, org_id: UUID, rows: Iterable[Row[Any]], *, now: datetime) -> None:
+    """Tell the steps that wait for these effects that they have ended; none waits for what a connector is told."""
+    signals = [
+        (row.instance_id, row.step_id, {"kind": "effect", "action_id": str(row.action_id)})
+        for row in rows
+        if row.instance_id is not None and row.channel != Channel.CONNECTOR
+    ]
+    instances.wake(connection, org_id, signals, now=now)
+
+
+def settle(connection: Connection, org_id: UUID, row: Row[Any], *, now: datetime) -> ExecutionStatus | None:
+    """Let go on what has waited for a decided effect: its step, or its execution; None = there is no execution.
+
+    An execution ends, and is counted, once none of its effects is open; its rule is locked.
+    """
+    wake_steps(connection, org_id, [row], now=now)
+    if row.execution_id is None:
+        return None
     ended = delayed.settle(connection, org_id, row.execution_id, now=now)
     return ExecutionStatus.RUNNING if ended is None else ExecutionStatus(ended)

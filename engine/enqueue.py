@@ -1,4 +1,4 @@
-"""Evaluations and optimisations that a person or an event asks for, as tasks: the same queue and worker."""
+"""Runs that a person or an event asks for, as tasks: the same queues and workers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.ids import uuid7
 from engine import chunk
+from engine.workflows.job_start import TASK_SECONDS, JobStart
 from models.enums import Queue, TargetType, TaskKind, TriggerType
 
 if TYPE_CHECKING:
@@ -31,10 +32,50 @@ class Queued:
     execution_id: UUID
 
 
-def job_item(
+@dataclass(frozen=True, slots=True)
+class QueuedRun:
+    """A run of a job that waits for a worker, and the id of what it will make: an instance, or else an execution."""
+
+    task_id: UUID
+    execution_id: UUID | None = None
+    instance_id: UUID | None = None
+
+
+def job_run(
     context: Context, job: Row[Any], origin: Origin, moment: datetime, *, now: datetime
+) -> tuple[QueuedRun, dict[str, Any]]:
+    """Return a run of a job for one moment, outside its schedule, and the row of its task, which is due now."""
+    if job.target_type == TargetType.WORKFLOW:
+        return _job_start(context, job, origin, moment, now)
+    item = _job_item(context, job, origin, moment, now)
+    seconds = job.timeout_seconds
+    queued, row = one_task(context.org_id, item, now=now, run_at=now, publish_at=now, timeout_seconds=seconds)
+    return QueuedRun(queued.task_id, execution_id=queued.execution_id), row
+
+
+def _job_start(
+    context: Context, job: Row[Any], origin: Origin, moment: datetime, now: datetime
+) -> tuple[QueuedRun, dict[str, Any]]:
+    key = (uuid7(now), job.template_id, job.job_id, origin.value, moment)
+    start = JobStart(*key, job.execution_context or None, job.timeout_seconds, context.user_id)
+    task_id = uuid7(now)
+    row = {
+        "org_id": context.org_id,
+        "task_id": task_id,
+        "kind": TaskKind.RUN_WORKFLOW.value,
+        "queue": Queue.WORKFLOWS.value,
+        "payload": {"items": [start.document()]},
+        "run_at": now,
+        "publish_at": now,
+        "timeout_seconds": TASK_SECONDS,
+        "attempt": 0,
+    }
+    return QueuedRun(task_id, instance_id=start.instance_id), row
+
+
+def _job_item(
+    context: Context, job: Row[Any], origin: Origin, moment: datetime, now: datetime
 ) -> chunk.Item | chunk.Optimization:
-    """Return the evaluation of a job's rule, or its optimisation, for one moment, outside the job's schedule."""
     run = (uuid7(now), TriggerType.MANUAL.value, job.job_id, origin.value, moment, context.user_id)
     given = job.execution_context or None
     if job.target_type == TargetType.OPTIMIZATION:

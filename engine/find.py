@@ -7,7 +7,7 @@ from uuid import UUID
 
 from core.errors import InputError, NotFoundError
 from engine.rules.reading import shown
-from engine.store import bundles, campaigns, connectors, jobs, rules, versions
+from engine.store import bundles, campaigns, connectors, jobs, rules, templates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,12 +84,30 @@ def find_connector(connection: Connection, org_id: UUID, reference: UUID | str, 
 
 
 def find_template(connection: Connection, org_id: UUID, reference: UUID | str, field: str = "workflow") -> Row[Any]:
-    """Return the org's own workflow template of this id or exact name; raises NotFoundError on `field`."""
-    row = versions.find(connection, org_id, _as_id(reference))
+    """Return the org's own workflow template of this id or exact name (unique); raises NotFoundError on `field`."""
+    row = templates.find(connection, org_id, _as_id(reference)) or templates.find(connection, org_id, str(reference))
     if row is None:
-        message = f"there is no workflow {shown(str(reference))} in this org"
+        message = f"there is no workflow {shown(str(reference))}"
         raise NotFoundError.of(field, message, "see `cmis workflows list`; clone a public one first")
     return row
+
+
+def find_shown_template(
+    connection: Connection, org_id: UUID, reference: UUID | str, field: str = "workflow"
+) -> Row[Any]:
+    """Return the workflow template of this id or exact name: the org's own if it has one, else one shown to all.
+
+    Raises NotFoundError on `field` if there is none, InputError that lists the ids if several have the name.
+    """
+    found = templates.shown(connection, _as_id(reference)) or templates.shown(connection, str(reference))
+    own = [row for row in found if row.org_id == org_id]
+    if not found:
+        raise NotFoundError.of(field, f"there is no workflow {shown(str(reference))}", "see `cmis workflows list`")
+    if len(own or found) > 1:
+        ids = ", ".join(str(row.template_id) for row in found[:_LISTED_IDS])
+        message = f"{len(found)} workflows are named {shown(str(reference))}"
+        raise InputError.of(field, message, f"give the id of one: {ids}")
+    return (own or found)[0]
 
 
 def _in_use(found: Sequence[Row[Any]]) -> Sequence[Row[Any]]:

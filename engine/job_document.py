@@ -13,6 +13,7 @@ from engine.rules.objects import ObjectReader
 from engine.rules.reading import Problems, refuse_unstorable, shown
 from engine.schedule import definition, policies, stored
 from engine.schedule.fields import Fields
+from models.enums import TargetType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
     from engine.schedule.definition import Schedule
+    from engine.schedule.policies import Policies
 
 Document: TypeAlias = "Mapping[Any, object]"
 
@@ -33,6 +35,7 @@ SCHEDULE: Final = frozenset(
 )
 """What determines the planned times."""
 _OWN: Final = frozenset({"name", "execution_context", *job_target.NAMES})
+_STARTS: Final = TargetType.WORKFLOW.value
 _TIMED: Final = frozenset({"daily", "weekly", "monthly"})
 
 
@@ -49,9 +52,9 @@ def read(
 ) -> JobDefinition:
     """Read a whole job whose schedule must have a time to come.
 
-    `rule` or `rule_id` names its rule, whose name is the job's unless it has its own; or `target_type` says that it
-    optimises, and `campaign` or `campaign_id` what. `kept` is the rule or campaign that it has already, which may be
-    archived. Raises InputError with every problem.
+    `rule` or `rule_id` names its rule, whose name is the job's unless it has its own; `workflow` or `template_id` names
+    a workflow; or `target_type` says that it optimises, and `campaign` or `campaign_id` what. `kept` is what it names
+    already, which may be archived. Raises InputError with every problem.
     """
     problems = Problems()
     own = _own_columns(connection, org_id, document, problems, kept)
@@ -62,7 +65,7 @@ def read(
         problems.raise_if_any()
         raise
     problems.raise_if_any()
-    return JobDefinition(own | stored.to_columns(schedule) | policies.to_columns(found), schedule)
+    return JobDefinition(own | stored.to_columns(schedule) | _policy_columns(document, found), schedule)
 
 
 def read_beside_schedule(connection: Connection, org_id: UUID, document: Document, kept: UUID | None) -> dict[str, Any]:
@@ -75,7 +78,7 @@ def read_beside_schedule(connection: Connection, org_id: UUID, document: Documen
     for problem in fields.problems:
         problems.add(problem.field, problem.message, problem.remedy)
     problems.raise_if_any()
-    return own | policies.to_columns(found)
+    return own | _policy_columns(document, found)
 
 
 def changed(job: Row[Any], changes: Document) -> dict[str, object]:
@@ -94,7 +97,17 @@ def changed(job: Row[Any], changes: Document) -> dict[str, object]:
             document |= {"start_date": None, "end_date": None}
     if kind[0] != "recurring":
         document["interval"] = None  # the column has a value for every kind
+    if (job_target.type_of(document | dict(changes)) == _STARTS) != (job.target_type == _STARTS):
+        document["timeout_seconds"] = None  # of one evaluation it means something else than of an instance
     return document | dict(changes)
+
+
+def _policy_columns(document: Document, found: Policies) -> dict[str, Any]:
+    """Return the columns of policies: a workflow has its own time unless the job gives it another."""
+    columns = policies.to_columns(found)
+    if job_target.type_of(document) == _STARTS and document.get("timeout_seconds") is None:
+        columns["timeout_seconds"] = None
+    return columns
 
 
 def _kind(changes: Document, job: Row[Any]) -> tuple[object, object]:

@@ -1,4 +1,4 @@
-"""What a job starts, as its document names it: a rule, or an optimisation of all campaigns or of one."""
+"""What a job starts, as its document names it: a rule, a workflow, or an optimisation of all campaigns or of one."""
 
 from __future__ import annotations
 
@@ -7,25 +7,28 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from core.errors import InputError
-from engine.find import find_campaign, find_rule
+from engine.find import find_campaign, find_rule, find_template
 from engine.rules.definition import MAX_NAME
 from engine.rules.reading import shown
-from models.enums import TargetType, TriggerType
+from models.enums import TargetType, TemplateStatus, TriggerType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sqlalchemy import Connection, Row
 
     from engine.rules.reading import Problems
 
-NAMES: Final = frozenset({"target_type", "rule", "rule_id", "campaign", "campaign_id"})
+_IDS: Final = {"rule": "rule_id", "campaign": "campaign_id", "workflow": "template_id"}
+"""By what a target may be named, and by which column's name it is given as an id."""
+NAMES: Final = frozenset({"target_type", *_IDS, *_IDS.values()})
 _OPTIMIZES: Final = TargetType.OPTIMIZATION.value
-_STRAY: Final = {
-    TargetType.RULE.value: ("campaign", "the job runs a rule"),
-    TargetType.OPTIMIZATION.value: ("rule", "the job runs all active rules"),
+_OWN: Final = {
+    TargetType.RULE.value: ("rule", "the job runs a rule"),
+    TargetType.OPTIMIZATION.value: ("campaign", "the job runs all active rules"),
+    TargetType.WORKFLOW.value: ("workflow", "the job starts a workflow"),
 }
-"""What a target of each type cannot name, and why."""
+"""What a target of each type names, and why it cannot name anything else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +39,11 @@ class Target:
     target_type: str
     rule_id: UUID | None = None
     campaign_id: UUID | None = None
+    template_id: UUID | None = None
 
     def columns(self) -> dict[str, Any]:
         """Return the columns of the job."""
-        return {"target_type": self.target_type, "rule_id": self.rule_id, "campaign_id": self.campaign_id}
+        return {name: getattr(self, name) for name in ("target_type", *_IDS.values())}
 
 
 def read(
@@ -47,31 +51,37 @@ def read(
 ) -> Target | None:
     """Read the target of a job, noting what is wrong; None if that is anything.
 
-    `kept` is the rule or the campaign that it has already: that one may be archived.
+    `kept` is the rule, campaign or template that it has already: that one may be archived.
     """
-    target_type = document.get("target_type") or TargetType.RULE.value
-    if not isinstance(target_type, str) or target_type not in _STRAY:
-        problems.add("target_type", f"cannot be {shown(target_type)}", f"write {' or '.join(_STRAY)}")
+    target_type = type_of(document)
+    if not isinstance(target_type, str) or target_type not in _OWN:
+        problems.add("target_type", f"cannot be {shown(target_type)}", f"write {', '.join(_OWN)}")
         return None
-    stray, reason = _STRAY[target_type]
-    for field in (stray, f"{stray}_id"):
+    own, reason = _OWN[target_type]
+    for field in (name for noun in _IDS if noun != own for name in (noun, _IDS[noun])):
         if document.get(field) is not None:
             problems.add(field, f"means nothing here: {reason}", "leave it out, or give another target_type")
-    read_target = _optimization if target_type == _OPTIMIZES else _rule
-    return read_target(connection, org_id, document, problems, kept)
+    return _READERS[target_type](connection, org_id, document, problems, kept)
+
+
+def type_of(document: Mapping[Any, object]) -> object:
+    """Return the type of a document's target: as written, else that of a workflow where one is named, else a rule's."""
+    named = document.get("workflow") is not None or document.get("template_id") is not None
+    return document.get("target_type") or (TargetType.WORKFLOW if named else TargetType.RULE).value
 
 
 def changed(job: Row[Any], changes: Mapping[Any, object]) -> dict[str, object]:
     """Return the target's part of a stored job's document, without what the changes put something else in place of."""
-    document: dict[str, object] = {name: getattr(job, name) for name in ("target_type", "rule_id", "campaign_id")}
+    document: dict[str, object] = {name: getattr(job, name) for name in ("target_type", *_IDS.values())}
     given = {name for name, value in changes.items() if value is not None}
-    if given & {"rule", "rule_id"} and "target_type" not in given:
-        document["target_type"] = TargetType.RULE.value
-    target_type = changes.get("target_type", document["target_type"])
-    if "rule" in changes or target_type == _OPTIMIZES:
-        document["rule_id"] = None
-    if "campaign" in changes or target_type != _OPTIMIZES:
-        document["campaign_id"] = None
+    for target_type, noun in ((TargetType.RULE, "rule"), (TargetType.WORKFLOW, "workflow")):
+        if given & {noun, _IDS[noun]} and "target_type" not in given:
+            document["target_type"] = target_type.value
+    wanted = changes.get("target_type", document["target_type"])
+    own = _OWN[wanted][0] if isinstance(wanted, str) and wanted in _OWN else None
+    for noun, by_id in _IDS.items():
+        if noun in changes or noun != own:
+            document[by_id] = None
     return document
 
 
@@ -117,9 +127,30 @@ def _optimization(
     return Target(f"Optimise {campaign.name}"[:MAX_NAME], _OPTIMIZES, campaign_id=campaign.campaign_id)
 
 
+def _workflow(
+    connection: Connection, org_id: UUID, document: Mapping[Any, object], problems: Problems, kept: UUID | None
+) -> Target | None:
+    if document.get("workflow") is None and document.get("template_id") is None:
+        problems.add("workflow", "is required", "give its id or name")
+        return None
+    reference = _reference(document, "workflow", problems)
+    if reference is None:
+        return None
+    field, name = reference
+    try:
+        template = find_template(connection, org_id, name, field)
+    except InputError as error:
+        problems.extend(error)
+        return None
+    if template.status != TemplateStatus.ACTIVE and template.template_id != kept:
+        message = f"the workflow {template.name!r} is {template.status}"
+        problems.add(field, message, "publish it first: `cmis workflows publish`")
+    return Target(template.name, TargetType.WORKFLOW.value, template_id=template.template_id)
+
+
 def _reference(document: Mapping[Any, object], noun: str, problems: Problems) -> tuple[str, str | UUID] | None:
     """Return under which key something is named, and its id or name."""
-    by_id = f"{noun}_id"
+    by_id = _IDS[noun]
     field = by_id if document.get(noun) is None and document.get(by_id) is not None else noun
     reference = document.get(field)
     if field == noun and document.get(by_id) is not None:
@@ -128,3 +159,12 @@ def _reference(document: Mapping[Any, object], noun: str, problems: Problems) ->
         return field, reference
     problems.add(noun, f"cannot be {shown(reference)}", "give its id or name")
     return None
+
+
+_READERS: Final[
+    Mapping[str, Callable[[Connection, UUID, Mapping[Any, object], Problems, UUID | None], Target | None]]
+] = {
+    TargetType.RULE.value: _rule,
+    TargetType.OPTIMIZATION.value: _optimization,
+    TargetType.WORKFLOW.value: _workflow,
+}

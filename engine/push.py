@@ -43,12 +43,15 @@ class Applied:
     execution_id: UUID | None = None
     """The execution that waits for the pushes; None = a person's change, for which nothing waits."""
     rule_id: UUID | None = None
+    instance_id: UUID | None = None
+    """The run of a workflow whose step made the change; it does not wait for the pushes."""
+    step_id: str | None = None
 
     @classmethod
     def of(cls, effect: Effect) -> Applied:
-        """Return the change that an effect of a rule was."""
-        key = f"{effect.row()['idempotency_key']}:push"
-        origin = (effect.position, effect.execution_id, effect.rule_id)
+        """Return the change that an effect of a rule, or of a step, was."""
+        key = f"{effect.idempotency_key}:push"
+        origin = (effect.position, effect.execution_id, effect.rule_id, effect.instance_id, effect.step_id)
         return cls(effect.entity_id, effect.before, effect.after, key, uuid7_time(effect.action_id), *origin)
 
     @classmethod
@@ -148,7 +151,7 @@ def _changes(effect: Effect) -> bool:
 
 def _pushes(effect: Effect, walk: _Walk, active: Active, now: datetime) -> Iterator[Push]:
     campaign, message = walk.message(effect)
-    key = f"{effect.row()['idempotency_key']}:push"
+    key = f"{effect.idempotency_key}:push"
     for connector_id in _taking(campaign, active):
         yield Push(
             uuid7(now),
@@ -183,6 +186,8 @@ def _rows(one: Applied, walk: _Walk, active: Active, now: datetime) -> Iterator[
             "idempotency_key": f"{one.key}:{connector_id}",
             "status": "queued",
             "channel": Channel.CONNECTOR,
+            "instance_id": one.instance_id,
+            "step_id": one.step_id,
         }
 
 

@@ -50,7 +50,8 @@ class _Decision:
 
     def record(self, row: Row[Any], action: AuditAction, **details: Any) -> dict[str, Any]:
         """Return what is put on record of a delivery."""
-        told = {"type": row.type, "channel": row.channel} | details | ({} if self.note is None else {"note": self.note})
+        told = {"type": row.type, "channel": row.channel} | effects.of_step(row) | details
+        told |= {} if self.note is None else {"note": self.note}
         return {
             "audit_id": uuid7(self.now),
             "action": action.value,
@@ -150,8 +151,7 @@ def _end(
     if not deliveries.decide(connection, row.org_id, ids, status, decision.note, now=now):
         raise _refused(row)
     audit.record(connection, row.org_id, entries, now=now)
-    if row.execution_id is not None:
-        effects.settle(connection, row.org_id, row, now=now)
+    effects.settle(connection, row.org_id, row, now=now)
     return Redelivered(row.action_id, status, already=False)
 
 

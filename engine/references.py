@@ -31,6 +31,7 @@ MAX_VALUE: Final = 500
 CUT: Final = "…"
 _OPEN: Final = "{{"
 _CLOSE: Final = "}}"
+_OPENING: Final = re.compile(r"(?<!\\)(\\*)\{\{")
 _PATH: Final = re.compile(r"[A-Za-z0-9_-]{1,100}(?:\.[A-Za-z0-9_-]{1,100}){0,16}")
 _SHOWN: Final = 60
 
@@ -113,6 +114,12 @@ def read(text: str) -> Template:
             parts.append(Reference(tuple(text[start + len(_OPEN) : close].strip().split("."))))
             end = close + len(_CLOSE)
     return Template((*parts, text[end:]))
+
+
+def literal(text: str) -> str:
+    r"""Return a text that reads as the given one, with nothing in it taken for a reference."""
+    last = text.rfind("}}")
+    return _OPENING.sub(lambda one: f"{one[1] * 2}\\{{{{" if one.end() <= last else one[0], text)
 
 
 def cut(text: str, longest: int) -> str:

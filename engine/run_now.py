@@ -15,7 +15,7 @@ from core.db import sqlstate
 from core.errors import ConflictError
 from core.ids import uuid7
 from engine import chunk
-from engine.enqueue import job_item, one_task
+from engine.enqueue import job_run, one_task
 from engine.store import audit, executions, maintenance, occurrences, optimizations, tasks
 from models.audit_actions import AuditAction
 from models.enums import Decision, Origin, TriggerType
@@ -52,7 +52,9 @@ class Triggered:
     scheduled_for: datetime
     decision: str
     job_revision: int
-    execution_id: UUID
+    execution_id: UUID | None
+    """None = it starts an instance."""
+    instance_id: UUID | None
     task_id: UUID
     actor_id: UUID
     decided_at: datetime
@@ -115,11 +117,20 @@ def wait_for_optimization(
     return _wait_for(database, context, optimizations.get, optimization_id, seconds)
 
 
-def _wait_for(database: Database, context: Context, get: Get, result_id: UUID, seconds: float) -> Row[Any] | None:
+def wait_for_run(database: Database, context: Context, run: Triggered, *, seconds: float) -> Row[Any] | None:
+    """Return the ledger's row of a run once it has its outcome; None if it has not after `seconds`."""
+
+    def get(connection: Connection, org_id: UUID, job_id: UUID) -> Row[Any] | None:
+        return occurrences.ended(connection, org_id, job_id, run.origin, run.scheduled_for)
+
+    return _wait_for(database, context, get, run.job_id, seconds)
+
+
+def _wait_for(database: Database, context: Context, get: Get, key: UUID, seconds: float) -> Row[Any] | None:
     deadline, pause = clock.monotonic() + seconds, _FIRST_PAUSE
     while True:
         with database.transaction(context) as connection:
-            row = get(connection, context.org_id, result_id)
+            row = get(connection, context.org_id, key)
         left = deadline - clock.monotonic()
         if row is not None or left <= 0:
             return row
@@ -160,10 +171,7 @@ def _enqueue(connection: Connection, context: Context, make: Make, quiet: timede
 def _trigger(connection: Connection, context: Context, job: Row[Any], now: datetime) -> Triggered:
     # To the millisecond: the time is part of the occurrence's key, and has to survive every JSON on its way.
     moment = now.replace(microsecond=now.microsecond // 1000 * 1000)
-    item = job_item(context, job, Origin.MANUAL, moment, now=now)
-    queued, row = one_task(
-        context.org_id, item, now=now, run_at=now, publish_at=now, timeout_seconds=job.timeout_seconds
-    )
+    queued, row = job_run(context, job, Origin.MANUAL, moment, now=now)
     tasks.insert(connection, [row], now=now)
     run = Triggered(
         job_id=job.job_id,
@@ -172,6 +180,7 @@ def _trigger(connection: Connection, context: Context, job: Row[Any], now: datet
         decision=Decision.RUN.value,
         job_revision=job.revision,
         execution_id=queued.execution_id,
+        instance_id=queued.instance_id,
         task_id=queued.task_id,
         actor_id=context.user_id,
         decided_at=now,
@@ -182,9 +191,12 @@ def _trigger(connection: Connection, context: Context, job: Row[Any], now: datet
 
 
 def _record(connection: Connection, context: Context, job: Row[Any], run: Triggered) -> None:
-    keys = ("job_id", "origin", "scheduled_for", "job_revision", "execution_id", "task_id", "actor_id")
+    keys = ("job_id", "origin", "scheduled_for", "job_revision", "execution_id", "instance_id", "task_id", "actor_id")
     row = {key: getattr(run, key) for key in keys}
     occurrences.insert_runs(connection, context.org_id, [row], now=run.decided_at)
+    details = {"scheduled_for": run.scheduled_for.isoformat()}
+    if run.instance_id is not None:
+        details["instance_id"] = str(run.instance_id)
     entry = {
         "audit_id": uuid7(run.decided_at),
         "action": AuditAction.JOB_TRIGGERED.value,
@@ -192,6 +204,6 @@ def _record(connection: Connection, context: Context, job: Row[Any], run: Trigge
         "entity_id": run.job_id,
         "rule_id": job.rule_id,
         "execution_id": run.execution_id,
-        "details": {"scheduled_for": run.scheduled_for.isoformat()},
+        "details": details,
     }
     audit.record(connection, context.org_id, [entry], now=run.decided_at)

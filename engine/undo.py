@@ -157,5 +157,5 @@ def _entry(row: Row[Any], now: datetime) -> dict[str, Any]:
         "action_id": row.action_id,
         "before": row.after,
         "after": row.before,
-        "details": {"type": row.type},
+        "details": {"type": row.type} | effects.of_step(row),
     }

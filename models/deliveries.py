@@ -6,7 +6,16 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Double, ForeignKey, Index, LargeBinary, UniqueConstraint, text
+from sqlalchemy import (
+    CheckConstraint,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, JsonObject, one_of
@@ -124,6 +133,9 @@ class AutomationEvent(Base):
         CheckConstraint("length(type) BETWEEN 1 AND 100", name="type"),
         CheckConstraint("jsonb_typeof(payload) = 'object'", name="payload"),
         CheckConstraint("length(idempotency_key) BETWEEN 1 AND 200", name="idempotency_key"),
+        ForeignKeyConstraint(
+            ["org_id", "instance_id"], ["cmis.workflow_instances.org_id", "cmis.workflow_instances.instance_id"]
+        ),
         Index(None, "org_id", "type", "event_id"),
         Index(None, "created_at"),
     )
@@ -138,3 +150,9 @@ class AutomationEvent(Base):
     """How many rules it triggered."""
     occurred_at: Mapped[datetime]
     created_at: Mapped[datetime]
+    started: Mapped[int] = mapped_column(server_default=text("0"))
+    """How many instances of workflows it started."""
+    woken: Mapped[int] = mapped_column(server_default=text("0"))
+    """How many steps had waited for it."""
+    instance_id: Mapped[UUID | None]
+    """The one instance that is told of it; NULL = all are."""

@@ -65,6 +65,7 @@ class ScheduledJob(Base):
         CheckConstraint("misfire_grace_seconds BETWEEN 1 AND 2592000", name="misfire_grace_seconds"),
         CheckConstraint("jitter_seconds BETWEEN 0 AND 3600", name="jitter_seconds"),
         CheckConstraint("timeout_seconds BETWEEN 1 AND 3600", name="timeout_seconds"),
+        CheckConstraint("timeout_seconds IS NOT NULL OR target_type = 'workflow'", name="timeout"),
         CheckConstraint("max_executions > 0", name="max_executions"),
         CheckConstraint("pause_on_failure_count > 0", name="pause_on_failure_count"),
         CheckConstraint("jsonb_typeof(execution_context) = 'object'", name="execution_context"),
@@ -112,8 +113,8 @@ class ScheduledJob(Base):
     jitter_seconds: Mapped[int] = mapped_column(server_default=text("0"))
     max_executions: Mapped[int | None] = mapped_column(BigInteger)
     """How many planned times may be decided `run`; then the job is completed."""
-    timeout_seconds: Mapped[int] = mapped_column(server_default=text("300"))
-    """How long a run may take from its first claim on; then it ends as failed."""
+    timeout_seconds: Mapped[int | None] = mapped_column(server_default=text("300"))
+    """How long a run may take from its first claim on; then it ends as failed. NULL = as long as its workflow says."""
     pause_on_failure_count: Mapped[int | None]
     execution_context: Mapped[JsonObject]
     status: Mapped[str] = mapped_column(server_default=text("'active'"))
@@ -179,6 +180,7 @@ class Occurrence(Base):
         ),
         CheckConstraint("decision <> 'run' OR count = 1", name="run_count"),
         CheckConstraint("(outcome IS NULL) = (finished_at IS NULL)", name="finished_at"),
+        CheckConstraint("reason IS NULL OR outcome IS NOT NULL", name="reason"),
         CheckConstraint("(origin = 'schedule') = (actor_id IS NULL)", name="actor"),
         Index("occurrences_cancel", "org_id", "scheduled_for", postgresql_where=text("cancel_requested")),
         {"postgresql_partition_by": "RANGE (scheduled_for)"},
@@ -203,3 +205,5 @@ class Occurrence(Base):
     outcome: Mapped[str | None]
     decided_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
+    reason: Mapped[str | None]
+    """Why a run ended that has left no result."""

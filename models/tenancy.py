@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, Uuid, text
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, JsonObject, one_of
@@ -21,6 +22,7 @@ class Org(Base):
         UniqueConstraint("name"),
         CheckConstraint("length(name) BETWEEN 1 AND 200", name="name"),
         CheckConstraint("jsonb_typeof(guardrails) = 'object'", name="guardrails"),
+        CheckConstraint("jsonb_typeof(business_hours) = 'object'", name="business_hours"),
     )
 
     org_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -29,6 +31,8 @@ class Org(Base):
     guardrails: Mapped[JsonObject]
     never_touch: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()), server_default=text("'{}'::uuid[]"))
     """Campaigns that no automation may change."""
+    business_hours: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """When it works, as engine.schedule.business stores it; NULL = the product's default."""
     created_at: Mapped[datetime]
 
 

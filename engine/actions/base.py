@@ -7,7 +7,7 @@ before anything is written. `apply`, `verify` and `revert` take a whole batch at
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from uuid import UUID
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
     from engine.rules.conflicts import EffectKind
     from models.enums import Channel
@@ -42,12 +42,46 @@ class Campaign:
     external_id: str | None = None
     """Its id there."""
     entity_type: str = "campaign"
-    """`event` of what stands for an event, for the kinds that can be about one: its id and, as its name, its type."""
+    """`event` of what stands for an event, for the kinds that can be about one: its id and, as its name, its type.
+
+    `instance` of what stands for the run of a workflow, where a step of it names no campaign: its id, and the name of
+    its workflow.
+    """
+
+    @classmethod
+    def of(cls, row: Row[Any]) -> Campaign:
+        """Return the campaign of a row of engine.store.campaigns, as it is there."""
+        return cls(
+            row.campaign_id,
+            row.name,
+            row.status,
+            row.budget,
+            row.currency,
+            row.bid_amount,
+            row.objective,
+            row.tags,
+            row.end_date,
+            row.platform,
+            row.external_id,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowStep:
+    """The step of a workflow's run that acts, where no rule does."""
+
+    instance_id: UUID
+    step_id: str
+    context: Mapping[str, Any]
+    """The context of the run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a plan may know besides the entity: the rule that acts, for whom, in which execution, at which event."""
+    """What a plan may know besides the entity: the rule that acts, for whom, in which execution, at which event.
+
+    Where a step of a workflow acts, the rule is the workflow, and the execution is its run.
+    """
 
     rule_id: UUID
     rule_name: str
@@ -56,6 +90,10 @@ class Scope:
     execution_id: UUID
     event: Mapping[str, Any] | None = None
     """`{type, payload}` of the event that triggered the rule, if one did."""
+    step: WorkflowStep | None = None
+    """The step that acts; None = a rule does."""
+    unstartable: Mapping[tuple[str, int | None], str] = field(default_factory=dict)
+    """Why workflows cannot be started now, by what names one and its version; all others can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +133,11 @@ EffectStatus: TypeAlias = Literal["succeeded", "held", "queued", "failed", "disc
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """One planned effect of one execution, with the ids it is recorded under."""
+    """One planned effect of one execution, or of one step of a workflow, with the ids it is recorded under."""
 
     action_id: UUID
-    execution_id: UUID
-    rule_id: UUID
+    execution_id: UUID | None
+    rule_id: UUID | None
     position: int
     kind: str
     params: Params
@@ -113,6 +151,16 @@ class Effect:
     """Which guardrail holds it."""
     channel: Channel | None = None
     """By which way it leaves the database, `after` being its message; None = it is an effect inside."""
+    instance_id: UUID | None = None
+    """The run of a workflow whose step has this effect; execution and rule are None then."""
+    step_id: str | None = None
+
+    @property
+    def idempotency_key(self) -> str:
+        """Return what no other effect has: a step has one effect, however often it is tried."""
+        if self.instance_id is not None:
+            return f"{self.instance_id}:{self.step_id}"
+        return f"{self.execution_id}:{self.position}:{self.entity_id}"
 
     def row(self) -> dict[str, Any]:
         """Return the effect as its row in the database."""
@@ -126,11 +174,14 @@ class Effect:
             "entity_id": self.entity_id,
             "before": self.before,
             "after": self.after,
-            "idempotency_key": f"{self.execution_id}:{self.position}:{self.entity_id}",
+            "idempotency_key": self.idempotency_key,
             "status": self.status,
             "error": self._why(),
             "channel": self.channel,
-        }
+        } | self._step()
+
+    def _step(self) -> dict[str, Any]:
+        return {} if self.instance_id is None else {"instance_id": self.instance_id, "step_id": self.step_id}
 
     def _why(self) -> dict[str, Any] | None:
         """Return why it is held, failed or discarded."""
@@ -161,6 +212,8 @@ class Action(ABC):
     """Whether a second application finds nothing to do: to pause what is paused; 20 % more is more each time."""
     for_events: ClassVar[bool] = False
     """Whether it can be about an event as well as about a campaign: it reads and changes nothing of a campaign."""
+    texts: ClassVar[Mapping[str, int | None]] = {}
+    """The parameters whose texts may hold references, and how long each may be; None = the kind says so otherwise."""
 
     @abstractmethod
     def validate(self, params: Mapping[str, Any], *, spelling: str, path: str) -> Params:

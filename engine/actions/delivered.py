@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import PermanentError
 from engine.actions import receivers
 from engine.actions.base import Action, Delivery
-from engine.actions.texts import KNOWN, values
-from engine.rules.document import json_number
+from engine.actions.texts import KNOWN, told, values
 from models.enums import Channel
 
 if TYPE_CHECKING:
@@ -55,22 +53,31 @@ def webhook_params(params: Mapping[str, Any], path: str, found: list[Problem]) -
     }
 
 
-def webhook(kind: str, params: Params, campaign: Campaign, scope: Scope, payload: Mapping[str, Any]) -> Delivery:
-    """Return a webhook of this type: what it tells is what is known when it is planned."""
+def webhook(what: str, params: Params, campaign: Campaign, scope: Scope, payload: Mapping[str, Any]) -> Delivery:
+    """Return a webhook of a rule's type, or a step's: what it tells is what is known when it is planned.
+
+    `what` happened: it is `rule.` or `workflow.` and that.
+    """
     known = values(campaign, scope)
-    data = {
-        "org_id": str(scope.org_id),
-        "rule": {name: _told(known["rule"][name]) for name in KNOWN["rule"]},
-        "execution_id": str(scope.execution_id),
-        "payload": payload,
-    }
+    data = {"org_id": str(scope.org_id), **_actor(known, scope), "payload": payload}
     if campaign.entity_type == "campaign":
-        data["campaign"] = {name: _told(known["campaign"][name]) for name in KNOWN["campaign"]}
+        data["campaign"] = {name: told(known["campaign"][name]) for name in KNOWN["campaign"]}
     if scope.event is not None:
         data["event"] = scope.event
     where = {name: params[name] for name in WEBHOOK_PARAMS}
-    return Delivery(Channel.WEBHOOK, {**where, "body": {"type": kind, "data": data}})
+    kind = "rule" if scope.step is None else "workflow"
+    return Delivery(Channel.WEBHOOK, {**where, "body": {"type": f"{kind}.{what}", "data": data}})
 
 
-def _told(value: Any) -> Any:
-    return json_number(value) if isinstance(value, Decimal) else value
+def _actor(known: Mapping[str, Any], scope: Scope) -> dict[str, Any]:
+    """Return who acts: a rule in one of its executions, or a step in a run of its workflow."""
+    actor = {name: told(known["rule"][name]) for name in KNOWN["rule"]}
+    if scope.step is None:
+        return {"rule": actor, "execution_id": str(scope.execution_id)}
+    step = scope.step
+    return {
+        "workflow": actor,
+        "instance_id": str(step.instance_id),
+        "step_id": step.step_id,
+        "context": step.context,
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from core.errors import InputError, PermanentError, Problem
 from core.ids import uuid7
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from engine.actions.base import Campaign, Effect, Found, Params, Plan, Scope
 
 IN_APP: Final = "in_app"
-TYPE: Final = "rule.notification"
 _LONGEST: Final = {"title": 200, "message": 2_000}
 _SHOWN: Final = {"title": 300, "message": 4_000}
 """Characters of a text whose references are filled; what is longer is cut off."""
@@ -45,6 +44,7 @@ class SendNotification(Action):
     aliases = ("notify", "send_alert", "create_alert")
     reversible = False
     for_events = True
+    texts: ClassVar[Mapping[str, int | None]] = {**_LONGEST, "value": _LONGEST["message"]}
 
     def validate(self, params: Mapping[str, Any], *, spelling: str, path: str) -> Params:
         """Accept `channel`, `title` and `message` (or `value`), which may refer, and what the channel needs.
@@ -78,7 +78,7 @@ class SendNotification(Action):
             case Channel.SLACK:
                 return Delivery(Channel.SLACK, {"url": params["url"], "text": f"{title}: {body}"})
             case Channel.WEBHOOK:
-                return webhook(TYPE, params, campaign, scope, {"title": title, "message": body})
+                return webhook("notification", params, campaign, scope, {"title": title, "message": body})
             case channel:
                 return Change({}, {"notification": {"channel": channel, "title": title, "body": body}})
 
@@ -126,6 +126,9 @@ def _texts(params: Params, campaign: Campaign, scope: Scope) -> tuple[str, str]:
     refers = "{{" in (title or "") or "{{" in (message or "")
     known = values(campaign, scope) if refers else {}
     usual = f"Rule “{scope.rule_name}” matched {campaign.entity_type} “{campaign.name}”."
+    if scope.step is not None:
+        about = f" for campaign “{campaign.name}”" if campaign.entity_type == "campaign" else ""
+        usual = f"Workflow “{scope.rule_name}” has come to its step “{scope.step.step_id}”{about}."
     return (
         scope.rule_name if title is None else composed(title, known, longest=_SHOWN["title"]),
         usual if message is None else composed(message, known, longest=_SHOWN["message"]),
@@ -134,7 +137,7 @@ def _texts(params: Params, campaign: Campaign, scope: Scope) -> tuple[str, str]:
 
 def _places(effects: Sequence[Effect]) -> Sequence[Sequence[Effect]]:
     """Return the effects by execution and place in its rule's list."""
-    places: dict[tuple[UUID, int], list[Effect]] = defaultdict(list)
+    places: dict[tuple[UUID | None, int], list[Effect]] = defaultdict(list)
     for effect in effects:
         places[effect.execution_id, effect.position].append(effect)
     return list(places.values())

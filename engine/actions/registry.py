@@ -15,6 +15,7 @@ from engine.actions.campaign_change import CampaignChange
 from engine.actions.field import SetField
 from engine.actions.notification import SendNotification
 from engine.actions.packages import Kind, brought
+from engine.actions.start_workflow import StartWorkflow
 from engine.actions.status import PauseCampaign, ResumeCampaign
 from engine.actions.tags import TagEntity
 from engine.actions.webhook import TriggerWebhook
@@ -35,6 +36,7 @@ _OURS: Final = (
     SetField(),
     SendNotification(),
     TriggerWebhook(),
+    StartWorkflow(),
 )
 _CHANGES: Final = "campaign change"
 PUSH: Final = "push_change"

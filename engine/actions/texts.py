@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import InputError, Problem
 from engine import references
+from engine.rules.document import json_number
 from engine.secrets.references import PLACES, SCHEME
 
 if TYPE_CHECKING:
@@ -36,6 +38,23 @@ def problems(text: object, path: str, *, longest: int) -> list[Problem]:
     return []
 
 
+def as_written(params: Mapping[str, Any], texts: Mapping[str, int | None]) -> dict[str, Any]:
+    """Return parameters whose references are filled already: whatever they hold now is meant, and is not read again.
+
+    `texts`: a kind's, which are cut to their length here, since nobody could know it where they were written.
+    """
+    return {key: _meant(value, texts[key]) if key in texts else value for key, value in params.items()}
+
+
+def _meant(node: Any, longest: int | None) -> Any:
+    if isinstance(node, str):
+        braces = node.count("{{") if longest is not None else 0
+        return references.literal(node if longest is None else references.cut(node, longest - braces))
+    if isinstance(node, dict):
+        return {key: _meant(value, longest) for key, value in node.items()}
+    return [_meant(value, longest) for value in node] if isinstance(node, list) else node
+
+
 def values(campaign: Campaign, scope: Scope) -> Mapping[str, Any]:
     """Return what there is to refer to; of a campaign nothing, where the rule is about an event."""
     return {
@@ -57,6 +76,11 @@ def _campaign(campaign: Campaign) -> dict[str, Any]:
         "platform": campaign.platform,
         "external_id": campaign.external_id,
     }
+
+
+def told(value: Any) -> Any:
+    """Return a value as JSON has it."""
+    return json_number(value) if isinstance(value, Decimal) else value
 
 
 def composed(text: str, known: Mapping[str, Any], *, longest: int | None = None) -> str:

@@ -137,7 +137,7 @@ def _remember(state: State, run: Run, overlay: Overlay, memory: Memory, status: 
     state.net = overlay.net
     for effect in run.effects:
         if effect.acts:
-            state.last_acted[effect.rule_id, effect.entity_id] = memory.now
+            state.last_acted[run.rule.rule_id, effect.entity_id] = memory.now
         elif effect.status == "held":
             state.held[Asked.of(effect, effect.kind)] = memory.now
     rule = run.rule

@@ -17,8 +17,8 @@ from engine.deliver.limits import Way
 from engine.deliver.opening import opened
 from engine.deliver.outcome import Discarded
 from engine.deliver.results import Ending, write
-from engine.store import connectors, deliveries, tasks
-from models.enums import ActionStatus, Channel, ConnectorStatus
+from engine.store import connectors, deliveries, step_effects, tasks
+from models.enums import ActionStatus, Channel, ConnectorStatus, StepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -155,15 +155,19 @@ def _without_call(task: _Task, rows: Sequence[Row[Any]], answer: Answer) -> Done
     """End an attempt at what cannot even be addressed."""
     claimed = task.claim()
     deliveries.begin(task.connection, task.org_id, [row.action_id for row in rows], task.task_id)
-    decided = outcome.decide(answer, attempt=claimed.attempt, age=task.age, keyed=True)
+    pace = outcome.Pace.of(claimed.payload)
+    decided = outcome.decide(answer, attempt=claimed.attempt, age=task.age, keyed=True, pace=pace)
     write(task.connection, Ending(claimed, rows, decided))
     return Done(decided)
 
 
 def _turn(task: _Task, rows: Sequence[Row[Any]]) -> Waits | Discarded | None:
-    """Let a push wait for its connector, and for the campaign's changes before it; none goes to an archived one."""
+    """Let a push wait for its connector, and for the campaign's changes before it; none goes to an archived one.
+
+    What a step sends is not sent once the step is cancelled or skipped, unless a person had it sent since.
+    """
     if rows[0].channel != Channel.CONNECTOR:
-        return None
+        return Discarded("its step is not wanted any more") if any(_given_up(task, row) for row in rows) else None
     connector = connectors.get(task.connection, task.org_id, rows[0].params["connector_id"])
     if connector is not None and connector.status == ConnectorStatus.ARCHIVED:
         return Discarded(f"the connector {connector.name} is archived")
@@ -172,6 +176,15 @@ def _turn(task: _Task, rows: Sequence[Row[Any]]) -> Waits | Discarded | None:
     if connectors.earlier_open(task.connection, task.org_id, rows, now=task.now):
         return Waits("an earlier change of this campaign is not delivered yet", _BEHIND)
     return None
+
+
+def _given_up(task: _Task, row: Row[Any]) -> bool:
+    if row.instance_id is None:
+        return False
+    step = step_effects.step(task.connection, task.org_id, row.instance_id, row.step_id)
+    if step is None or step.status not in {StepStatus.CANCELLED, StepStatus.SKIPPED}:
+        return False
+    return row.retried_at is None or bool(row.retried_at <= step.finished_at)
 
 
 def _ask(task: _Task, way: Way, post: Post) -> Waits | None:

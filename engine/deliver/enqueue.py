@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from core.ids import uuid7
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from engine.actions.base import Effect
+    from engine.deliver.outcome import Pace
 
 TOGETHER: Final = frozenset({Channel.EMAIL, Channel.SLACK})
 """Channels whose messages people read: what one run of a rule says about many campaigns is one message."""
@@ -33,18 +34,21 @@ class Parcel:
 
     task_id: UUID
     action_ids: Sequence[UUID]
+    pace: Pace | None = None
+    """How often it is tried, and when; None = as deliveries are."""
 
     def row(self, org_id: UUID, *, now: datetime) -> dict[str, Any]:
         """Return its task's row, due at once."""
+        paced = {} if self.pace is None else {"pace": asdict(self.pace)}
         return {
             "org_id": org_id,
             "task_id": self.task_id,
             "kind": TaskKind.DELIVER.value,
             "queue": Queue.ACTIONS.value,
-            "payload": {"action_ids": [str(one) for one in self.action_ids]},
+            "payload": {"action_ids": [str(one) for one in self.action_ids], **paced},
             "run_at": now,
             "attempt": 0,
-            "max_attempts": MAX_ATTEMPTS,
+            "max_attempts": MAX_ATTEMPTS if self.pace is None else self.pace.attempts,
             "timeout_seconds": TIMEOUT_SECONDS,
         }
 

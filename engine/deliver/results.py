@@ -9,6 +9,7 @@ from core import clock
 from core.ids import uuid7
 from engine.deliver import limits
 from engine.deliver.outcome import Again, Discarded, Doubtful, Failed, Succeeded
+from engine.effects import of_step, wake_steps
 from engine.lease import owned
 from engine.run_rules.breaker import trip_closed
 from engine.store import audit, delayed, deliveries, tasks
@@ -97,8 +98,13 @@ def write(connection: Connection, ending: Ending) -> None:
 
 
 def _settle(connection: Connection, ending: Ending, now: datetime) -> None:
-    """Close the executions whose last open effects these were; a rule of which one after the other fails is paused."""
+    """Close the executions whose last open effects these were; a rule of which one after the other fails is paused.
+
+    Steps that wait for them go on.
+    """
     org_id = ending.claim.org_id
+    if not isinstance(ending.outcome, Doubtful):
+        wake_steps(connection, org_id, ending.rows, now=now)
     rule_of = {row.execution_id: row.rule_id for row in ending.rows if row.execution_id is not None}
     for execution_id, rule_id in sorted(rule_of.items()):
         if delayed.settle(connection, org_id, execution_id, now=now) == ExecutionStatus.FAILURE:
@@ -118,7 +124,7 @@ def _entries(ending: Ending, now: datetime) -> Iterator[dict[str, Any]]:
     """Yield what is put on record of each effect: how its doubt was resolved, and how it ended."""
     told = _TOLD.get(type(ending.outcome))
     for row in ending.rows:
-        about = {"type": row.type, "channel": row.channel, "attempts": row.attempts}
+        about = {"type": row.type, "channel": row.channel, "attempts": row.attempts} | of_step(row)
         if ending.resolved is not None:
             yield _entry(row, AuditAction.ACTION_RESOLVED, about | {"how": ending.resolved}, now)
         known = isinstance(ending.outcome, Doubtful) and row.status == ActionStatus.UNKNOWN

@@ -66,7 +66,8 @@ def _call(begun: Begun, heartbeat: Heartbeat) -> Ending:
     if answer is None:
         heartbeat.check()
         answer = _delivered(begun)
-    decided = outcome.decide(answer, attempt=begun.claim.attempt, age=begun.age, keyed=begun.courier.keyed)
+    pace = outcome.Pace.of(begun.claim.payload)
+    decided = outcome.decide(answer, attempt=begun.claim.attempt, age=begun.age, keyed=begun.courier.keyed, pace=pace)
     return _ending(begun, answer, decided, resolved)
 
 

@@ -14,6 +14,7 @@ from core.ids import uuid7
 from engine import push
 from engine.actions.base import Effect
 from engine.actions.registry import KINDS, ActionSpec
+from engine.actions.start_workflow import unstartable
 from engine.deliver.enqueue import carried
 from engine.rules.guardrails import stored
 from engine.run_rules.breaker import trip_closed
@@ -81,6 +82,8 @@ def apply(connection: Connection, org_id: UUID, work: Work) -> dict[str, int]:
     """
     due = _lock(connection, org_id, work)
     _, memory = remember(connection, org_id, [due.item.rule_id])
+    specs = [ActionSpec(action.type, action.params) for action in due.actions]
+    memory.unstartable = unstartable(connection, org_id, specs)
     for _ in range(PLANS):
         run, overlay = _plan(connection, due, memory)
         if facts_hold(connection, org_id, [run], [overlay], memory):
@@ -174,8 +177,7 @@ def _write(connection: Connection, due: _Due, work: Work, run: Run, memory: Memo
         KINDS[effects[0].kind].apply(connection, org_id, effects, now=memory.now)
     changed = [push.Applied.of(effect) for effect in run.effects if effect.status == "succeeded"]
     push.pushes(connection, org_id, changed, now=memory.now)
-    askers = {due.item.execution_id: due.item.requested_by}
-    entries = [*taken(run.effects, askers, memory.now), *_discarded(run.effects, memory)]
+    entries = [*taken(run.effects, due.item.requested_by, memory.now), *_discarded(run.effects, memory)]
     audit.record(connection, org_id, entries, now=memory.now)
     failed = [effect.reason for effect in run.effects if effect.status == "failed"]
     _settle(connection, due, failed[-1] if failed else None, memory.now)

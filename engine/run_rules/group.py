@@ -17,6 +17,7 @@ from core.db import must_restart
 from core.errors import InputError, PermanentError, TransientError
 from engine import push
 from engine.actions.registry import KINDS
+from engine.actions.start_workflow import unstartable
 from engine.lease import LostClaimError
 from engine.retry import classify, out_of_time
 from engine.rules.guardrails import stored as guardrails_of
@@ -185,6 +186,8 @@ def _run(connection: Connection, wave: Wave, items: Sequence[Item]) -> list[Unfi
     stored = _Stored(rows, definitions, events.of_items(connection, org_id, items))
     for attempt in range(PLANS):
         batch = _prepare(wave, items, stored, org)
+        actions = [action for run in batch.runs for action in run.rule.program.actions]
+        memory.unstartable = unstartable(connection, org_id, actions)
         overlays = _plan(connection, wave, batch, memory)
         if facts_hold(connection, org_id, batch.runs, overlays, memory):
             break

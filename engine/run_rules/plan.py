@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.clock import monotonic
 from core.ids import uuid7
-from engine.actions.base import Campaign, Change, Delivery, Effect, Impossible, Nothing
+from engine.actions.base import Effect
+from engine.actions.bounded import bounded
 from engine.actions.registry import KINDS, applied_as
 from engine.rules.gates import SkipReason, conditions_gate, cooldown_gate, rule_gate
-from engine.rules.guardrails import Situation, breach
+from engine.rules.guardrails import Situation
 from engine.run_rules.narrow import Miss
 from engine.run_rules.state import SHOWN_ACTED, SHOWN_OTHERS, ZERO, Asked, Memory, Overlay, Run, entity_document
 
@@ -23,9 +24,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Row
 
-    from engine.actions.base import EffectStatus
+    from engine.actions.base import Campaign
     from engine.actions.registry import ActionSpec
-    from models.enums import Channel
 
 _NAMES: Final = {True: "true", False: "false", None: "unknown"}
 
@@ -150,28 +150,15 @@ def plan_effect(
     run: Run, overlay: Overlay, memory: Memory, position: int, spec: ActionSpec, campaign: Campaign
 ) -> Effect | None:
     """Plan one action on one campaign, bounded by the guardrails whatever its kind; None if there is nothing to do."""
-    before: Mapping[str, Any] = {}
-    after: Mapping[str, Any] = {}
-    status: EffectStatus = "failed"
-    reason: str | None = f"{spec.kind} planned nothing that an action can"
-    guardrail: str | None = None
-    channel: Channel | None = None
-    match KINDS[spec.kind].plan(spec.params, campaign, run.scope(memory)):
-        case Nothing():
-            return None
-        case Impossible() as impossible:
-            reason = impossible.reason
-        case Change(before=before, after=after):
-            situation = Situation(
-                campaign.campaign_id in memory.never_touch,
-                len(run.changed) - (campaign.campaign_id in run.changed),
-                overlay.net.get(campaign.currency, ZERO),
-            )
-            found = breach(run.rule.guardrails, before, after, situation) if before else None
-            status = "held" if found else "succeeded"
-            guardrail, reason = (found.guardrail, found.reason) if found else (None, None)
-        case Delivery(channel=channel, message=after):
-            status, reason = "queued", None
+    situation = Situation(
+        campaign.campaign_id in memory.never_touch,
+        len(run.changed) - (campaign.campaign_id in run.changed),
+        overlay.net.get(campaign.currency, ZERO),
+    )
+    plan = KINDS[spec.kind].plan(spec.params, campaign, run.scope(memory))
+    planned = bounded(spec.kind, plan, run.rule.guardrails, situation)
+    if planned is None:
+        return None
     return Effect(
         uuid7(memory.now),
         run.item.execution_id,
@@ -180,12 +167,7 @@ def plan_effect(
         spec.kind,
         spec.params,
         campaign.campaign_id,
-        before,
-        after,
-        status,
-        reason,
-        guardrail,
-        channel,
+        **planned._asdict(),
     )
 
 
@@ -227,7 +209,7 @@ def _by_turns(changes: list[Effect]) -> list[list[Effect]]:
 
 
 def _by_places(effects: list[Effect]) -> list[list[Effect]]:
-    places: dict[tuple[str, UUID, int], list[Effect]] = defaultdict(list)
+    places: dict[tuple[str, UUID | None, int], list[Effect]] = defaultdict(list)
     for effect in effects:
         places[effect.kind, effect.execution_id, effect.position].append(effect)
     batches: dict[str, list[tuple[set[UUID], list[Effect]]]] = defaultdict(list)
@@ -257,7 +239,7 @@ def _in_order(changes: list[Effect]) -> list[list[Effect]]:
     return batches
 
 
-def _writing(effect: Effect) -> tuple[UUID, str]:
+def _writing(effect: Effect) -> tuple[UUID | None, str]:
     return effect.rule_id, applied_as(effect.kind)
 
 

@@ -14,7 +14,7 @@ from models.audit_actions import AuditAction
 from models.enums import EntityType, ExecutionStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -125,8 +125,8 @@ def _summary(effect: Effect) -> dict[str, Any]:
     return summary if effect.reason is None else summary | {"reason": effect.reason}
 
 
-def taken(effects: Sequence[Effect], askers: Mapping[UUID, UUID | None], now: datetime) -> list[dict[str, Any]]:
-    """Return the audit entries of the effects that are applied; `askers`: who asked for the execution, if anybody."""
+def taken(effects: Sequence[Effect], asker: UUID | None, now: datetime) -> list[dict[str, Any]]:
+    """Return the audit entries of an execution's effects that are applied; `asker`: who asked for it, if anybody."""
     return [
         {
             "audit_id": uuid7(now),
@@ -136,7 +136,7 @@ def taken(effects: Sequence[Effect], askers: Mapping[UUID, UUID | None], now: da
             "rule_id": effect.rule_id,
             "execution_id": effect.execution_id,
             "action_id": effect.action_id,
-            "user_id": askers[effect.execution_id],
+            "user_id": asker,
             "before": effect.before,
             "after": effect.after,
             "details": {"type": effect.kind},

@@ -39,7 +39,7 @@ _COLUMNS: Final = tuple(column.name for column in fields(Campaign))
 class Asked(NamedTuple):
     """What a rule asked people for: an action on an entity, wherever it stands in the rule's list."""
 
-    rule_id: UUID
+    rule_id: UUID | None
     entity_id: UUID
     kind: str
     params: str
@@ -84,7 +84,8 @@ class Run:
         if self._scope is None:
             rule = self.rule
             ids = memory.org_id, memory.org_name, self.item.execution_id
-            self._scope = Scope(rule.rule_id, rule.name, *ids, None if self.event is None else self.event.told())
+            told = None if self.event is None else self.event.told()
+            self._scope = Scope(rule.rule_id, rule.name, *ids, told, unstartable=memory.unstartable)
         return self._scope
 
     @property
@@ -136,6 +137,8 @@ class Memory:
     org_id: UUID = RESERVED_ORG
     org_name: str = ""
     """Whose rules are planned, as messages name it."""
+    unstartable: Mapping[tuple[str, int | None], str] = field(default_factory=dict)
+    """Why workflows that its rules would start cannot be started (`Scope.unstartable`)."""
 
     def acted_today(self, rule: Rule) -> int:
         """Return how many executions of the rule acted today."""
@@ -168,19 +171,7 @@ class Overlay:
         row = self.page.rows[campaign_id]
         if isinstance(row, Campaign):  # what stands for an event
             return row
-        return Campaign(
-            row.campaign_id,
-            row.name,
-            row.status,
-            row.budget,
-            row.currency,
-            row.bid_amount,
-            row.objective,
-            row.tags,
-            row.end_date,
-            row.platform,
-            row.external_id,
-        )
+        return Campaign.of(row)
 
     def put(self, campaign: Campaign, effect: Effect) -> Campaign:
         """Change columns of a campaign for all that comes after."""

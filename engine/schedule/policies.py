@@ -20,6 +20,7 @@ OVERLAPS: Final[tuple[Overlap, ...]] = ("skip", "buffer_one", "allow", "cancel_o
 MAX_GRACE: Final = 2_592_000
 MAX_JITTER: Final = 3_600
 MAX_TIMEOUT: Final = 3_600
+DEFAULT_TIMEOUT: Final = 300
 MAX_EXECUTIONS: Final = 1_000_000_000
 MAX_FAILURES: Final = 1_000
 
@@ -38,8 +39,8 @@ class Policies:
     """How much later than planned a run may start, at most; the same for the same planned time."""
     max_executions: int | None = None
     """How many planned times may run; then the job is completed."""
-    timeout_seconds: int = 300
-    """How long a run may take before it ends as failed."""
+    timeout_seconds: int | None = DEFAULT_TIMEOUT
+    """How long a run may take before it ends as failed; None, of workflows only: as long as their definition says."""
     pause_on_failure_count: int | None = None
     """After how many failed runs in a row the job is paused; None = never."""
 
@@ -65,7 +66,7 @@ def read(fields: Fields) -> Policies:
         overlap=overlap or "skip",
         jitter_seconds=jitter or 0,
         max_executions=limit,
-        timeout_seconds=300 if timeout is None else timeout,
+        timeout_seconds=DEFAULT_TIMEOUT if timeout is None else timeout,
         pause_on_failure_count=failures,
     )
 

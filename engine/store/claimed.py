@@ -18,8 +18,10 @@ class ClaimedJob(NamedTuple):
     job_id: UUID
     target_type: str
     rule_id: UUID | None
-    """None = its target is an optimisation."""
+    """None = its target is an optimisation, or a workflow."""
     campaign_id: UUID | None
+    template_id: UUID | None
+    """The workflow that it starts."""
     entities: int
     """How many campaigns one evaluation would look at."""
     schedule_type: str
@@ -41,7 +43,7 @@ class ClaimedJob(NamedTuple):
     overlap: str
     jitter_seconds: int
     max_executions: int | None
-    timeout_seconds: int
+    timeout_seconds: int | None
     pause_on_failure_count: int | None
     execution_context: dict[str, Any] | None
     """None where it is empty."""

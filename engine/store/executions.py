@@ -72,13 +72,14 @@ _INSERT_ACTIONS = with_rows("""
 WITH r AS MATERIALIZED (
   SELECT * FROM jsonb_to_recordset(:rows) AS r(action_id uuid, execution_id uuid, rule_id uuid, task_id uuid, position integer,
          type text, params jsonb, entity_id uuid, before jsonb, after jsonb, idempotency_key text, status text, error jsonb,
-         channel text, audit_id uuid, user_id uuid, acts boolean, entity_type text)),
+         channel text, audit_id uuid, user_id uuid, acts boolean, entity_type text, instance_id uuid, step_id text)),
 made AS (
   INSERT INTO cmis.automation_actions (org_id, action_id, execution_id, rule_id, task_id, position, type, params,
-         entity_type, entity_id, before, after, idempotency_key, status, error, channel, created_at, finished_at)
+         entity_type, entity_id, before, after, idempotency_key, status, error, channel, instance_id, step_id, created_at,
+         finished_at)
   SELECT :org_id, r.action_id, r.execution_id, r.rule_id, coalesce(r.task_id, :task_id), r.position, r.type, r.params,
          coalesce(r.entity_type, 'campaign'), r.entity_id, r.before, r.after, r.idempotency_key, r.status, r.error, r.channel,
-         :now,
+         r.instance_id, r.step_id, :now,
          CASE WHEN r.status NOT IN ('held', 'queued') THEN :now END FROM r),
 audited AS (
   INSERT INTO cmis.automation_audit_log (org_id, created_at, audit_id, action, user_id, entity_type, entity_id, rule_id,
@@ -86,7 +87,8 @@ audited AS (
   SELECT :org_id, :now, r.audit_id, 'action_taken',
          coalesce(r.user_id, nullif(current_setting('app.current_user_id', true), '')::uuid),
          coalesce(r.entity_type, 'campaign'), r.entity_id,
-         r.rule_id, r.execution_id, r.action_id, r.before, r.after, jsonb_build_object('type', r.type),
+         r.rule_id, r.execution_id, r.action_id, r.before, r.after,
+         jsonb_strip_nulls(jsonb_build_object('type', r.type, 'instance_id', r.instance_id, 'step_id', r.step_id)),
          nullif(current_setting('app.client_ip', true), '')::inet
     FROM r WHERE r.audit_id IS NOT NULL)
 INSERT INTO cmis.rule_entity_state (org_id, rule_id, entity_id, last_acted_at, execution_id)

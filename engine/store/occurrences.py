@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 # Each row's planned time is the partition key, so that only its own month is visited.
 _FINISH = with_rows("""
-UPDATE cmis.occurrences o SET outcome = r.outcome, finished_at = :now
-  FROM jsonb_to_recordset(:rows) AS r(job_id uuid, origin text, scheduled_for timestamptz, outcome text)
+UPDATE cmis.occurrences o SET outcome = r.outcome, finished_at = :now, reason = r.reason
+  FROM jsonb_to_recordset(:rows) AS r(job_id uuid, origin text, scheduled_for timestamptz, outcome text, reason text)
  WHERE o.org_id = :org_id AND o.job_id = r.job_id AND o.origin = r.origin AND o.scheduled_for = r.scheduled_for
    AND o.scheduled_for BETWEEN :low AND :high AND o.outcome IS NULL
 """)
@@ -32,11 +32,11 @@ UPDATE cmis.occurrences o SET task_id = r.task_id
 """)
 _INSERT = with_rows("""
 INSERT INTO cmis.occurrences (org_id, job_id, origin, scheduled_for, until, count, job_revision, decision, execution_id,
-       task_id, actor_id, decided_at)
-SELECT :org_id, r.job_id, r.origin, r.scheduled_for, r.scheduled_for, 1, r.job_revision, 'run', r.execution_id, r.task_id,
-       r.actor_id, :now
+       instance_id, task_id, actor_id, decided_at)
+SELECT :org_id, r.job_id, r.origin, r.scheduled_for, r.scheduled_for, 1, r.job_revision, 'run', r.execution_id, r.instance_id,
+       r.task_id, r.actor_id, :now
   FROM jsonb_to_recordset(:rows) AS r(job_id uuid, origin text, scheduled_for timestamptz, job_revision bigint,
-       execution_id uuid, task_id uuid, actor_id uuid)
+       execution_id uuid, instance_id uuid, task_id uuid, actor_id uuid)
 """)
 _INSERT_SKIPPED = with_rows("""
 INSERT INTO cmis.occurrences (org_id, job_id, origin, scheduled_for, until, count, previous, job_revision, decision, outcome,
@@ -48,11 +48,11 @@ SELECT :org_id, r.job_id, 'schedule', r.scheduled_for, r.until, r.count, r.previ
 """)
 _INSERT_NEW_RUNS = with_rows("""
 INSERT INTO cmis.occurrences (org_id, job_id, origin, scheduled_for, until, count, job_revision, decision, execution_id,
-       task_id, actor_id, decided_at)
-SELECT :org_id, r.job_id, r.origin, r.scheduled_for, r.scheduled_for, 1, r.job_revision, 'run', r.execution_id, r.task_id,
-       r.actor_id, :now
+       instance_id, task_id, actor_id, decided_at)
+SELECT :org_id, r.job_id, r.origin, r.scheduled_for, r.scheduled_for, 1, r.job_revision, 'run', r.execution_id, r.instance_id,
+       r.task_id, r.actor_id, :now
   FROM jsonb_to_recordset(:rows) AS r(job_id uuid, origin text, scheduled_for timestamptz, job_revision bigint,
-       execution_id uuid, task_id uuid, actor_id uuid)
+       execution_id uuid, instance_id uuid, task_id uuid, actor_id uuid)
     ON CONFLICT (org_id, job_id, origin, scheduled_for) DO NOTHING
 RETURNING task_id
 """)
@@ -75,7 +75,7 @@ def cancelled(
 
 
 def finish(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
-    """Write the outcomes of runs (job_id, origin, scheduled_for, outcome)."""
+    """Write the outcomes of runs (job_id, origin, scheduled_for, outcome; `reason` of one that leaves no result)."""
     if rows:
         driver.changed(connection, _FINISH, {"org_id": org_id, "rows": rows, "now": now} | _bounds(rows))
 
@@ -121,6 +121,12 @@ def uncounted_runs(connection: Connection, job: Row[Any]) -> Sequence[Row[dateti
 def first_open(connection: Connection, job: Row[Any]) -> datetime | None:
     """Return the first planned run of a job that has not ended."""
     return next((run.scheduled_for for run in uncounted_runs(connection, job) if run.outcome is None), None)
+
+
+def ended(connection: Connection, org_id: UUID, job_id: UUID, origin: str, scheduled_for: datetime) -> Row[Any] | None:
+    """Return a row of the ledger once it has its outcome."""
+    query = _of(org_id, job_id).where(Occurrence.origin == origin, Occurrence.scheduled_for == scheduled_for)
+    return connection.execute(query.where(Occurrence.outcome.is_not(None))).one_or_none()
 
 
 def between(

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 _RESOLVE = text("SELECT org_id, name, timezone FROM cmis.resolve_org(:reference)")
 _LIST = text("SELECT org_id, name, timezone, created_at FROM cmis.list_orgs()")
 _MOMENT = text(
-    "SELECT org_id, name, timezone, guardrails, never_touch, cmis.clock() AS now FROM cmis.orgs WHERE org_id = :org_id"
+    "SELECT org_id, name, timezone, guardrails, never_touch, business_hours, cmis.clock() AS now FROM cmis.orgs WHERE org_id = :org_id"
 )
 _SET_GUARDRAILS = text("SELECT cmis.set_guardrails(:guardrails, :never_touch)").bindparams(
     bindparam("guardrails", type_=JSONB), bindparam("never_touch", type_=ARRAY(Uuid()))
+)
+_SET_BUSINESS_HOURS = text("SELECT cmis.set_business_hours(:hours)").bindparams(
+    bindparam("hours", type_=JSONB(none_as_null=True))
 )
 _CREATE = text("SELECT cmis.create_org(:actor_id, :org_id, :name, :timezone, :admin_id, :admin_email)")
 
@@ -56,7 +59,7 @@ def create(connection: Connection, org: OrgRef, *, actor_id: UUID, admin_id: UUI
 
 
 def moment(connection: Connection, org_id: UUID) -> Any:
-    """Return what rules of the context's org are judged by: its zone and guardrails, and the time as of this statement."""
+    """Return what binds the context's org: its zone, guardrails and business hours, and the time as of this statement."""
     [row] = driver.rows(connection, _MOMENT, {"org_id": org_id})
     return row
 
@@ -64,6 +67,11 @@ def moment(connection: Connection, org_id: UUID) -> Any:
 def set_guardrails(connection: Connection, guardrails: Mapping[str, object], never_touch: Collection[UUID]) -> None:
     """Replace what binds all rules of the context's org; the database refuses (42501) who is none of its admins."""
     connection.execute(_SET_GUARDRAILS, {"guardrails": guardrails, "never_touch": list(never_touch)})
+
+
+def set_business_hours(connection: Connection, hours: Mapping[str, str] | None) -> None:
+    """Say when the context's org works (None = the default); the database refuses (42501) who is none of its admins."""
+    connection.execute(_SET_BUSINESS_HOURS, {"hours": hours})
 
 
 def get(connection: Connection, org_id: UUID) -> Row[Any]:

@@ -37,7 +37,7 @@ SELECT o.org_id, o.name, o.timezone, o.guardrails, o.never_touch, cmis.clock() A
 
 
 def read(connection: Connection, org_id: UUID, rule_ids: Sequence[UUID]) -> Row[Any]:
-    """Return the columns of `orgs.moment` for the context's org, and of these rules what throttles and approvals remember.
+    """Return zone, guardrails and time for the context's org, and of these rules what throttles and approvals remember.
 
     `rule_ids`, `entity_ids`, `acted_at` belong together: when each rule last acted on each entity; None where none did.
     `asked` is a list of [rule_id, entity_id, type, params], or None: what keeps a rule from asking the same again.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -15,18 +14,14 @@ from engine.store.statements import with_rows
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+    from uuid import UUID
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection
 
 _STARTABLE = text("""
 SELECT template_id, name, status, version FROM cmis.workflow_templates
  WHERE org_id = :org_id AND template_id = ANY (:ids)
 """).bindparams(bindparam("ids", type_=ARRAY(Uuid())))
-_FIND = text("""
-SELECT * FROM cmis.workflow_templates
- WHERE org_id = :org_id AND (template_id = CAST(:template_id AS uuid) OR name = CAST(:name AS text))
- ORDER BY (template_id = CAST(:template_id AS uuid)) DESC NULLS LAST LIMIT 1
-""")
 _DEFINITION = text("""
 SELECT definition FROM cmis.workflow_template_versions
  WHERE org_id = :org_id AND template_id = :template_id AND version = :version
@@ -42,13 +37,6 @@ UPDATE cmis.workflow_templates t
        last_used_at = CASE WHEN r.started > 0 THEN CAST(:now AS timestamptz) ELSE t.last_used_at END
   FROM r WHERE t.org_id = :org_id AND t.template_id = r.template_id
 """)
-
-
-def find(connection: Connection, org_id: UUID, reference: UUID | str) -> Row[Any] | None:
-    """Return the org's own template of this id, or of this exact name."""
-    template_id = reference if isinstance(reference, UUID) else None
-    key = {"org_id": org_id, "template_id": template_id, "name": str(reference)}
-    return connection.execute(_FIND, key).one_or_none()
 
 
 def startable(connection: Connection, org_id: UUID, template_ids: Sequence[UUID]) -> dict[UUID, Any]:
