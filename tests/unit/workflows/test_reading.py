@@ -223,6 +223,15 @@ def test_there_is_at_least_one_step(steps: object) -> None:
             "has more than 50 conditions",
         ),
         ({"id": "a", "type": "condition", "config": {"conditions": LEAF}, "next": "b"}, "next", "does not belong to"),
+        (
+            {
+                "id": "a",
+                "type": "condition",
+                "config": {"conditions": [{"field": "x", "operator": "=", "value": "{{ context.y }}"}]},
+            },
+            "config.conditions",
+            "has a reference in double braces",
+        ),
         ({"id": "a", "type": "split", "config": {"branches": ["b"]}}, "config.mode", "is required"),
         (
             {"id": "a", "type": "split", "config": {"mode": "parallel", "branches": []}},
