@@ -22,16 +22,17 @@ from models.enums import InstanceStatus, Outcome, Queue, StepStatus, TaskKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from datetime import datetime
     from uuid import UUID
 
     from sqlalchemy import Connection
 
 PRIORITY: Final = 4
-MAX_OUTPUT: Final = 256 * 1024
-"""Bytes of what an instance has put out, as JSON."""
 SEND_AT_ONCE: Final = 100
 """Tasks that one commit makes and whose messages the process itself sends; a scheduler sends the others."""
+MAX_OUTPUT: Final = 256 * 1024
+"""Bytes of what an instance has put out, as JSON."""
 _SOON: Final = timedelta(seconds=15)
 _TOLD: Final = {
     InstanceStatus.RUNNING: "instance_resumed",
@@ -61,12 +62,12 @@ class Desk:
     runs: dict[UUID, Run] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     """Tasks that are to be inserted."""
+    made: Counter[UUID] = field(default_factory=Counter)
+    """By template, instances that this transaction has made; they are counted at its end."""
     messages: list[Message] = field(default_factory=list)
     """First messages that the process itself sends after the commit."""
     assigned: list[dict[str, Any]] = field(default_factory=list)
     """Steps that are given to other tasks and stay as they are."""
-    made: Counter[UUID] = field(default_factory=Counter)
-    """By template, instances that this transaction has made; they are counted at its end."""
     entries: list[dict[str, Any]] = field(default_factory=list)
     """What the audit log is told besides: what a person did."""
 
@@ -135,9 +136,10 @@ class Desk:
         self.rows, self.assigned, self.entries = [], [], []
 
     def _stop(self, changed: Sequence[Run]) -> None:
-        """Stop tasks of steps that are over, timeouts of instances that are, and what such steps had started."""
+        """Stop the tasks of steps that are over, timeouts of instances that are, and what such steps had started."""
         over = {run.row.timeout_task_id for run in changed if run.ended} - {None}
         stopped = {one for run in changed for one in run.stopped if not run.assigned(one)} | over
+        self._unmake(stopped)
         instances.cancel_tasks(self.connection, self.org_id, stopped - {self.task_id}, now=self.now)
         for run in changed:
             if run.ended and run.row.status == InstanceStatus.PAUSED:
@@ -145,6 +147,11 @@ class Desk:
         for run in changed:
             for child in run.children:
                 self.task(child, None, {"kind": "cancel", "reason": f"the step of {run.instance_id} is cancelled"})
+
+    def _unmake(self, stopped: AbstractSet[UUID]) -> None:
+        """Drop tasks that are not inserted yet: what made them and what stopped them is one commit."""
+        self.rows = [row for row in self.rows if row["task_id"] not in stopped]
+        self.messages = [message for message in self.messages if message.task_id not in stopped]
 
     def _answer_parents(self, ended: Sequence[Run]) -> None:
         for run in ended:

@@ -18,6 +18,7 @@ from engine.run_workflow.work import GaveUp, NotClaimed, Retrying, TakenApart
 from engine.store import audit, occurrences, tasks
 from models.audit_actions import AuditAction
 from models.enums import Outcome
+from models.transitions import STEP_ACTIVE
 
 if TYPE_CHECKING:
     from core.db import Database
@@ -96,6 +97,6 @@ def _fail(turn: Turn, broke: Broke) -> None:
         return
     steps = run.assigned(turn.task_id)
     for step_id in steps or ([item.step_id] if item.step_id in run.steps else []):
-        if not run.is_over and not run.state.of(step_id).resolved:
+        if not run.is_over and run.state.of(step_id).status in STEP_ACTIVE:
             settle(turn, run, step_id, broke)
     turn.write()

@@ -74,7 +74,7 @@ def settle(turn: Turn, run: Run, step_id: str, result: Result, given: Mapping[st
 
 
 def follow(turn: Desk, run: Run, decided: Decided) -> None:
-    """Give the steps that are ready to tasks: the first to this one, if there is one, others each to one of its own.
+    """Give the steps that are ready to tasks: the first to this one, if there is one, each other one to its own.
 
     Of many, several share a task, and its commits; what must be called apart leaves it again.
     """
@@ -114,13 +114,14 @@ def _begin(turn: Turn, run: Run, step: Step) -> Apart | None:
     turn.executed += 1
     run.current = step.id
     run.known(step.id).attempt += 1
+    began = turn.moment
     result, given = _executed(turn, run, step)
     if isinstance(result, Apart) and (run.agenda or not turn.can_call(result)):
         run.known(step.id).attempt -= 1
         reassign(turn, run, step.id, timeout_seconds=turn.seconds_for(result))
         return None
     if not run.known(step.id).started_at:
-        run.known(step.id).started_at = turn.moment
+        run.known(step.id).started_at = began
     settle(turn, run, step.id, result, given)
     return result if isinstance(result, Apart) else None
 

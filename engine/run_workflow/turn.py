@@ -35,15 +35,27 @@ class Turn(Desk):
     claimed: float = field(kw_only=True)
     """When the task was claimed, on the process's monotonic clock."""
     commit_steps: int = field(kw_only=True)
+    since: float = field(default_factory=clock.monotonic)
+    """When it had locked its instances: how long it has waited for them is no time that it kept others waiting."""
     executed: int = 0
     """Steps that were executed."""
     retry: tuple[timedelta, dict[str, Any]] | None = None
     """When the task is to be tried again, and why: its step is."""
 
     @classmethod
-    def of(cls, connection: Connection, claim: Claim, now: datetime, claimed: float, commit_steps: int) -> Turn:
-        """Return the turn of a claimed task."""
-        return cls(connection, claim.org_id, now, claim=claim, claimed=claimed, commit_steps=commit_steps)
+    def of(
+        cls,
+        connection: Connection,
+        claim: Claim,
+        now: datetime,
+        claimed: float,
+        commit_steps: int,
+        *,
+        begun: float | None = None,
+    ) -> Turn:
+        """Return the turn of a claimed task. `begun`: when `now` was read, if that was not just now."""
+        read = clock.monotonic() if begun is None else begun
+        return cls(connection, claim.org_id, now, read, claim=claim, claimed=claimed, commit_steps=commit_steps)
 
     @property
     def task_id(self) -> UUID:
@@ -57,8 +69,9 @@ class Turn(Desk):
 
     @property
     def is_full(self) -> bool:
-        """Whether it is time to commit: nobody can pause, cancel or answer what is locked."""
-        return self.executed >= self.commit_steps or clock.monotonic() - self.begun >= COMMIT_SECONDS
+        """Whether it is time to commit: nobody can pause, cancel or answer what is locked. One step is always done."""
+        spent = clock.monotonic() - self.since >= COMMIT_SECONDS
+        return self.executed >= self.commit_steps or (spent and self.executed > 0)
 
     def can_call(self, apart: Apart) -> bool:
         """Whether this task may call a callable apart: it keeps no other instance waiting, and has the time."""
