@@ -257,8 +257,9 @@ def test_a_keeper_that_hangs_is_replaced_by_the_next_call(monkeypatch: pytest.Mo
     assert KEEPER._process is not None
     stuck = KEEPER._process.pid
     os.kill(stuck, signal.SIGSTOP)
-    monkeypatch.setattr("engine.callables.process.BEGIN_SECONDS", 0.5)
-    assert run(samples.echo) == Died()
+    with monkeypatch.context() as hasty:
+        hasty.setattr("engine.callables.process.BEGIN_SECONDS", 0.5)
+        assert run(samples.echo) == Died()
     assert isinstance(run(samples.echo), Returned)
     assert KEEPER._process.pid != stuck
 
@@ -283,6 +284,25 @@ def test_a_forked_process_has_a_keeper_of_its_own(tmp_path: Path) -> None:
     assert gone([int(keeper)])
     assert isinstance(run(samples.echo), Returned)
     assert KEEPER._process.pid == before
+
+
+def test_the_time_is_kept_where_the_worker_is_stopped_too(tmp_path: Path) -> None:
+    file, told = tmp_path / "pids", tmp_path / "outcome"
+    child = os.fork()
+    if child == 0:
+        try:
+            outcome = run(samples.sleep, timeout=3.0, file=str(file))
+            told.write_text(repr(outcome), encoding="ascii")
+            KEEPER.close()
+        finally:
+            os._exit(0)
+    found = pids(file)
+    os.kill(child, signal.SIGSTOP)
+    assert gone(found)
+    assert not told.exists()
+    os.kill(child, signal.SIGCONT)
+    os.waitpid(child, 0)
+    assert told.read_text(encoding="ascii") == repr(TimedOut(3.0))
 
 
 def test_a_callable_that_is_not_where_it_was_fails_and_says_so() -> None:
