@@ -305,6 +305,34 @@ def test_the_time_is_kept_where_the_worker_is_stopped_too(tmp_path: Path) -> Non
     assert told.read_text(encoding="ascii") == repr(TimedOut(3.0))
 
 
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("raise LookupError('no licence')", "no licence"),
+        ("import nothing_of_that_name", "No module named 'nothing_of_that_name'"),
+        ("import os; os._exit(3)", "its process ended before it returned"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "its process ended before it returned"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_fails_its_own_calls_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, said: str
+) -> None:
+    (tmp_path / "brings_trouble.py").write_text(source, encoding="ascii")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(absent, "__module__", "brings_trouble")
+    KEEPER.close()
+    for _ in range(2):
+        outcome = run(Registered("test.absent", absent))
+        assert isinstance(outcome, Raised | Died)
+        assert outcome.message == said
+    assert isinstance(run(samples.echo), Returned)
+    KEEPER.close()
+
+
+def absent(_call: Call) -> None:
+    """Stand in for a function whose module cannot be imported elsewhere."""
+
+
 def test_a_callable_that_is_not_where_it_was_fails_and_says_so() -> None:
     moved = Registered("test.moved", samples.echo.function)
     raised = run(moved)
