@@ -66,8 +66,6 @@ class Desk:
     """First messages that the process itself sends after the commit."""
     assigned: list[dict[str, Any]] = field(default_factory=list)
     """Steps that are given to other tasks and stay as they are."""
-    made: Counter[UUID] = field(default_factory=Counter)
-    """By template, instances that this transaction has made; they are counted at its end."""
     entries: list[dict[str, Any]] = field(default_factory=list)
     """What the audit log is told besides: what a person did."""
 
