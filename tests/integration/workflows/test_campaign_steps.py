@@ -123,11 +123,13 @@ def test_nobody_approves_for_a_step_that_is_cancelled(flow: Flow) -> None:
     flow.run()
     assert flow.step(instance, "halve").status == "cancelled"
 
-    with pytest.raises(ConflictError, match="is cancelled"):
-        approve.approve(flow.world.app, flow.org.context, flow.effect(instance).action_id)
-    approve.reject(flow.world.app, flow.org.context, flow.effect(instance).action_id)
+    effect = flow.effect(instance)
+    with pytest.raises(ConflictError, match="is discarded, not held"):
+        approve.approve(flow.world.app, flow.org.context, effect.action_id)
 
     flow.run()
+    assert (effect.status, effect.error["message"]) == ("discarded", "its step is not wanted any more")
+    assert flow.told(effect.action_id) == ["action_discarded"]
     assert flow.org.campaign_row(campaign).budget == 12
 
 
