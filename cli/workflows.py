@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from cli.workflow_callables import callables_command
 from cli.workflow_define import publish_command, save_command, update_command, validate_command
 from cli.workflow_event import event_command
 from cli.workflow_share import activate_command, archive_command, clone_command, share_command
@@ -18,6 +19,7 @@ def workflows() -> None:
 for command in (
     activate_command,
     archive_command,
+    callables_command,
     clone_command,
     event_command,
     list_command,
