@@ -41,13 +41,13 @@ def limit_option(default: int) -> Callable[[Callable[..., Any]], Callable[..., A
     return click.option("--limit", type=bounds, default=default, show_default=True, help="Show at most so many.")
 
 
-def read_json(option: str, path: str, *, exact: bool = False) -> Any:
-    """Return the JSON value of a file, or of stdin for `-`; at most 256 KiB, no key twice, no NaN.
+def read_json(option: str, path: str, *, exact: bool = False, most: int = MAX_FILE) -> Any:
+    """Return the JSON value of a file, or of stdin for `-`; at most `most` bytes (256 KiB), no key twice, no NaN.
 
     With `exact`, fractions come as Decimal as they are written; otherwise as the floats that the database gives back.
     Raises InputError on `option`.
     """
-    return parse_json(option, _decode(option, _read(option, path)), exact=exact)
+    return parse_json(option, _decode(option, _read(option, path, most)), exact=exact)
 
 
 def parse_json(option: str, text: str, *, exact: bool = False) -> Any:
@@ -124,18 +124,18 @@ def _local(moment: datetime, timezone: str) -> datetime:
     return found[0] if found else gap_end(moment, tz)
 
 
-def _read(option: str, path: str) -> bytes:
+def _read(option: str, path: str, most: int) -> bytes:
     try:
         if path == STDIN:
-            content = sys.stdin.buffer.read(MAX_FILE + 1)
+            content = sys.stdin.buffer.read(most + 1)
         else:
             with open(path, "rb") as file:  # noqa: PTH123 - the text as it was given, for the message
-                content = file.read(MAX_FILE + 1)
+                content = file.read(most + 1)
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         raise InputError.of(option, f"{path} cannot be read: {reason}", "name a file, or - for stdin") from error
-    if len(content) > MAX_FILE:
-        raise InputError.of(option, f"has more than {MAX_FILE // 1024} KiB", "give a smaller file")
+    if len(content) > most:
+        raise InputError.of(option, f"has more than {most // 1024:,} KiB", "give a smaller file")
     return content
 
 

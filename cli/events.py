@@ -18,12 +18,12 @@ from engine.store import events as store
 if TYPE_CHECKING:
     from engine.emit import Emitted
 
-_COLUMNS: Final = ["event_id", "type", "triggered", "source", "created_at"]
+_COLUMNS: Final = ["event_id", "type", "triggered", "started", "woken", "source", "created_at"]
 
 
 @click.group()
 def events() -> None:
-    """Events from outside: each triggers the rules of its type once. Kept for 90 days."""
+    """Events from outside: each triggers rules, starts workflows and wakes their steps, once. Kept for 90 days."""
 
 
 @events.command("emit")
@@ -34,17 +34,14 @@ def events() -> None:
 def emit_command(
     event_type: str, payload: str, key: str | None, org_ref: str, user_id: str | None, as_json: bool
 ) -> None:
-    """Tell of an event of a TYPE, such as lead.created; the active rules of that type are left to the workers.
+    """Tell of an event of a TYPE, such as lead.created; the rules and workflows of that type are left to the workers.
 
     Example: echo '{"score": 87}' | cmis events emit lead.created --payload - --org acme --key lead-17
     """
     event = emit.read(event_type, read_json("--payload", payload), idempotency_key=key, source="cli")
     with open_org(org_ref, user_id) as session:
         emitted = emit.emit(session.database, session.context, event, wake=True)
-    if as_json:
-        emit_json(asdict(emitted))
-    else:
-        _tell(emitted)
+    tell(emitted, as_json=as_json)
 
 
 @events.command("list")
@@ -68,7 +65,7 @@ def list_command(org_ref: str, user_id: str | None, as_json: bool, event_type: s
 @click.argument("event")
 @org_command
 def show_command(event: str, org_ref: str, user_id: str | None, as_json: bool) -> None:
-    """Show one EVENT (its id) with its payload and the executions that it triggered.
+    """Show one EVENT (its id) with its payload, the executions that it triggered and the instances that it started.
 
     Example: cmis events show 01980000-0000-7000-8000-000000000000 --org acme
     """
@@ -79,18 +76,32 @@ def show_command(event: str, org_ref: str, user_id: str | None, as_json: bool) -
             message = f"there is no event {event_id} in this org"
             raise NotFoundError.of("EVENT", message, "see `cmis events list`; events are kept for 90 days")
         made = rows_as_dicts(store.executions_of(connection, session.org.org_id, row))
+        started = rows_as_dicts(store.instances_of(connection, session.org.org_id, row.event_id))
     document: dict[str, Any] = rows_as_dicts([row])[0]
     if as_json:
-        emit_json(document | {"executions": made})
+        emit_json(document | {"executions": made, "instances": started})
         return
     show_fields("Event", document)
     show_rows("Executions", made, ["execution_id", "rule", "status", "skip_reason", "started_at"])
+    show_rows("Instances", started, ["instance_id", "workflow", "status", "created_at"])
 
 
-def _tell(emitted: Emitted) -> None:
+def tell(emitted: Emitted, *, as_json: bool) -> None:
+    """Print what became of an event."""
+    if as_json:
+        emit_json(asdict(emitted))
+        return
     before = ", told before" if emitted.already else ""
-    rules = "1 rule" if emitted.triggered == 1 else f"{emitted.triggered} rules"
-    out.print(f"event {emitted.event_id}{before}: triggered {rules}", highlight=False, soft_wrap=True)
+    done = [
+        f"triggered {_many(emitted.triggered, 'rule')}",
+        *([f"started {_many(emitted.started, 'workflow')}"] if emitted.started else []),
+        *([f"woke {_many(emitted.woken, 'step')}"] if emitted.woken else []),
+    ]
+    out.print(f"event {emitted.event_id}{before}: {', '.join(done)}", highlight=False, soft_wrap=True)
     if emitted.note is not None:
         said = f"{emitted.note}: rules about campaigns were not triggered"
         err.print(said, highlight=False, markup=False, soft_wrap=True)
+
+
+def _many(count: int, noun: str) -> str:
+    return f"1 {noun}" if count == 1 else f"{count} {noun}s"

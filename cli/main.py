@@ -37,6 +37,7 @@ from cli.rules import rules
 from cli.schedules import schedules
 from cli.schedules_load import load_command
 from cli.secrets import secrets
+from cli.workflows import workflows
 from core.db import explain, first_line, sqlstate
 from core.errors import CmisError, InputError, Problem, SetupError
 
@@ -81,6 +82,7 @@ for command in (
     rules,
     schedules,
     secrets,
+    workflows,
 ):
     cli.add_command(command)
 schedules.add_command(load_command)

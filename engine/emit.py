@@ -1,8 +1,13 @@
-"""Take in an event: store it once, and enqueue an evaluation of each rule that it triggers, in one transaction."""
+"""Take in an event: store it once, and with it, in one transaction, all that follows.
+
+That is an evaluation of each rule that it triggers, an instance of each workflow that it starts, and a signal to each
+step that waits for it.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
@@ -17,8 +22,10 @@ from engine import chunk
 from engine.enqueue import tasks_of
 from engine.rules.event_terms import TYPE_REMEDY, is_type
 from engine.rules.reading import Problems, refuse_unstorable, shown
-from engine.store import actions, campaigns, events, maintenance, rules, tasks
-from models.enums import EntityType, Role, TriggerType
+from engine.start_workflow import Start, start
+from engine.store import actions, campaigns, events, instances, maintenance, rules, tasks
+from engine.workflows.triggering import holds
+from models.enums import EntityType, InstanceTrigger, Role, TriggerType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,6 +34,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
     from core.db import Context, Database
+
+logger = logging.getLogger(__name__)
 
 MAX_BYTES: Final = 64 * 1024
 MAX_DEPTH: Final = 16
@@ -53,9 +62,13 @@ class Emitted:
 
     event_id: UUID
     already: bool
-    """Whether it had been told before: `event_id` and `triggered` are those of the first time."""
+    """Whether it had been told before: its id and what it did are those of the first time."""
     triggered: int
     """How many rules it triggered."""
+    started: int
+    """How many instances of workflows it started."""
+    woken: int
+    """How many steps of instances had waited for it."""
     campaign_id: UUID | None = None
     """The campaign that its payload names."""
     note: str | None = None
@@ -96,31 +109,55 @@ def read(
     return Event(str(event_type), payload, key, occurred_at, None if source is None else str(source))
 
 
-def emit(database: Database, context: Context, event: Event, *, wake: bool = False) -> Emitted:
-    """Store an event and trigger its rules, exactly once for each idempotency key; by an operator or more.
+def emit(
+    database: Database, context: Context, event: Event, *, wake: bool = False, instance_id: UUID | None = None
+) -> Emitted:
+    """Store an event and let follow what follows, exactly once for each idempotency key; by an operator or more.
 
     Told again with the same type and payload it is the first event; with others ConflictError is raised. `wake` rouses
     the schedulers, which else look at their next poll: for a person who waits, and not for streams of events.
+    `instance_id`: only that instance's waiting steps are told, whatever value they wait for; ConflictError is raised
+    where none waits for this type.
     """
 
     def once() -> Emitted:
         with database.transaction(context) as connection:
             if context.user_id != ENGINE_ACTOR:
                 actions.require_role(connection, Role.OPERATOR)
-            emitted = _emit(connection, context.org_id, event, clock.now(connection))
-            if wake and emitted.triggered and not emitted.already:
+            emitted = _emit(connection, context.org_id, event, instance_id, clock.now(connection))
+            if wake and not emitted.already and emitted.triggered + emitted.started + emitted.woken:
                 maintenance.wake_schedulers(connection)
             return emitted
 
-    return repeat_on_conflict(once)
+    try:
+        return repeat_on_conflict(once)
+    except _ArchivedError:  # between two looks at it: now it is none that the event starts
+        return repeat_on_conflict(once)
 
 
-def _emit(connection: Connection, org_id: UUID, event: Event, now: datetime) -> Emitted:
-    named = _campaign(connection, org_id, event.payload)
+class _ArchivedError(ConflictError):
+    """A workflow that the event was to start is not active any more."""
+
+
+class _Follows(NamedTuple):
+    """What follows from an event that was not told before."""
+
+    items: list[chunk.Item]
+    templates: list[UUID]
+    waiting: Sequence[Row[Any]]
+    named: _Named
+
+
+def _emit(connection: Connection, org_id: UUID, event: Event, instance_id: UUID | None, now: datetime) -> Emitted:
     event_id = uuid7(now)
-    rows = rules.triggered_by(connection, org_id, event.type)
-    items = list(_items(rows, event, event_id, named, now))
+    events.lock_type(connection, org_id, event.type, exclusive=False)
+    if instance_id is None:
+        follows = _all(connection, org_id, event, event_id, now)
+    else:
+        waiting = events.waiting_of(connection, org_id, event.type, instance_id)
+        follows = _Follows([], [], waiting, _Named())
     key = event.idempotency_key or str(event_id)
+    counts = {"triggered": len(follows.items), "started": len(follows.templates), "woken": len(follows.waiting)}
     row = {
         "org_id": org_id,
         "event_id": event_id,
@@ -128,21 +165,65 @@ def _emit(connection: Connection, org_id: UUID, event: Event, now: datetime) -> 
         "payload": event.payload,
         "source": event.source,
         "idempotency_key": key,
-        "triggered": len(items),
+        "instance_id": instance_id,
         "occurred_at": event.occurred_at or now,
         "created_at": now,
     }
-    if not events.insert(connection, row):
-        return _told(events.told(connection, org_id, key, event.type, event.payload), key)
-    tasks.insert(connection, tasks_of(org_id, items, now=now), now=now)
-    return Emitted(event_id, already=False, triggered=len(items), campaign_id=named.campaign_id, note=named.note)
+    if not events.insert(connection, row | counts):
+        return _told(events.told(connection, row), key)
+    if instance_id is not None and not follows.waiting:
+        message = f"no step of the instance {instance_id} waits for an event of type {event.type}"
+        raise ConflictError.of("instance", message, "look at what it waits for, or tell the event to all")
+    _let_follow(connection, org_id, event, event_id, follows, now)
+    named = follows.named
+    return Emitted(event_id, already=False, **counts, campaign_id=named.campaign_id, note=named.note)
+
+
+def _all(connection: Connection, org_id: UUID, event: Event, event_id: UUID, now: datetime) -> _Follows:
+    """Look up all that follows from an event which is told to all."""
+    named = _campaign(connection, org_id, event.payload)
+    rows = rules.triggered_by(connection, org_id, event.type)
+    items = list(_items(rows, event, event_id, named, now))
+    templates = [row.template_id for row in events.started_by(connection, org_id, event.type) if _starts(row, event)]
+    return _Follows(items, templates, events.waiting(connection, org_id, event.type, event.payload), named)
+
+
+def _starts(template: Row[Any], event: Event) -> bool:
+    """Say whether an event starts a workflow; conditions that cannot be read must not keep it from all others."""
+    try:
+        return holds(template.event_conditions, event.payload)
+    except InputError:
+        logger.exception("the event_conditions of workflow %s cannot be read", template.template_id)
+        return False
+
+
+def _let_follow(
+    connection: Connection, org_id: UUID, event: Event, event_id: UUID, follows: _Follows, now: datetime
+) -> None:
+    """Enqueue the evaluations and signals, and start the instances; templates are locked last."""
+    tasks.insert(connection, tasks_of(org_id, follows.items, now=now), now=now)
+    signal = {"kind": "event", "event_id": str(event_id)}
+    signals = [(row.instance_id, row.step_id, signal) for row in follows.waiting]
+    instances.wake(connection, org_id, signals, now=now)
+    context = {"event": {"id": str(event_id), "type": event.type, "payload": event.payload}}
+    key = events.key_of(event_id)
+    starts = [
+        Start(template_id, context, InstanceTrigger.EVENT, event_id=event_id, idempotency_key=key)
+        for template_id in follows.templates
+    ]
+    if not starts:
+        return
+    try:
+        start(connection, org_id, starts, now=now)
+    except ConflictError as error:
+        raise _ArchivedError(error.problems) from error
 
 
 def _told(first: Row[Any], key: str) -> Emitted:
     if not first.same:
         message = f"{shown(key)} is the key of another event, {first.event_id} of type {first.type}"
         raise ConflictError.of("idempotency_key", message, "give each event a key of its own")
-    return Emitted(first.event_id, already=True, triggered=first.triggered)
+    return Emitted(first.event_id, already=True, triggered=first.triggered, started=first.started, woken=first.woken)
 
 
 def _items(

@@ -92,6 +92,24 @@ def find_template(connection: Connection, org_id: UUID, reference: UUID | str, f
     return row
 
 
+def find_shown_template(
+    connection: Connection, org_id: UUID, reference: UUID | str, field: str = "workflow"
+) -> Row[Any]:
+    """Return the workflow template of this id or exact name: the org's own if it has one, else one shown to all.
+
+    Raises NotFoundError on `field` if there is none, InputError that lists the ids if several have the name.
+    """
+    found = templates.shown(connection, _as_id(reference)) or templates.shown(connection, str(reference))
+    own = [row for row in found if row.org_id == org_id]
+    if not found:
+        raise NotFoundError.of(field, f"there is no workflow {shown(str(reference))}", "see `cmis workflows list`")
+    if len(own or found) > 1:
+        ids = ", ".join(str(row.template_id) for row in found[:_LISTED_IDS])
+        message = f"{len(found)} workflows are named {shown(str(reference))}"
+        raise InputError.of(field, message, f"give the id of one: {ids}")
+    return (own or found)[0]
+
+
 def _in_use(found: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
     """Leave archived ones out where others have the name: they cannot be renamed, and would keep it for ever."""
     return [row for row in found if row.status != _ARCHIVED] or found

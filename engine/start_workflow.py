@@ -86,16 +86,18 @@ def start(
     now: datetime,
     task_id: UUID | None = None,
     sent: bool = False,
+    counted: bool = True,
 ) -> list[Started]:
     """Make instances and the tasks that begin them. Raises ConflictError for a template that is not active.
 
     `task_id`: the caller's own task begins them. `sent`: the caller sends the tasks' first messages after its commit.
+    `counted`: False where the caller locks more before its commit, and counts them then: templates come last.
     """
     planned = _plan(connection, org_id, starts, task_id, now)
     new = instances.create(connection, org_id, [_row(one, now) for one in planned], now=now)
     mine = [one for one in planned if one.instance_id in new]
     _enqueue(connection, org_id, mine, sent=sent, own=task_id is None, now=now)
-    counts = Counter(one.start.template_id for one in mine)
+    counts = Counter(one.start.template_id for one in mine if counted)
     versions.count(connection, org_id, {key: (n, 0) for key, n in sorted(counts.items())}, now=now)
     there = _there(connection, org_id, [one for one in planned if one.instance_id not in new])
     return [

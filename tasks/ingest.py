@@ -48,7 +48,7 @@ def emit_event(
     source: object = None,
     **others: Any,
 ) -> dict[str, Any]:
-    """Store an event and trigger its rules; its key is the id of this task unless it is given one."""
+    """Store an event and let follow what follows; its key is the id of this task unless it is given one."""
     key = self.request.id if idempotency_key is None else idempotency_key
     try:
         org, moment = _id(org_id), _moment(occurred_at)
@@ -65,7 +65,8 @@ def emit_event(
         if must_restart(error) or sqlstate(error) == _STATEMENT_TIMEOUT:
             _again(key, first_line(error))
         raise
-    return {"event_id": str(emitted.event_id), "already": emitted.already, "triggered": emitted.triggered}
+    counts = {"triggered": emitted.triggered, "started": emitted.started, "woken": emitted.woken}
+    return {"event_id": str(emitted.event_id), "already": emitted.already, **counts}
 
 
 def _give_up(key: object, reason: str) -> NoReturn:

@@ -17,6 +17,7 @@ from engine.run_workflow.turn import Turn
 from engine.run_workflow.work import GaveUp, NotClaimed, Retrying, TakenApart
 from engine.store import audit, occurrences, tasks
 from models.audit_actions import AuditAction
+from models.enums import Outcome
 
 if TYPE_CHECKING:
     from core.db import Database
@@ -89,7 +90,7 @@ def _fail(turn: Turn, broke: Broke) -> None:
     run = turn.runs.get(item.instance_id)
     if run is None:
         if item.start is not None:
-            items.end_start(turn, item)
+            items.end_start(turn, item, Outcome.FAILURE, broke.message)
         return
     if run.is_over:
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 from core.errors import NotFoundError, PermanentError
 from engine.callables.base import Call
@@ -159,11 +160,19 @@ def _wait_for_event(executing: Executing) -> tuple[Result, Mapping[str, Any]]:
         given |= {"field": config["field"], "value": value}
     # No event can slip through between the look for those that came already and the commit that says who waits.
     events.lock_type(turn.connection, turn.org_id, event_type, exclusive=True)
-    found = events.awaited(turn.connection, turn.org_id, run.instance_id, event_type, key, run.row.created_at)
+    since = run.row.created_at
+    found = events.awaited(turn.connection, turn.org_id, run.instance_id, event_type, key, since, taken=_taken(run))
     if found is not None:
         return Done(told(found)), given
     columns = {"event_type": event_type, "correlation": key}
     return Waits("event", _until(turn, config), columns), given
+
+
+def _taken(run: Run) -> list[UUID]:
+    """Return the events that steps of an instance took, as far as that may not be written yet."""
+    steps = run.definition.steps
+    outputs = [out for step_id, out in run.outputs.items() if steps[step_id].type is StepType.WAIT_FOR_EVENT]
+    return [UUID(output["event"]["id"]) for output in outputs if output and "event" in output]
 
 
 def told(event: Any) -> dict[str, Any]:
@@ -202,9 +211,10 @@ def _subworkflow(executing: Executing) -> tuple[Result, Mapping[str, Any]]:
         parent_step_id=executing.step.id if config["wait"] else None,
         idempotency_key=f"step:{run.instance_id}:{executing.step.id}:{executing.attempt}",
     )
-    [started] = start(turn.connection, turn.org_id, [child], now=turn.now, sent=True)
+    [started] = start(turn.connection, turn.org_id, [child], now=turn.now, sent=True, counted=False)
     if started.task_id is not None:
         turn.send(started.task_id)
+        turn.made[template.template_id] += 1
     if not config["wait"]:
         return Done({"instance_id": str(started.instance_id)}), given
     return Waits("instance", columns={"child_instance_id": started.instance_id}), given

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import InputError
 from core.ids import uuid_of
 from engine.run_workflow import answers
 from engine.start_workflow import Start, start
-from engine.store import occurrences
+from engine.store import occurrences, tasks
 from engine.workflows.advance import Looked
 from models.enums import InstanceTrigger, Outcome, StepStatus
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from engine.run_workflow.turn import Turn
 
 logger = logging.getLogger(__name__)
+
+_SHOWN: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ def take(turn: Turn) -> list[Run]:
     Returns the instances whose steps this task is to go on with.
     """
     carried = read(turn.claim.payload)
+    _await_starts(turn, carried)
     turn.lock([item.instance_id for item in carried])
     _start_all(turn, [item for item in carried if item.start is not None and item.instance_id not in turn.runs])
     going: list[Run] = []
@@ -92,38 +95,50 @@ def give(turn: Turn, run: Run) -> None:
         run.decide(Looked(), turn.moment)
 
 
+def _await_starts(turn: Turn, carried: Sequence[Item]) -> None:
+    """Let who is about to make an instance commit, before a signal to it finds none: it holds the task of its run."""
+    for item in carried:
+        if item.signal is not None and item.signal.get("after") is not None:
+            tasks.lock(turn.connection, turn.org_id, uuid_of(item.signal["after"]))
+
+
 def _start_all(turn: Turn, items: Sequence[Item]) -> None:
-    """Make instances, for this task to begin. A run of a job that cannot be started any more ends as a failure."""
-    made: list[UUID] = []
+    """Make instances, for this task to begin. A run of a job that is not started any more ends, and says why."""
+    cancelled = _cancelled(turn, items)
+    for item in cancelled:
+        end_start(turn, item, Outcome.CANCELLED, "it was cancelled before it began")
+    by_template: dict[UUID, list[Item]] = {}
     for item in items:
-        wanted = _start(item)
-        outcome = _unwanted(turn, wanted)
-        if outcome is None:
-            made.append(item.instance_id)
-            continue
-        occurrences.finish(turn.connection, turn.org_id, [item.occurrence | {"outcome": outcome.value}], now=turn.now)
+        if item not in cancelled:
+            by_template.setdefault(_start(item).template_id, []).append(item)
+    made: list[UUID] = []
+    for template_id, alike in by_template.items():
+        try:
+            with turn.connection.begin_nested():
+                wanted = [_start(item) for item in alike]
+                start(turn.connection, turn.org_id, wanted, now=turn.now, task_id=turn.task_id, counted=False)
+        except InputError as error:
+            reason = "; ".join(problem.message for problem in error.problems)
+            logger.warning("runs of jobs do not start the workflow %s: %s", template_id, reason)
+            for item in alike:
+                end_start(turn, item, Outcome.FAILURE, reason)
+        else:
+            turn.made[template_id] += len(alike)
+            made += [item.instance_id for item in alike]
     turn.lock(made)
 
 
-def end_start(turn: Turn, item: Item) -> None:
-    """End the run of a job that could not be started."""
-    ended = [item.occurrence | {"outcome": Outcome.FAILURE.value}]
+def end_start(turn: Turn, item: Item, outcome: Outcome, reason: str) -> None:
+    """End the run of a job whose instance is never made."""
+    ended = [item.occurrence | {"outcome": outcome.value, "reason": reason[:_SHOWN]}]
     occurrences.finish(turn.connection, turn.org_id, ended, now=turn.now)
 
 
-def _unwanted(turn: Turn, wanted: Start) -> Outcome | None:
-    """Start an instance; returns what became of the run of its job instead, if it is not started."""
-    when = wanted.scheduled_for
-    cancelled = occurrences.cancelled(turn.connection, turn.org_id, [] if when is None else [when])
-    if (wanted.job_id, wanted.origin, when) in cancelled:
-        return Outcome.CANCELLED
-    try:
-        with turn.connection.begin_nested():
-            start(turn.connection, turn.org_id, [wanted], now=turn.now, task_id=turn.task_id)
-    except InputError as error:
-        logger.warning("a run of job %s does not start: %s", wanted.job_id, error)
-        return Outcome.FAILURE
-    return None
+def _cancelled(turn: Turn, items: Sequence[Item]) -> list[Item]:
+    """Return those of the runs whose cancelling was requested before they began."""
+    keys = [tuple(item.occurrence.values()) for item in items]
+    found = occurrences.cancelled(turn.connection, turn.org_id, [scheduled_for for _, _, scheduled_for in keys])
+    return [item for item, key in zip(items, keys, strict=True) if key in found]
 
 
 def _start(item: Item) -> Start:

@@ -76,7 +76,7 @@ class Run:
     ended: bool = False
     """Whether the instance ended since the last commit."""
     stopped: set[UUID] = field(default_factory=set)
-    """Tasks of steps that were cancelled."""
+    """Tasks of steps that were cancelled, and timers of steps that need not wait any longer."""
     children: list[UUID] = field(default_factory=list)
     """Instances that cancelled steps had started."""
 
@@ -160,11 +160,11 @@ class Run:
             self.counts[after.status] += 1
         if before.status is StepStatus.FAILED:
             self.counts[StepStatus.FAILED] -= 1
-        if after.status is StepStatus.CANCELLED and before.status in STEP_ACTIVE:
-            if known.task_id is not None:
-                self.stopped.add(known.task_id)
-            if known.waits_for == "instance" and known.child_instance_id is not None:
-                self.children.append(known.child_instance_id)
+        cancelled = after.status is StepStatus.CANCELLED and before.status in STEP_ACTIVE
+        if (cancelled or before.status is StepStatus.WAITING) and known.task_id is not None:
+            self.stopped.add(known.task_id)
+        if cancelled and known.waits_for == "instance" and known.child_instance_id is not None:
+            self.children.append(known.child_instance_id)
         known.wake_at = known.waits_for = None
         self.written[step_id] = row
 

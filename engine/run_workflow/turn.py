@@ -8,6 +8,8 @@ from datetime import timedelta
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
+
 from core import clock
 from core.ids import uuid7
 from engine import published
@@ -31,6 +33,8 @@ COMMIT_SECONDS: Final = 0.5
 MARGIN_SECONDS: Final = 15
 """What a task needs besides the time of a callable that it calls."""
 PRIORITY: Final = 4
+MAX_OUTPUT: Final = 256 * 1024
+"""Bytes of what an instance has put out, as JSON."""
 SEND_AT_ONCE: Final = 100
 """Tasks that one commit makes and whose messages the worker itself sends; a scheduler sends the others."""
 _SOON: Final = timedelta(seconds=15)
@@ -61,6 +65,8 @@ class Turn:
     runs: dict[UUID, Run] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     """Tasks that are to be inserted."""
+    made: Counter[UUID] = field(default_factory=Counter)
+    """By template, instances that this transaction has made; they are counted at its end."""
     executed: int = 0
     """Steps that were executed."""
     messages: list[Message] = field(default_factory=list)
@@ -197,7 +203,7 @@ class Turn:
         self.rows, self.assigned = [], []
 
     def _stop(self, changed: Sequence[Run]) -> None:
-        """Stop tasks of cancelled steps, timeouts of what is over, and the instances that cancelled steps had started."""
+        """Stop tasks of cancelled steps, timeouts of what is over, and what cancelled steps had started."""
         over = {run.row.timeout_task_id for run in changed if run.ended} - {None}
         stopped = {task_id for run in changed for task_id in run.stopped} | over
         instances.cancel_tasks(self.connection, self.org_id, stopped - {self.task_id}, now=self.now)
@@ -241,7 +247,9 @@ class Turn:
         if missing:
             run.outputs |= instances.outputs(self.connection, self.org_id, run.instance_id, missing)
         found = {step_id: run.outputs.get(step_id) for step_id in run.definition.ends}
-        return {step_id: output for step_id, output in found.items() if output}
+        output = {step_id: one for step_id, one in found.items() if one}
+        size = len(orjson.dumps(output))
+        return output if size <= MAX_OUTPUT else {"omitted": f"{size:,} bytes: see the outputs of the steps themselves"}
 
     def _tell(self, changed: Sequence[Run]) -> None:
         entries = [
@@ -258,7 +266,7 @@ class Turn:
         audit.record(self.connection, self.org_id, entries, now=self.now)
 
     def _settle(self, ended: Sequence[Run]) -> None:
-        """End the runs of jobs that these instances were, and count them; templates last."""
+        """End the runs of jobs that these instances were, and count them and those that were made; templates last."""
         planned = [
             {
                 "job_id": run.row.job_id,
@@ -270,5 +278,7 @@ class Turn:
             if run.row.job_id is not None
         ]
         occurrences.finish(self.connection, self.org_id, planned, now=self.now)
-        counts = Counter(run.row.template_id for run in ended)
-        versions.count(self.connection, self.org_id, {key: (0, n) for key, n in sorted(counts.items())}, now=self.now)
+        over = Counter(run.row.template_id for run in ended)
+        counts = {key: (self.made[key], over[key]) for key in sorted({*self.made, *over})}
+        versions.count(self.connection, self.org_id, counts, now=self.now)
+        self.made = Counter()

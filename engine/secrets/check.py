@@ -24,12 +24,17 @@ def refuse_unknown(connection: Connection, org_id: UUID, actions: Sequence[Actio
         for index, action in enumerate(actions)
         for reference in found(action.params, f"{path}[{index}].params")
     ]
-    if not named:
-        return
-    there = secrets.there(connection, org_id, {name for _, name in named if name is not None})
-    problems = [_problem(at, name) for at, name in dict.fromkeys(named) if name not in there]
+    problems = unknown(connection, org_id, named)
     if problems:
         raise InputError(problems)
+
+
+def unknown(connection: Connection, org_id: UUID, named: Sequence[tuple[str, str | None]]) -> list[Problem]:
+    """Return a problem for each reference, given by its path, that names no secret of the org with a value."""
+    if not named:
+        return []
+    there = secrets.there(connection, org_id, {name for _, name in named if name is not None})
+    return [_problem(at, name) for at, name in dict.fromkeys(named) if name not in there]
 
 
 def _problem(path: str, name: str | None) -> Problem:

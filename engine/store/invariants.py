@@ -31,6 +31,12 @@ CHECKS: Final[Mapping[str, str]] = {
              SELECT FROM cmis.tasks t WHERE t.task_id = o.task_id AND t.state IN ('ready', 'held', 'running')) AND NOT EXISTS (
              SELECT FROM cmis.automation_actions a
               WHERE a.org_id = o.org_id AND a.execution_id = o.execution_id AND a.status = 'queued' AND a.channel IS NULL)
+             AND NOT EXISTS (
+             SELECT FROM cmis.workflow_instances i
+              WHERE i.org_id = o.org_id AND i.instance_id = o.instance_id AND i.status IN ('pending', 'running', 'paused'))
+           WHEN o.instance_id IS NOT NULL THEN o.reason IS NULL AND o.outcome NOT IN ('lost', 'cancelled') AND NOT EXISTS (
+             SELECT FROM cmis.workflow_instances i
+              WHERE i.org_id = o.org_id AND i.instance_id = o.instance_id AND i.finished_at IS NOT NULL)
            ELSE o.outcome <> 'cancelled' AND NOT EXISTS (
              SELECT FROM cmis.automation_executions e WHERE e.org_id = o.org_id AND e.execution_id = o.execution_id
              UNION ALL
@@ -41,6 +47,13 @@ CHECKS: Final[Mapping[str, str]] = {
            SELECT FROM cmis.occurrences o WHERE o.org_id = p.org_id AND o.execution_id = p.optimization_id
               AND o.job_id = p.job_id AND o.scheduled_for = p.scheduled_for
               AND o.outcome IN (p.status, 'lost'))""",
+    "each instance of a job has its occurrence, which ends as it does": """
+        SELECT i.org_id || ' ' || i.instance_id AS offender FROM cmis.workflow_instances i
+         WHERE i.job_id IS NOT NULL AND i.forked_from IS NULL AND NOT EXISTS (
+           SELECT FROM cmis.occurrences o WHERE o.org_id = i.org_id AND o.instance_id = i.instance_id
+              AND o.job_id = i.job_id AND o.origin = i.origin AND o.scheduled_for = i.scheduled_for
+              AND o.outcome IS NOT DISTINCT FROM CASE i.status WHEN 'completed' THEN 'success' WHEN 'failed' THEN 'failure'
+                                                              WHEN 'cancelled' THEN 'cancelled' END)""",
     "an optimisation's counts equal its executions": """
         SELECT p.org_id || ' ' || p.optimization_id AS offender FROM cmis.optimizations p
           LEFT JOIN (SELECT org_id, context ->> 'optimization_id' AS part_of, task_id, count(*) AS n,
@@ -242,6 +255,13 @@ CHECKS: Final[Mapping[str, str]] = {
     "no event triggers a rule twice": """
         SELECT org_id || ' ' || rule_id || ' ' || (context ->> 'event_id') AS offender FROM cmis.automation_executions
          WHERE trigger = 'event' GROUP BY org_id, rule_id, context ->> 'event_id' HAVING count(*) > 1""",
+    "no event starts a workflow twice, and none is started of another's event": """
+        SELECT i.org_id || ' ' || i.template_id || ' ' || i.event_id AS offender FROM cmis.workflow_instances i
+         WHERE i.trigger_type = 'event' AND i.event_id IS NOT NULL AND i.action_id IS NULL AND i.forked_from IS NULL
+         GROUP BY i.org_id, i.template_id, i.event_id HAVING count(*) > 1
+        UNION ALL
+        SELECT 'event ' || v.event_id FROM cmis.automation_events v
+          JOIN cmis.workflow_instances i ON i.event_id = v.event_id AND i.org_id <> v.org_id""",
     "no reference crosses orgs": """
         SELECT 'execution ' || e.execution_id AS offender FROM cmis.automation_executions e WHERE NOT EXISTS (
           SELECT FROM cmis.automation_rules r WHERE r.org_id = e.org_id AND r.rule_id = e.rule_id)

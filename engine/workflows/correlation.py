@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MOST_KEYS: Final = 1_000
 """Scalars of a payload that steps can wait for."""
+HASHED: Final = "sha256:"
+"""What the value of a key begins with that is told by its hash; no JSON does."""
 LONGEST_FIELD: Final = 200
 LONGEST_VALUE: Final = 200
 """Characters of a value as JSON; a longer one is told by its hash, since an index holds no long texts."""
@@ -83,5 +85,4 @@ def _plain(exact: Decimal) -> str:
 
 
 def _short(text: str) -> str:
-    # Nothing else begins like this: what is JSON begins with a quote, a digit, a minus, `true` or `false`.
-    return text if len(text) <= LONGEST_VALUE else f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    return text if len(text) <= LONGEST_VALUE else HASHED + hashlib.sha256(text.encode()).hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
+from uuid import uuid4
 
 import pytest
 
@@ -16,7 +17,7 @@ JOB = cast("Any", SimpleNamespace(misfire="once", misfire_grace_seconds=3600))
 
 
 def of(decision: str, outcome: str | None = "skipped", **job: object) -> str | None:
-    row = {"decision": decision, "outcome": outcome, "decided_at": NOW}
+    row = {"decision": decision, "outcome": outcome, "decided_at": NOW, "instance_id": None, "reason": None}
     return reason(row, cast("Any", SimpleNamespace(**(vars(JOB) | job))), [])
 
 
@@ -28,6 +29,14 @@ def test_each_decision_that_does_not_run_has_a_reason(decision: str) -> None:
 @pytest.mark.parametrize("outcome", [None, *(one.value for one in Outcome)])
 def test_a_run_needs_a_reason_only_where_it_never_began(outcome: str | None) -> None:
     assert (of("run", outcome) is not None) == (outcome in {"cancelled", "lost"})
+
+
+def test_a_run_that_left_no_result_says_why_and_an_instance_may_be_cancelled_after_it_began() -> None:
+    row = {"decision": "run", "outcome": "cancelled", "decided_at": NOW, "instance_id": uuid4(), "reason": None}
+    assert reason(row, JOB, []) == "its instance was cancelled"
+    assert reason(row | {"reason": "it was cancelled before it began"}, JOB, []) == "it was cancelled before it began"
+    assert reason(row | {"outcome": "failure", "reason": "archived"}, JOB, []) == "archived"
+    assert reason(row | {"outcome": "failure"}, JOB, []) is None
 
 
 def test_lateness_is_told_by_the_policy() -> None:
