@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cli.workflow_define import publish_command, save_command, update_command, validate_command
+from cli.workflow_draw import draw_command
 from cli.workflow_share import activate_command, archive_command, clone_command, share_command
 from cli.workflow_show import list_command, schema_command, show_command
 
@@ -18,6 +19,7 @@ for command in (
     activate_command,
     archive_command,
     clone_command,
+    draw_command,
     list_command,
     publish_command,
     save_command,
