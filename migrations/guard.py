@@ -1,4 +1,4 @@
-"""The SQL with which revision 0014 guards campaigns; a revision that changes it replaces the functions by its own.
+"""The SQL with which revision 0014 guards campaigns, and 0027 the effects of steps, too.
 
 What is known before is judged in engine.rules.guardrails; here the database refuses the same of whoever writes.
 """
@@ -19,25 +19,26 @@ def _said_by(document: str, columns: Sequence[str]) -> str:
     )
 
 
-def _changed(columns: Sequence[str]) -> str:
+def _changed(columns: Sequence[str], runs: Sequence[str]) -> str:
     """Return the rows that a statement changed and that nobody permitted, with what their actions and rules say.
 
     A join of transition tables has no index and is planned once, on however few rows: only a full join is never a nested
     loop. The others are index look-ups, and stay so whatever the statistics say.
     """
+    of_action = ", ".join(f"a.{run}" for run in runs)
     old, new = (", ".join(f"z.{row}_{column}" for column in columns) for row in ("o", "n"))
     both = ", ".join(f"o.{column} AS o_{column}, n.{column} AS n_{column}" for column in columns)
     return f"""
       SELECT z.campaign_id, z.n_currency AS currency, z.o_currency AS currency_before, z.n_budget AS budget,
              z.o_budget AS budget_before, z.n_bid_amount AS bid, z.o_bid_amount AS bid_before, z.action_id,
-             coalesce(a.execution_id, v_by_hand) AS run_id, z.action_id IS NULL AS by_hand,
+             coalesce({of_action}, v_by_hand) AS run_id, z.action_id IS NULL AS by_hand,
              z.action_id IS NOT NULL AND (a.entity_id = z.campaign_id AND a.status IN ('succeeded', 'queued', 'running')
                                           AND {_said_by("a.after", columns)}) IS NOT TRUE AS forged,
              coalesce(r.guardrails, '{{}}') AS guardrails
         FROM (SELECT n.org_id, n.campaign_id, {both},
                      CASE WHEN n.last_action_id IS DISTINCT FROM o.last_action_id THEN n.last_action_id END AS action_id
                 FROM old_rows o FULL JOIN new_rows n ON n.org_id = o.org_id AND n.campaign_id = o.campaign_id OFFSET 0) z
-        LEFT JOIN LATERAL (SELECT a.execution_id, a.rule_id, a.entity_id, a.status, a.after FROM cmis.automation_actions a
+        LEFT JOIN LATERAL (SELECT {of_action}, a.rule_id, a.entity_id, a.status, a.after FROM cmis.automation_actions a
                             WHERE a.org_id = z.org_id AND a.action_id = z.action_id
                               AND a.action_id BETWEEN v_org.first AND v_org.last OFFSET 0) a ON true
         LEFT JOIN LATERAL (SELECT r.guardrails FROM cmis.automation_rules r
@@ -49,7 +50,7 @@ def _changed(columns: Sequence[str]) -> str:
                 AND ({_said_by("p.columns", columns)})))"""
 
 
-def _judged(columns: Sequence[str]) -> str:
+def _judged(columns: Sequence[str], runs: Sequence[str]) -> str:
     """Return the query that judges each changed row by itself, and gathers those that are bounded in sum."""
     return f"""SELECT min(CASE
              WHEN x.forged THEN format('last_action_id: no action %s plans this change of campaign %s', x.action_id, x.campaign_id)
@@ -73,13 +74,14 @@ def _judged(columns: Sequence[str]) -> str:
                    least(v_org.pct, cmis.bound(c.guardrails, 'max_change_pct')) AS pct,
                    least(v_org.net, cmis.bound(c.guardrails, 'max_daily_net_change')) AS net,
                    least(v_org.entities, cmis.bound(c.guardrails, 'max_entities_per_run')) AS entities
-              FROM ({_changed(columns)} OFFSET 0) c) x;"""
+              FROM ({_changed(columns, runs)} OFFSET 0) c) x;"""
 
 
-def guard_campaigns(columns: Sequence[str]) -> str:
+def guard_campaigns(columns: Sequence[str], runs: Sequence[str] = ("execution_id",)) -> str:
     """Return the function that looks at a statement's changes of campaigns, and raises CM010 at the first that may not be.
 
-    The same bounds, and the same ways towards them, as engine.rules.guardrails.breach: docs/adr/0015.
+    The same bounds, and the same ways towards them, as engine.rules.guardrails.breach: docs/adr/0015. `runs`: the columns
+    of an action that say in which run it was made, of which one is not NULL.
     """
     return f"""
 CREATE FUNCTION cmis.guard_campaigns() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
@@ -100,7 +102,7 @@ BEGIN
               FROM new_rows n GROUP BY 1) b
       JOIN cmis.orgs g ON g.org_id = b.org_id ORDER BY 1
   LOOP
-    {_judged(columns)}
+    {_judged(columns, runs)}
     v_said := v_seen.said;
     IF v_said IS NULL AND v_seen.of_runs IS NOT NULL THEN
       v_said := cmis.run_breach(v_org.org_id, v_seen.of_runs);

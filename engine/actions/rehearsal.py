@@ -11,7 +11,8 @@ from core import clock
 from core.db import CLI_ACTOR, ENGINE_ACTOR, Context, switch
 from core.ids import uuid7
 from engine.actions.base import Campaign, Change, Effect
-from engine.store import campaigns, executions, orgs, rules
+from engine.store import campaigns, executions, orgs, rules, templates
+from models.enums import TemplateStatus, WorkflowCategory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +37,10 @@ COLUMNS: Final[Mapping[str, Any]] = {
     "external_id": None,
 }
 """The campaign of an example that does not say otherwise."""
+
+
+WORKFLOW: Final = "Example"
+"""The published workflow of the org."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,24 @@ class Stage:
         }
 
 
+def _publish(connection: Connection, org_id: UUID, now: datetime) -> None:
+    """Give the org a workflow that can be started."""
+    key = {"org_id": org_id, "template_id": uuid7(now)}
+    definition = {"steps": [{"id": "wait", "type": "delay", "config": {"days": 1}}]}
+    workflow = {
+        "name": WORKFLOW,
+        "category": WorkflowCategory.CAMPAIGN.value,
+        "status": TemplateStatus.ACTIVE.value,
+        "version": 1,
+        "owner_id": ENGINE_ACTOR,
+        "created_at": now,
+        "updated_at": now,
+    }
+    templates.create(connection, key | workflow | {"definition": definition})
+    published = {"version": 1, "steps": 1, "published_by": ENGINE_ACTOR, "published_at": now}
+    templates.publish(connection, key | published | {"definition": definition})
+
+
 @contextmanager
 def rehearsal(database: Database) -> Iterator[Stage]:
     """Give a new org's transaction to the block, as the engine's actor under row-level security; all is rolled back.
@@ -121,6 +144,7 @@ def rehearsal(database: Database) -> Iterator[Stage]:
         email = f"{admin_id}@rehearsal.invalid"
         orgs.create(connection, org, actor_id=CLI_ACTOR, admin_id=admin_id, admin_email=email)
         switch(connection, Context(org_id, ENGINE_ACTOR))
+        _publish(connection, org_id, now)
         yield Stage(connection, org_id, now)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import text
 
 from engine.store import delivery_invariants as of_deliveries
+from engine.store import step_invariants as of_steps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -270,7 +271,11 @@ CHECKS: Final[Mapping[str, str]] = {
           SELECT FROM cmis.automation_executions e WHERE e.org_id = a.org_id AND e.execution_id = a.execution_id)
            OR a.entity_type = 'event' AND EXISTS (
           SELECT FROM cmis.automation_events v WHERE v.event_id = a.entity_id AND v.org_id <> a.org_id)
-           OR a.entity_type <> 'event' AND NOT EXISTS (
+           OR a.instance_id IS NOT NULL AND NOT EXISTS (
+          SELECT FROM cmis.workflow_steps s
+           WHERE s.org_id = a.org_id AND s.instance_id = a.instance_id AND s.step_id = a.step_id)
+           OR a.entity_type = 'instance' AND a.entity_id IS DISTINCT FROM a.instance_id
+           OR a.entity_type NOT IN ('event', 'instance') AND NOT EXISTS (
           SELECT FROM cmis.campaigns c WHERE c.org_id = a.org_id AND c.campaign_id = a.entity_id)
         UNION ALL
         SELECT 'occurrence of job ' || o.job_id FROM cmis.occurrences o WHERE NOT EXISTS (
@@ -280,6 +285,7 @@ CHECKS: Final[Mapping[str, str]] = {
          WHERE t.kind IN ('evaluate_rules', 'apply_actions') AND t.org_id <> '00000000-0000-0000-0000-000000000000'
            AND (g ->> 'org_id')::uuid <> t.org_id""",
     **of_deliveries.CHECKS,
+    **of_steps.CHECKS,
 }
 
 DRAINED: Final[Mapping[str, str]] = {

@@ -12,7 +12,7 @@ from engine.actions.budget import AdjustBudget
 from engine.actions.kit import Example, check, check_pure
 from engine.actions.notification import SendNotification
 from engine.actions.registry import KINDS
-from engine.actions.rehearsal import rehearsal
+from engine.actions.rehearsal import WORKFLOW, rehearsal
 from engine.actions.status import PauseCampaign
 from engine.actions.tags import TagEntity
 from engine.actions.webhook import TriggerWebhook
@@ -73,6 +73,10 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
     "trigger_webhook": [
         Example({"url": "https://hooks.example.com/1", "payload": {"to": ["{{ campaign.budget }}", 1, None]}}),
         Example({"value": "secret://hook", "headers": {"Authorization": "Bearer secret://token"}}, spelling="webhook"),
+    ],
+    "start_workflow": [
+        Example({"template": WORKFLOW}),
+        Example({"value": WORKFLOW, "version": 1, "context": {"of": ["{{ campaign.name }}", 1], "campaign": "mine"}}),
     ],
 }
 
