@@ -40,7 +40,7 @@ def brought(taken: Mapping[str, Registered]) -> Iterator[Registered]:
             remedy = "mend the package or uninstall it, then restart what uses it"
             logger.error(
                 "the callable %r of package %s is left out: %s (%s)", point.name, _package(point), said, remedy
-            )  # noqa: TRY400 - what it says is enough
+            )
         else:
             names[registered.name] = registered.package
             yield registered

@@ -52,7 +52,7 @@ def _own(said_fd: int, others: Iterable[int]) -> None:
     for fd in (said_fd, *others):
         os.close(fd)
     sys.stdout, sys.stderr = (
-        open(stream, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115, PTH123 - they stay open, and have no path
+        open(stream, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115 - they stay open, and have no path
         for stream in (1, 2)
     )
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)

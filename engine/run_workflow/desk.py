@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
+
 from core import clock
 from core.ids import uuid7
 from engine import published
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 PRIORITY: Final = 4
+MAX_OUTPUT: Final = 256 * 1024
+"""Bytes of what an instance has put out, as JSON."""
 SEND_AT_ONCE: Final = 100
 """Tasks that one commit makes and whose messages the process itself sends; a scheduler sends the others."""
 _SOON: Final = timedelta(seconds=15)
@@ -62,6 +66,8 @@ class Desk:
     """First messages that the process itself sends after the commit."""
     assigned: list[dict[str, Any]] = field(default_factory=list)
     """Steps that are given to other tasks and stay as they are."""
+    made: Counter[UUID] = field(default_factory=Counter)
+    """By template, instances that this transaction has made; they are counted at its end."""
     entries: list[dict[str, Any]] = field(default_factory=list)
     """What the audit log is told besides: what a person did."""
 
@@ -130,7 +136,7 @@ class Desk:
         self.rows, self.assigned, self.entries = [], [], []
 
     def _stop(self, changed: Sequence[Run]) -> None:
-        """Stop the tasks of steps that are over, timeouts of instances that are, and what such steps had started."""
+        """Stop tasks of steps that are over, timeouts of instances that are, and what such steps had started."""
         over = {run.row.timeout_task_id for run in changed if run.ended} - {None}
         stopped = {one for run in changed for one in run.stopped if not run.assigned(one)} | over
         self._unmake(stopped)
@@ -181,7 +187,9 @@ class Desk:
         if missing:
             run.outputs |= instances.outputs(self.connection, self.org_id, run.instance_id, missing)
         found = {step_id: run.outputs.get(step_id) for step_id in run.definition.ends}
-        return {step_id: output for step_id, output in found.items() if output}
+        output = {step_id: one for step_id, one in found.items() if one}
+        size = len(orjson.dumps(output))
+        return output if size <= MAX_OUTPUT else {"omitted": f"{size:,} bytes: see the outputs of the steps themselves"}
 
     def _tell(self, changed: Sequence[Run]) -> None:
         entries = [

@@ -12,6 +12,7 @@ from core.db import must_restart
 from engine.retry import out_of_time
 from engine.run_workflow.came import Apart, Broke, Done, Waits
 from engine.run_workflow.execute import Executing, execute
+from engine.start_workflow import TOGETHER
 from engine.store import instances
 from engine.workflows.advance import Completed, Failed, Switched
 from engine.workflows.retrying import Again, plan
@@ -73,17 +74,23 @@ def settle(turn: Turn, run: Run, step_id: str, result: Result, given: Mapping[st
 
 
 def follow(turn: Desk, run: Run, decided: Decided) -> None:
-    """Give the steps that are ready to tasks: the first to this one, if there is one, others each to one of its own."""
-    if run.is_over:
+    """Give the steps that are ready to tasks: the first to this one, if there is one, others each to one of its own.
+
+    Of many, several share a task, and its commits; what must be called apart leaves it again.
+    """
+    if run.is_over or not decided.ready:
         return
-    for place, step_id in enumerate(decided.ready):
-        if run.is_paused:
-            run.put(step_id, task_id=turn.task(run.instance_id, state="held"))
-        elif place == 0 and turn.task_id is not None:
-            run.agenda.append(step_id)
-            run.put(step_id, task_id=turn.task_id)
-        else:
-            run.put(step_id, task_id=turn.task(run.instance_id))
+    state: dict[str, Any] = {"state": "held"} if run.is_paused else {}
+    others = decided.ready
+    if not run.is_paused and turn.task_id is not None:
+        first, *others = decided.ready
+        run.agenda.append(first)
+        run.put(first, task_id=turn.task_id)
+    size = TOGETHER if len(others) > TOGETHER else 1
+    for start in range(0, len(others), size):
+        task_id = turn.task(run.instance_id, **state)
+        for step_id in others[start : start + size]:
+            run.put(step_id, task_id=task_id)
 
 
 def hold(turn: Turn, run: Run, step_ids: list[str]) -> None:
@@ -109,7 +116,7 @@ def _begin(turn: Turn, run: Run, step: Step) -> Apart | None:
     run.known(step.id).attempt += 1
     began = turn.moment
     result, given = _executed(turn, run, step)
-    if isinstance(result, Apart) and not turn.can_call(result):
+    if isinstance(result, Apart) and (run.agenda or not turn.can_call(result)):
         run.known(step.id).attempt -= 1
         reassign(turn, run, step.id, timeout_seconds=turn.seconds_for(result))
         return None
@@ -165,7 +172,7 @@ def _break(turn: Turn, run: Run, step_id: str, broke: Broke, given: Mapping[str,
     if isinstance(decision, Again):
         wake_at = turn.now + decision.after
         run.move(step_id, StepStatus.RETRYING, turn.moment)
-        if turn.single:
+        if turn.single and turn.retry is None and not run.agenda:
             turn.retry = (decision.after, error)
             began["task_id"] = turn.task_id
         else:

@@ -78,7 +78,7 @@ class Run:
     ended: bool = False
     """Whether the instance ended since the last commit."""
     stopped: set[UUID] = field(default_factory=set)
-    """Tasks of steps that were cancelled, or that a person took out of their hands; timers of what came in time."""
+    """Tasks of steps that were cancelled, timers of steps that need not wait any longer, and what a person stopped."""
     children: list[UUID] = field(default_factory=list)
     """Instances that such steps had started."""
 
@@ -143,6 +143,11 @@ class Run:
     def decide(self, outcome: Outcome, moment: datetime) -> Decided:
         """Take an outcome: what follows is decided, applied here, and noted to be written."""
         decided = advance(self.definition, self.state, outcome)
+        self.take(decided, moment)
+        return decided
+
+    def take(self, decided: Decided, moment: datetime) -> None:
+        """Take over what was decided, and note that it is to be written."""
         for step_id, after in decided.steps.items():
             self._note(step_id, self.state.of(step_id), after, moment)
         self.state.apply(decided.steps, decided.status)
@@ -150,7 +155,6 @@ class Run:
         if decided.status in INSTANCE_ENDS:
             self.ended = True
             self.agenda.clear()
-        return decided
 
     def move(self, step_id: str, status: StepStatus, moment: datetime, **columns: Any) -> None:
         """Note that a step is under way."""
@@ -184,8 +188,8 @@ class Run:
             self.counts[StepStatus.FAILED] -= 1
         if after.status is StepStatus.CANCELLED and before.status in STEP_ACTIVE:
             self.stop(step_id)
-        if before.status is StepStatus.WAITING and known.wake_at is not None and known.task_id is not None:
-            self.stopped.add(known.task_id)  # its timer: what it waited for came first, or it is the timer's own task
+        elif before.status is StepStatus.WAITING and known.task_id is not None:
+            self.stopped.add(known.task_id)
         known.wake_at = known.waits_for = None
         self.written[step_id] = row
 
