@@ -60,8 +60,6 @@ class Desk:
     runs: dict[UUID, Run] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     """Tasks that are to be inserted."""
-    made: Counter[UUID] = field(default_factory=Counter)
-    """By template, instances that this transaction has made; they are counted at its end."""
     messages: list[Message] = field(default_factory=list)
     """First messages that the process itself sends after the commit."""
     assigned: list[dict[str, Any]] = field(default_factory=list)
