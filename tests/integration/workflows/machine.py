@@ -204,7 +204,12 @@ class Machine(RuleBasedStateMachine):
     def steer_during_a_call(self, data: st.DataObject, verb: str) -> None:
         """Pause or cancel runs while a worker is in a call."""
         task_id = data.draw(st.sampled_from(self.ready()), label="task")
-        Machine.meanwhile = lambda: [self.steer(verb, one) for one in self.runs] and None
+
+        def steered() -> None:
+            for one in self.runs:
+                self.steer(verb, one)
+
+        Machine.meanwhile = steered
         self.work(task_id)
 
     def steer(self, verb: str, instance_id: UUID) -> None:

@@ -30,5 +30,5 @@ def test_runs_come_to_their_end_and_the_invariants_hold_whatever_happens(
     monkeypatch.setattr(faults, "crash", Machine.crash)
     Machine.world = world
     bounds = settings(max_examples=EXAMPLES, stateful_step_count=25, deadline=None, suppress_health_check=SLOW)
-    run_state_machine_as_test(Machine, settings=bounds)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(Machine, settings=bounds)
     print(dict(sorted(Machine.seen.items())))  # noqa: T201 - shown with -s
