@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks.rules.part import measure as rules
 from benchmarks.schedules.part import measure as schedules
+from benchmarks.workflows.part import measure as workflows
 from core.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     Part = Callable[[Bench], Sequence[Row]]
 
-PARTS: Final[dict[str, Part]] = {"schedules": schedules, "rules": rules}
+PARTS: Final[dict[str, Part]] = {"schedules": schedules, "rules": rules, "workflows": workflows}
 
 
 def chosen(name: str | None) -> dict[str, Part]:

@@ -1,4 +1,4 @@
-"""`.venv-bench`: where the other schedulers live, made on first use from `benchmarks/requirements.txt`."""
+"""`.venv-bench`: where what we are measured beside lives, made on first use from `benchmarks/requirements.txt`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def python() -> Path:
     program = PLACE / "bin" / "python"
     wanted = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()
     if not _STAMP.exists() or _STAMP.read_text(encoding="ascii") != wanted:
-        say("making .venv-bench for the other schedulers (once)")
+        say("making .venv-bench for what we are measured beside (once)")
         completed([sys.executable, "-m", "venv", "--clear", PLACE])
         pip: list[str | Path] = [
             program,
@@ -62,13 +62,13 @@ def completed(command: Sequence[str | Path], env: Mapping[str, str] | None = Non
             timeout=seconds,
         )
     except subprocess.TimeoutExpired:
-        raise PeerError(f"`{_shown(command)}` was not done after {seconds:.0f} s") from None
+        raise PeerError(f"`{shown(command)}` was not done after {seconds:.0f} s") from None
     if done.returncode != 0:
         last = " / ".join((done.stderr or done.stdout).strip().splitlines()[-_LAST_LINES:])
-        raise PeerError(f"`{_shown(command)}` failed: {last}")
+        raise PeerError(f"`{shown(command)}` failed: {last}")
     return done.stdout
 
 
-def _shown(command: Sequence[str | Path]) -> str:
+def shown(command: Sequence[str | Path]) -> str:
     """Return the command without the places of this machine."""
     return " ".join(part.name if isinstance(part, Path) else Path(part).name for part in command)

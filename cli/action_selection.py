@@ -1,4 +1,4 @@
-"""Which effects a command means: those that are named, or all of an execution, a rule or a time."""
+"""Which effects a command means: those that are named, or all of an execution, an instance, a rule or a time."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from engine import effects
 from engine.actions.registry import PUSH
 from engine.find import find_rule
 from engine.store import actions as store
+from engine.store import step_effects
 from models.enums import ActionStatus
 
 if TYPE_CHECKING:
@@ -33,11 +34,12 @@ note_option = click.option("--note", metavar="TEXT", help="Why; it stays with th
 
 
 def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --execution, --rule, --since and --until."""
+    """Add --execution, --instance, --rule, --since and --until."""
     for option in (
         click.option("--until", metavar="TIME", help="As --since [default: now]."),
         click.option("--since", metavar="TIME", help="7d, 12h, or a date (and time) [with --rule or --until: 30d]."),
         click.option("--rule", "rule_ref", metavar="RULE", help="All of this rule (id or exact name)."),
+        click.option("--instance", metavar="ID", help="All of this run of a workflow."),
         click.option("--execution", metavar="ID", help="All of this execution."),
     ):
         function = option(function)
@@ -62,10 +64,11 @@ def selected(
     """
     given = [name for name, value in wanted.items() if value is not None]
     if bool(action_ids) == bool(given):
-        message = "needs either ACTIONs or one of --execution, --rule, --since, --until"
+        message = "needs either ACTIONs or one of --execution, --instance, --rule, --since, --until"
         raise InputError.of("ACTION", message, "give the ids, or say which are meant")
-    if wanted["execution"] is not None and len(given) > 1:
-        raise InputError.of("--execution", "is a selection of its own", "leave --rule, --since and --until out")
+    for whole in ("execution", "instance"):
+        if wanted[whole] is not None and len(given) > 1:
+            raise InputError.of(f"--{whole}", "is a selection of its own", "leave the others out")
     with session.database.transaction(session.context) as connection:
         if action_ids:
             rows = [effects.find(connection, session.org.org_id, action_id) for action_id in action_ids]
@@ -82,6 +85,9 @@ def _matching(
     execution_id = parse_id("--execution", wanted["execution"])
     if execution_id is not None:
         return [row for row in store.of_execution(connection, org_id, execution_id) if row.status == status]
+    instance_id = parse_id("--instance", wanted["instance"])
+    if instance_id is not None:
+        return [row for row in step_effects.listing(connection, org_id, instance_id)[::-1] if row.status == status]
     since = moment_at(parse_moment("--since", wanted["since"] or _USUAL, zone), now)
     until = moment_at(parse_moment("--until", wanted["until"], zone), now) if wanted["until"] else now
     if since > until:

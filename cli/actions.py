@@ -9,6 +9,7 @@ import click
 
 from cli.action_deliveries import confirm_command, discard_command, retry_command
 from cli.action_kinds import kinds_command
+from cli.action_rows import by, named, waits_or_failed
 from cli.action_selection import note_option, selected, selection_options
 from cli.arguments import limit_option, moment_at, parse_id, parse_moment
 from cli.explain import change_text
@@ -22,7 +23,7 @@ from engine import effects
 from engine import undo as undoing
 from engine.find import find_campaign, find_rule
 from engine.store import actions as store
-from engine.store import campaigns, rules
+from engine.store import campaigns
 from models.enums import ActionStatus, Channel
 
 if TYPE_CHECKING:
@@ -35,14 +36,14 @@ if TYPE_CHECKING:
     from engine.approve import Decided
     from engine.undo import Outcome
 
-_COLUMNS: Final = ["action_id", "status", "type", "rule", "campaign", "change", "why", "created_at"]
+_COLUMNS: Final = ["action_id", "status", "type", "by", "campaign", "change", "why", "created_at"]
 EXIT_REFUSED: Final = 2
 _OUTCOMES: Final = ["action_id", "outcome", "type", "campaign", "why"]
 
 
 @click.group()
 def actions() -> None:
-    """Effects of rules, one by one: what was done, what waits for approval. ACTION is an id."""
+    """Effects of rules and of workflows' steps: what was done, what waits for approval. ACTION is an id."""
 
 
 for command in (kinds_command, retry_command, discard_command, confirm_command):
@@ -55,6 +56,7 @@ for command in (kinds_command, retry_command, discard_command, confirm_command):
 @click.option("--channel", type=click.Choice([channel.value for channel in Channel]), help="Only what leaves by it.")
 @click.option("--rule", "rule_ref", metavar="RULE", help="Only of this rule (id or exact name).")
 @click.option("--campaign", "campaign_ref", metavar="CAMPAIGN", help="Only on this campaign (id or exact name).")
+@click.option("--instance", metavar="ID", help="Only of the steps of this run of a workflow.")
 @click.option("--since", default="30d", show_default=True, metavar="TIME", help="7d, 12h, or a date (and time).")
 @click.option("--until", metavar="TIME", help="As --since [default: now].")
 @limit_option(100)
@@ -73,32 +75,19 @@ def list_command(
             raise InputError.of("--until", "is before --since", "give a later --until or an earlier --since")
         matching = _matching(connection, session, wanted)
         rows = store.listing(connection, session.org.org_id, since=start, until=end, matching=matching, limit=limit + 1)
-        told = _named(connection, session.org.org_id, cut(rows_as_dicts(rows), limit))
+        told = named(connection, session.org.org_id, cut(rows_as_dicts(rows), limit))
     if as_json:
         emit_json(told)
     else:
-        rows_told = [{**row, "change": change_text(row), "why": _waits_or_failed(row)} for row in told]
+        rows_told = [{**row, "by": by(row), "change": change_text(row), "why": waits_or_failed(row)} for row in told]
         show_rows("Actions", rows_told, _COLUMNS, hint="A longer --since may show some.")
-
-
-def _waits_or_failed(row: Mapping[str, Any]) -> str | None:
-    """Say why an effect is not there: what it waits for, or how it failed."""
-    failed = (row["error"] or {}).get("message")
-    return "; ".join(filter(None, [row["waits_for"] and f"waits: {row['waits_for']}", failed])) or None
-
-
-def _named(connection: Connection, org_id: UUID, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Add to effects the names of their rule and of their campaign."""
-    of_rules = rules.names(connection, org_id)
-    of_campaigns = campaigns.names(connection, org_id, list({row["entity_id"] for row in rows}))
-    return [
-        {**row, "rule": of_rules.get(row["rule_id"]), "campaign": of_campaigns.get(row["entity_id"])} for row in rows
-    ]
 
 
 def _matching(connection: Connection, session: OrgSession, wanted: dict[str, str | None]) -> dict[str, Any]:
     org_id, rule, campaign = session.org.org_id, wanted["rule_ref"], wanted["campaign_ref"]
     columns: dict[str, Any] = {"status": wanted["status"], "channel": wanted["channel"]}
+    if wanted["instance"] is not None:
+        columns["instance_id"] = parse_id("--instance", wanted["instance"])
     if rule is not None:
         columns["rule_id"] = find_rule(connection, org_id, rule, "--rule").rule_id
     if campaign is not None:
@@ -117,7 +106,7 @@ def show_command(action: str, org_ref: str, user_id: str | None, as_json: bool) 
     [action_id] = _ids((action,))
     with open_org(org_ref, user_id) as session, session.database.transaction(session.context) as connection:
         found = rows_as_dicts([effects.find(connection, session.org.org_id, action_id)])
-        [row] = _named(connection, session.org.org_id, found)
+        [row] = named(connection, session.org.org_id, found)
     if as_json:
         emit_json(row)
     else:
@@ -140,8 +129,8 @@ def approve_command(
 ) -> None:
     """Apply held ACTIONs although a guardrail holds them: exactly what was held, if the campaign is still as it was.
 
-    ACTIONs, or all that is held of an --execution, a --rule or a time. What cannot be approved is told with the
-    difference; the others are approved. Needs the role operator.
+    ACTIONs, or all that is held of an --execution, an --instance, a --rule or a time. What cannot be approved is told
+    with the difference; the others are approved. Needs the role operator.
 
     \b
     Examples:
@@ -167,9 +156,9 @@ def reject_command(
     note: str | None,
     **wanted: str | None,
 ) -> None:
-    """Turn held ACTIONs down, or all that is held of an --execution, a --rule or a time. Needs the role operator.
+    """Turn held ACTIONs down, or all that is held of an --execution, an --instance, a --rule or a time.
 
-    A rule asks for the same no second time within 28 days.
+    A rule asks for the same no second time within 28 days; a workflow's step fails. Needs the role operator.
 
     \b
     Examples:
@@ -209,10 +198,17 @@ def _decide(
     elif not action_ids:
         out.print("Nothing of that is held.")
     for one in () if as_json else decided:
-        rest = " already" if one.already else f"; its execution is {one.execution_status}"
-        out.print(f"{one.action_id} is {one.status}{rest}", highlight=False, soft_wrap=True)
+        out.print(f"{one.action_id} is {one.status}{_rest(one)}", highlight=False, soft_wrap=True)
     if refused:
         raise InputError(refused)
+
+
+def _rest(decided: Decided) -> str:
+    if decided.already:
+        return " already"
+    if decided.instance_id is not None:
+        return f"; its step of {decided.instance_id} goes on"
+    return f"; its execution is {decided.execution_status}"
 
 
 @actions.command("undo")
@@ -229,7 +225,7 @@ def undo_command(
     dry_run: bool,
     **wanted: str | None,
 ) -> int:
-    """Take effects back, newest first: ACTIONs, or all of an --execution, a --rule or a time.
+    """Take effects back, newest first: ACTIONs, or all of an --execution, an --instance, a --rule or a time.
 
     Each is undone only if what it left is still there; else it is refused with the difference, and the rest is undone.
     Exit code 2 if any is refused. Needs the role operator.
@@ -255,8 +251,8 @@ def _campaigns(session: OrgSession, outcomes: Sequence[Outcome]) -> list[str | N
     """Return the name of each outcome's campaign."""
     ids = list({one.entity_id for one in outcomes})
     with session.database.transaction(session.context) as connection:
-        named = campaigns.names(connection, session.org.org_id, ids)
-    return [named.get(one.entity_id) for one in outcomes]
+        names = campaigns.names(connection, session.org.org_id, ids)
+    return [names.get(one.entity_id) for one in outcomes]
 
 
 def _show_outcomes(outcomes: Sequence[Mapping[str, Any]], *, dry_run: bool) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import click
 
+from cli.workflow_callables import callables_command
 from cli.workflow_define import publish_command, save_command, update_command, validate_command
+from cli.workflow_event import event_command
 from cli.workflow_share import activate_command, archive_command, clone_command, share_command
 from cli.workflow_show import list_command, schema_command, show_command
 
@@ -17,7 +19,9 @@ def workflows() -> None:
 for command in (
     activate_command,
     archive_command,
+    callables_command,
     clone_command,
+    event_command,
     list_command,
     publish_command,
     save_command,

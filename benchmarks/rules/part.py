@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.rows import Row
 from benchmarks.rules import ours
@@ -11,13 +11,11 @@ from benchmarks.rules.figures import Figures, Subject, by_entity, subject
 from benchmarks.rules.noops import Noops
 from benchmarks.rules.scale import FULL, QUICK, Scale
 from benchmarks.rules.state import UnfinishedError
+from benchmarks.slow_disk import slow_disk
 from core.errors import SetupError
 
 if TYPE_CHECKING:
     from benchmarks.servers import Bench
-
-_FLUSH: Final = 2_000
-"""Microseconds of the emulated flush."""
 
 
 def measure(bench: Bench) -> list[Row]:
@@ -62,11 +60,8 @@ def _compare(large: Subject, noops: Noops, scale: Scale) -> None:
 def _flushed(large: Subject, scale: Scale) -> Figures:
     """Measure the same where each commit waits two milliseconds longer for the disk."""
     slow = Subject(large.bench, large.site, large.state, Figures(), large.chunked)
-    slow.state.delay_flushes(_FLUSH)
-    try:
+    with slow_disk(large.site.urls.migration):
         slow.through_celery(scale.repeats)
-    finally:
-        slow.state.delay_flushes(0)
     return slow.figures
 
 

@@ -143,9 +143,3 @@ class State:
         budgets = self._connection.execute(_BUDGETS).fetchone()
         if found != expected or budgets is None or budgets[0] != budgets[1]:
             raise UnfinishedError(f"{found}, {budgets} recorded instead of {expected}")
-
-    def delay_flushes(self, microseconds: int) -> None:
-        """Make every commit wait that long for its flush (0: as the disk is), for all connections."""
-        self._connection.execute(sql.SQL("ALTER SYSTEM SET commit_delay = {}").format(microseconds))
-        self._connection.execute("ALTER SYSTEM SET commit_siblings = 0")
-        self._connection.execute("SELECT pg_reload_conf()")

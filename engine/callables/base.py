@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, Self, TypeAlias
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_.-]{0,99}")
@@ -39,7 +39,7 @@ class Call:
 
     def document(self) -> dict[str, Any]:
         """Return it as a JSON document, which `Call(**document)` reads."""
-        return asdict(self)
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
 
 Function: TypeAlias = Callable[[Call], Mapping[str, Any] | None]
@@ -53,7 +53,7 @@ class Registered:
     function: Function
     internal: bool = False
     """It promises to take milliseconds, to touch nothing outside and to be repeatable: it runs in the worker itself,
-    inside the transaction of its step."""
+    inside the transaction of its step, unless the step has a timeout."""
     package: str = ""
     """Name and version of the distribution that brings it."""
     doc: str = ""
@@ -80,7 +80,7 @@ class Registered:
             raise ValueError(f"a callable's name has {NAME_RULE}: {name!r}"[:200])
         if not inspect.isfunction(function) or inspect.iscoroutinefunction(function):
             raise ValueError(f"{name} is no plain function (of async ones, run the event loop inside a plain one)")
-        if not internal and not all(part.isidentifier() for part in function.__qualname__.split(".")):
+        if not all(part.isidentifier() for part in function.__qualname__.split(".")):
             raise ValueError(f"{name} must stand at the top of its module: another process looks for it there")
         return cls(name, function, internal, doc=(inspect.getdoc(function) or "").partition("\n")[0])
 
@@ -88,7 +88,7 @@ class Registered:
 def step(name: str, *, internal: bool = False) -> Callable[[Function], Registered]:
     """Make a function a callable of this name. Raises ValueError where the name or the function will not do.
 
-    `internal` ones run in the worker, inside its transaction; all others in a process of their own, which is killed
-    when their time is up.
+    `internal` ones run in the worker, inside its transaction, unless their step has a timeout; all others in a process
+    of their own, which is killed when their time is up.
     """
     return lambda function: Registered.of(name, function, internal=internal)

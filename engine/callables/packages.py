@@ -31,16 +31,11 @@ def brought(taken: Mapping[str, Registered]) -> Iterator[Registered]:
     names = {name: registered.package for name, registered in taken.items()}
     for point in sorted(entry_points(group=GROUP), key=lambda point: (_package(point), point.name)):
         try:
-            registered = replace(_load(point), package=_package(point))
-            if registered.name in names:
-                message = f"there is a callable {registered.name!r} of {names[registered.name]} already"
-                raise _UnusableError(message)
+            registered = _load(point, names)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a package does, the worker goes on without it
             said = str(error) if isinstance(error, _UnusableError) else f"{type(error).__name__}: {error}"
             remedy = "mend the package or uninstall it, then restart what uses it"
-            logger.error(
-                "the callable %r of package %s is left out: %s (%s)", point.name, _package(point), said, remedy
-            )
+            logger.error("the callable %r of %s is left out: %s (%s)", point.name, _package(point), said, remedy)  # noqa: TRY400 - what it says is enough
         else:
             names[registered.name] = registered.package
             yield registered
@@ -50,9 +45,12 @@ def _package(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist else "?"
 
 
-def _load(point: EntryPoint) -> Registered:
+def _load(point: EntryPoint, taken: Mapping[str, str]) -> Registered:
     loaded: object = point.load()
     if not isinstance(loaded, Registered):
         message = f"{point.value} is no function under @engine.callables.base.step"
         raise _UnusableError(message)
-    return loaded
+    if loaded.name in taken:
+        message = f"there is a callable {loaded.name!r} of {taken[loaded.name]} already"
+        raise _UnusableError(message)
+    return replace(loaded, package=_package(point))

@@ -12,7 +12,7 @@ import traceback
 from contextlib import suppress
 from dataclasses import asdict
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from engine.callables import frames
 from engine.callables.base import Call, Registered
@@ -43,7 +43,7 @@ def run(request: Mapping[str, Any], warden: int, result_fd: int, said_fd: int, o
 
 def _own(said_fd: int, others: Iterable[int]) -> None:
     """Give the process signals and streams of its own."""
-    signal.set_wakeup_fd(-1)
+    os.close(signal.set_wakeup_fd(-1))
     for number in (signal.SIGCHLD, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -51,11 +51,13 @@ def _own(said_fd: int, others: Iterable[int]) -> None:
         os.dup2(said_fd, stream)
     for fd in (said_fd, *others):
         os.close(fd)
-    sys.stdout, sys.stderr = (
-        open(stream, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115 - they stay open, and have no path
-        for stream in (1, 2)
-    )
+    sys.stdout, sys.stderr = _stream(1), _stream(2)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+
+
+def _stream(fd: int) -> TextIO:
+    """Return a text stream that is written line by line, and takes any text."""
+    return open(fd, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
 
 
 def _result(request: Mapping[str, Any]) -> dict[str, Any]:

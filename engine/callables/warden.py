@@ -11,7 +11,6 @@ import json
 import os
 import select
 import signal
-import socket
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -22,6 +21,7 @@ from engine.callables.runner import run
 from engine.callables.said import Said
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping
 
 BEGUN: Final = b"begun"

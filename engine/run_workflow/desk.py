@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 PRIORITY: Final = 4
-MAX_OUTPUT: Final = 256 * 1024
-"""Bytes of what an instance has put out, as JSON."""
 SEND_AT_ONCE: Final = 100
 """Tasks that one commit makes and whose messages the process itself sends; a scheduler sends the others."""
+MAX_OUTPUT: Final = 256 * 1024
+"""Bytes of what an instance has put out, as JSON."""
 _SOON: Final = timedelta(seconds=15)
 _TOLD: Final = {
     InstanceStatus.RUNNING: "instance_resumed",
@@ -60,12 +60,12 @@ class Desk:
     runs: dict[UUID, Run] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     """Tasks that are to be inserted."""
+    made: Counter[UUID] = field(default_factory=Counter)
+    """By template, instances that this transaction has made; they are counted at its end."""
     messages: list[Message] = field(default_factory=list)
     """First messages that the process itself sends after the commit."""
     assigned: list[dict[str, Any]] = field(default_factory=list)
     """Steps that are given to other tasks and stay as they are."""
-    made: Counter[UUID] = field(default_factory=Counter)
-    """By template, instances that this transaction has made; they are counted at its end."""
     entries: list[dict[str, Any]] = field(default_factory=list)
     """What the audit log is told besides: what a person did."""
 
@@ -134,7 +134,7 @@ class Desk:
         self.rows, self.assigned, self.entries = [], [], []
 
     def _stop(self, changed: Sequence[Run]) -> None:
-        """Stop tasks of steps that are over, timeouts of instances that are, and what such steps had started."""
+        """Stop the tasks of steps that are over, timeouts of instances that are, and what such steps had started."""
         over = {run.row.timeout_task_id for run in changed if run.ended} - {None}
         stopped = {one for run in changed for one in run.stopped if not run.assigned(one)} | over
         self._unmake(stopped)
@@ -201,7 +201,7 @@ class Desk:
             for run in changed
             if run.ended or run.was_switched
         ]
-        audit.record(self.connection, self.org_id, self.entries + entries, now=self.moment)
+        audit.record(self.connection, self.org_id, self.entries + entries, now=self.now)
 
     def _settle(self, ended: Sequence[Run]) -> None:
         """End the runs of jobs that these instances were, and count them and those that were made; templates last."""

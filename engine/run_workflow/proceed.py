@@ -74,7 +74,7 @@ def settle(turn: Turn, run: Run, step_id: str, result: Result, given: Mapping[st
 
 
 def follow(turn: Desk, run: Run, decided: Decided) -> None:
-    """Give the steps that are ready to tasks: the first to this one, if there is one, others each to one of its own.
+    """Give the steps that are ready to tasks: the first to this one, if there is one, each other one to its own.
 
     Of many, several share a task, and its commits; what must be called apart leaves it again.
     """

@@ -78,7 +78,7 @@ class Run:
     ended: bool = False
     """Whether the instance ended since the last commit."""
     stopped: set[UUID] = field(default_factory=set)
-    """Tasks of steps that were cancelled, timers of steps that need not wait any longer, and what a person stopped."""
+    """Tasks of steps that were cancelled, or that a person took out of their hands; timers of what came in time."""
     children: list[UUID] = field(default_factory=list)
     """Instances that such steps had started."""
 
@@ -188,8 +188,8 @@ class Run:
             self.counts[StepStatus.FAILED] -= 1
         if after.status is StepStatus.CANCELLED and before.status in STEP_ACTIVE:
             self.stop(step_id)
-        elif before.status is StepStatus.WAITING and known.task_id is not None:
-            self.stopped.add(known.task_id)
+        if before.status is StepStatus.WAITING and known.wake_at is not None and known.task_id is not None:
+            self.stopped.add(known.task_id)  # its timer: what it waited for came first, or it is the timer's own task
         known.wake_at = known.waits_for = None
         self.written[step_id] = row
 

@@ -90,9 +90,11 @@ def parse(text: str, field: str = FIELD) -> BusinessHours:
 
     Raises InputError with every part that is wrong.
     """
+    if len(text) > _LONGEST:
+        raise InputError.of(field, f"has {len(text)} characters", f"write it shorter, like {EXAMPLE!r}")
     problems: list[InputError] = []
     days: list[Span | None] = [None] * len(DAYS)
-    for part in text[:_LONGEST].casefold().split(","):
+    for part in text.casefold().split(","):
         try:
             named, span = _part(part.strip(), field)
             if taken := [DAYS[day] for day in named if days[day] is not None]:

@@ -66,7 +66,7 @@ def fields_read(tree: Condition) -> tuple[tuple[str, ...], ...]:
 def path_of(field: str) -> tuple[str, ...]:
     """Return the path of a condition's field, from its root."""
     parts = tuple(field.split("."))
-    return parts if parts[0] in {CONTEXT, STEPS} else (CONTEXT, *parts)
+    return parts if parts[0] in {CONTEXT, STEPS} and len(parts) > 1 else (CONTEXT, *parts)
 
 
 def _why(tried: list[dict[str, Any]]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from sqlalchemy.exc import DBAPIError
 
 from cli.main import failure
 from tests.integration.engine.guarding import held_action, raw
+from tests.posting import Desk
+from tests.stepping import Flow, action
 from tests.unit.cli.running import Cmis
 from tests.world import SPENT, World
 
@@ -116,7 +118,7 @@ def test_what_cannot_be_undone_is_shown_and_the_exit_code_says_so(cmis: Cmis, or
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "needs either ACTIONs or one of --execution, --rule, --since, --until"),
+        ((), "needs either ACTIONs or one of --execution, --instance, --rule, --since, --until"),
         (("01980000-0000-7000-8000-000000000000", "--since", "1h"), "needs either"),
         (("--execution", "01980000-0000-7000-8000-000000000000", "--since", "1h"), "is a selection of its own"),
         (("x",), "ACTION: 'x' is no id"),
@@ -182,3 +184,21 @@ def test_a_change_that_the_database_refuses_for_a_guardrail_is_an_input_error(or
     code, [line] = failure(refused.value)
     assert code == 2
     assert "below the floor of 10 (let a rule plan it" in line
+
+
+def test_a_steps_effect_is_shown_with_its_workflow_approved_and_undone(cmis: Cmis, org: Org) -> None:
+    flow, campaign = Flow(Desk(org)), org.campaign({}, budget=12)
+    halve = action("halve", "decrease_budget", {"value": 50}, campaign=str(campaign))
+    instance = flow.start(flow.publish(halve, name="Careful"))
+    flow.run()
+    [listed] = cmis("actions", "list", "--instance", str(instance), "--json").json
+    assert (listed["workflow"], listed["step_id"], listed["instance_id"]) == ("Careful", "halve", str(instance))
+    assert "Careful: halve" in cmis("actions", "list", "--status", "held").out
+    assert all(word in cmis("actions", "show", listed["action_id"]).out for word in (str(instance), "halve"))
+
+    approved = cmis("actions", "approve", "--instance", str(instance))
+
+    assert approved.out == f"{listed['action_id']} is succeeded; its step of {instance} goes on\n"
+    assert org.campaign_row(campaign).budget == 6
+    assert cmis("actions", "undo", "--instance", str(instance)).code == 0
+    assert org.campaign_row(campaign).budget == 12

@@ -5,34 +5,28 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
-from shutil import copytree
 from typing import TYPE_CHECKING
 
 import pytest
 
+from dev.site import ROOT
 from engine.actions import registry
+from tests.installing import EXAMPLES, install
 from tests.world import SPENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.world import Org, World
 
-ROOT = Path(__file__).resolve().parents[3]
-EXAMPLE = ROOT / "docs/examples/cmis-action-example"
+EXAMPLE = EXAMPLES / "cmis-action-example"
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Install the package, offline, where nothing else is."""
-    source, target = tmp_path_factory.mktemp("source") / "example", tmp_path_factory.mktemp("installed")
-    copytree(EXAMPLE, source, ignore=lambda _, names: [name for name in names if name.startswith((".", "__"))])
-    offline = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "--quiet"]
-    command = [sys.executable, "-m", "pip", "install", *offline, "--target", str(target), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return target
+    return install("cmis-action-example", tmp_path_factory.mktemp("example"))
 
 
 @pytest.fixture

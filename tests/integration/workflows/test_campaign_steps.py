@@ -6,11 +6,16 @@ import uuid
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
+from core import clock
 from core.errors import ConflictError
+from core.ids import uuid7
 from engine import approve, undo
+from engine.store import executions
 from tests.connecting import connect, pushes
-from tests.integration.engine.guarding import bind
+from tests.integration.engine.guarding import bind, named, refusal
 from tests.stepping import action
 
 if TYPE_CHECKING:
@@ -147,9 +152,7 @@ def test_the_day_of_the_org_bounds_steps_and_never_touch_holds_them(flow: Flow) 
     more = action(
         "more",
         "adjust_budget",
-        {
-            "percent": 20,
-        },
+        {"percent": 20},
         campaign="mine",
         next="least",
     )
@@ -163,6 +166,35 @@ def test_the_day_of_the_org_bounds_steps_and_never_touch_holds_them(flow: Flow) 
     assert flow.effect(untouched).error["guardrail"] == "never_touch"
     assert flow.org.campaign_row(mine).budget == 96
     assert flow.org.campaign_row(kept).status == "active"
+
+
+def change(flow: Flow, instance: uuid.UUID, campaign: uuid.UUID, after: dict[str, object], change: str) -> str | None:
+    """Change a campaign by SQL of one's own, in the name of a step's effect; returns the guardrail that refused it."""
+    try:
+        with flow.world.app.transaction(flow.org.context) as connection:
+            now = clock.now(connection)
+            action_id = uuid7(now)
+            ids = {"action_id": action_id, "entity_id": campaign, "instance_id": instance, "step_id": str(campaign)}
+            what = {"position": 0, "type": "adjust_budget", "params": {}, "before": {}, "after": after}
+            row = ids | what | {"idempotency_key": str(action_id), "status": "succeeded", "audit_id": uuid7(now)}
+            executions.insert_actions(connection, flow.org.id, uuid7(now), [row], now=now)
+            connection.execute(text(named(flow.org, campaign, action_id, change)))
+    except DBAPIError as error:
+        return refusal(error)
+    return None
+
+
+def test_the_database_itself_bounds_what_is_changed_in_a_steps_name(flow: Flow) -> None:
+    bind(flow.org, max_entities_per_run=2, max_change_pct=30)
+    a, b, c = (flow.org.campaign({}, name=name) for name in "abc")
+    first = action("a", "pause_campaign", campaign=str(a), next="b")
+    instance = flow.play(first, action("b", "pause_campaign", campaign=str(b)))
+    assert flow.instance(instance).status == "completed"
+
+    assert change(flow, instance, c, {"status": "paused"}, "status = 'paused'") == "max_entities_per_run"
+    assert change(flow, uuid7(flow.world.now()), c, {"budget": 60}, "budget = 60") == "max_change_pct"
+    assert change(flow, uuid7(flow.world.now()), c, {"budget": 80}, "budget = 75") == "last_action_id"
+    assert flow.org.campaign_row(c).budget == 100
 
 
 def test_a_connector_is_told_of_a_steps_change_and_the_step_does_not_wait(flow: Flow) -> None:

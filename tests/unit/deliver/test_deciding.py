@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -174,3 +175,14 @@ def test_attempts_are_spread_over_a_time_that_doubles(attempt: int, bound: int) 
         waits.append(again.after.total_seconds())
     assert bound * 0.9 < max(waits) <= bound
     assert min(waits) < bound * 0.1
+
+
+def test_a_delivery_with_a_pace_of_its_own_is_tried_so_often_and_no_more() -> None:
+    pace = outcome.Pace(2, base_seconds=3600, factor=1, cap_seconds=3600)
+    told = {"age": timedelta(0), "keyed": True, "pace": pace}
+    first = outcome.decide(Later("down"), attempt=1, **told)  # type: ignore[arg-type]
+    assert isinstance(first, outcome.Again)
+    assert first.after <= timedelta(hours=1)
+    assert isinstance(outcome.decide(Later("down"), attempt=2, **told), outcome.Discarded)  # type: ignore[arg-type]
+    assert outcome.Pace.of({"pace": asdict(pace)}) == pace
+    assert outcome.Pace.of({}).attempts == outcome.MAX_ATTEMPTS

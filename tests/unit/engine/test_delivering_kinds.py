@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InputError
-from engine.actions.base import Campaign, Change, Delivery, Scope
+from engine.actions.base import Campaign, Change, Delivery, Scope, WorkflowStep
 from engine.actions.receivers import is_address
 from engine.actions.registry import KINDS, parse_actions
+from engine.actions.texts import as_written
 from engine.secrets.references import names
 from models.enums import Channel
 
@@ -222,3 +223,37 @@ def test_no_address_holds_more_than_one(text: str) -> None:
 def test_a_payload_without_references_goes_out_as_it_is(payload: dict[str, Any]) -> None:
     if "{{" not in json.dumps(payload, ensure_ascii=False) and "\\ud" not in json.dumps(payload):
         assert planned("webhook", url=URL, payload=payload).message["body"]["data"]["payload"] == payload
+
+
+class TestStep:
+    """Kinds in a step of a workflow."""
+
+    def test_a_webhook_names_workflow_step_and_context(self) -> None:
+        plan = planned("trigger_webhook", scope=step({"lead": 7}), url=URL)
+        body = plan.message["body"]
+        assert body["type"] == "workflow.step"
+        assert body["data"]["workflow"] == {"id": str(SCOPE.rule_id), "name": "Cut"}
+        assert (body["data"]["step_id"], body["data"]["context"]) == ("post", {"lead": 7})
+        assert body["data"].keys().isdisjoint({"rule", "execution_id"})
+
+    def test_what_references_brought_is_cut_and_not_read_again(self) -> None:
+        kind, long = KINDS["send_notification"], "{{ campaign.name }}" + "x" * 5_000
+        params = kind.validate(as_written({"title": long, "message": long}, kind.texts), spelling="notify", path="p")
+        said = kind.plan(params, campaign(), step({}))
+        assert isinstance(said, Change)
+        assert said.after["notification"]["title"].startswith("{{ campaign.name }}xxx")
+        assert len(said.after["notification"]["title"]) == 199
+
+    @given(st.text(max_size=50))
+    def test_a_payload_says_just_what_it_was_given(self, text: str) -> None:
+        kind = KINDS["trigger_webhook"]
+        given_ = as_written({"url": URL, "payload": {"a": [text]}}, kind.texts)
+        if "secret://" not in text:
+            plan = kind.plan(kind.validate(given_, spelling="webhook", path="p"), campaign(), step({}))
+            assert isinstance(plan, Delivery)
+            assert plan.message["body"]["data"]["payload"] == {"a": [text]}
+
+
+def step(context: dict[str, Any]) -> Scope:
+    ids = SCOPE.rule_id, SCOPE.rule_name, SCOPE.org_id, SCOPE.org_name, SCOPE.execution_id
+    return Scope(*ids, step=WorkflowStep(SCOPE.execution_id, "post", context))

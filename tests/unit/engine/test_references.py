@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from core.errors import InputError
 from engine import references
-from engine.references import MAX_REFERENCES, MAX_VALUE, parse, read
+from engine.references import MAX_REFERENCES, MAX_VALUE, literal, parse, read
 
 KNOWN: Final = {"campaign": ("id", "name"), "rule": ("name",), "event": ("type", "payload.*")}
 VALUES: Final = {
@@ -154,3 +154,10 @@ def test_a_text_is_cut_before_it_is_escaped(value: str, longest: int) -> None:
     made = template.render(values, longest=longest)
     assert len(made) <= longest
     assert template.render(values, references.html, longest=longest) == references.html(made)
+
+
+@given(st.lists(st.sampled_from(["{{", "}}", "\\", "{", "}", "campaign.name", " ", "x"])).map("".join) | st.text())
+def test_a_text_that_is_meant_as_it_is_reads_as_it_is(text: str) -> None:
+    read_again = read(literal(text))
+    assert read_again.references == []
+    assert read_again.render({}) == text
