@@ -203,7 +203,7 @@ class Desk:
             for run in changed
             if run.ended or run.was_switched
         ]
-        audit.record(self.connection, self.org_id, self.entries + entries, now=self.now)
+        audit.record(self.connection, self.org_id, self.entries + entries, now=self.moment)
 
     def _settle(self, ended: Sequence[Run]) -> None:
         """End the runs of jobs that these instances were, and count them and those that were made; templates last."""
