@@ -56,6 +56,8 @@ class Desk:
     org_id: UUID
     """The org whose instances these are."""
     now: datetime
+    sends: bool = True
+    """Whether the process sends the first messages of new tasks itself; else it has to wake the schedulers."""
     begun: float = field(default_factory=clock.monotonic)
     runs: dict[UUID, Run] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -103,7 +105,7 @@ class Desk:
         """Make a task for an item, as `task` does."""
         row = instances.task(self.org_id, [item], now=self.now, **others)
         if row.get("state") != "held" and row["run_at"] <= self.now and len(self.messages) < SEND_AT_ONCE:
-            row |= {"delivery": 1, "publish_at": self.now + _SOON}
+            row |= {"delivery": 1, "publish_at": self.now + _SOON} if self.sends else {}
             self.send(row["task_id"], row["timeout_seconds"])
         self.rows.append(row)
         made: UUID = row["task_id"]
