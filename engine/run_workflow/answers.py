@@ -16,11 +16,13 @@ from engine.store import events, instances
 from engine.workflows.advance import Ended
 from engine.workflows.definition import NEXT, REJECTED, TIMEOUT
 from models.enums import InstanceStatus, StepStatus, StepType
+from models.transitions import STEP_ACTIVE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from engine.run_workflow.came import Result
+    from engine.run_workflow.desk import Desk
     from engine.run_workflow.run import Known, Run
     from engine.run_workflow.turn import Turn
 
@@ -28,7 +30,7 @@ WHOLE: Final = frozenset({"timeout", "cancel"})
 """Signals about an instance as a whole, also about one that is paused."""
 
 
-def end(turn: Turn, run: Run, signal: Mapping[str, Any]) -> None:
+def end(turn: Desk, run: Run, signal: Mapping[str, Any]) -> None:
     """End an instance: its time is up, or it is not wanted any more."""
     if run.is_over:
         return
@@ -69,9 +71,9 @@ def _time(run: Run, step_id: str) -> str | None:
 
 
 def _result(turn: Turn, run: Run, step_id: str, signal: Mapping[str, Any]) -> Result | None:
-    told_to = _TOLD_TO_TASK.get(signal["kind"])
+    told_to = None if "of" in signal else _TOLD_TO_TASK.get(signal["kind"])
     if told_to is not None:
-        ours = run.known(step_id).task_id == turn.task_id and run.state.of(step_id).status in _NOT_WAITING
+        ours = run.known(step_id).task_id == turn.task_id and run.state.of(step_id).status in STEP_ACTIVE
         return told_to(run, step_id, signal) if ours else None
     waits = run.state.of(step_id).status is StepStatus.WAITING
     hears = _HEARD.get(signal["kind"])
@@ -79,7 +81,19 @@ def _result(turn: Turn, run: Run, step_id: str, signal: Mapping[str, Any]) -> Re
 
 
 def _lost(run: Run, step_id: str, signal: Mapping[str, Any]) -> Result:
+    """Give up a step whose task's workers died again and again."""
     del run, step_id
+    return Broke("LOST", str(signal["error"].get("message", "its workers died")), "permanent")
+
+
+def _lost_signal(turn: Turn, known: Known, signal: Mapping[str, Any]) -> Result | None:
+    """Give up a step that waits for what was told, and the workers that were told of it died again and again."""
+    del turn
+    lost = signal["of"]
+    meant = {"effect": known.action_id, "instance": known.child_instance_id}.get(lost["kind"])
+    same = meant is None or str(meant) == lost[_NAMED[lost["kind"]]]
+    if known.waits_for != lost["kind"] or not same:
+        return None
     return Broke("LOST", str(signal["error"].get("message", "its workers died")), "permanent")
 
 
@@ -123,8 +137,8 @@ def _approval(run: Run, step_id: str, signal: Mapping[str, Any]) -> Result:
     return Broke("REJECTED", signal.get("note") or "it was not approved", "permanent")
 
 
-_NOT_WAITING: Final = frozenset({StepStatus.QUEUED, StepStatus.RUNNING, StepStatus.RETRYING})
+_NAMED: Final = {"effect": "action_id", "instance": "instance_id"}
 _TOLD_TO_TASK: Final = {"lost": _lost, "approval": _approval}
 """Signals of whoever has given the step to the task that carries them: a reaper, and a person's answer."""
-_HEARD: Final = {"effect": _effect, "event": _event, "instance": _child}
+_HEARD: Final = {"effect": _effect, "event": _event, "instance": _child, "lost": _lost_signal}
 """Signals of whoever has not looked at the step, and does not know whether it still waits."""

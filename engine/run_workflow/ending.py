@@ -18,6 +18,7 @@ from engine.run_workflow.work import GaveUp, NotClaimed, Retrying, TakenApart
 from engine.store import audit, occurrences, tasks
 from models.audit_actions import AuditAction
 from models.enums import Outcome
+from models.transitions import STEP_ACTIVE
 
 if TYPE_CHECKING:
     from core.db import Database
@@ -63,7 +64,7 @@ def give_back(database: Database, claimed: tasks.Claim, error: Exception) -> Res
 def _end(database: Database, claimed: tasks.Claim, error: Exception, decision: retry.Retry | retry.GiveUp) -> Result:
     with database.transaction(Context(claimed.org_id, ENGINE_ACTOR)) as connection:
         owned(tasks.hold(connection, claimed))
-        turn = Turn(connection, claimed, clock.now(connection), clock.monotonic(), 1)
+        turn = Turn.of(connection, claimed, clock.now(connection), clock.monotonic(), 1)
         document = Broke.of(error).document(claimed.attempt)
         if isinstance(decision, retry.Retry):
             owned(tasks.retry(connection, claimed, after=decision.after, now=turn.now, error=document))
@@ -96,6 +97,6 @@ def _fail(turn: Turn, broke: Broke) -> None:
         return
     steps = run.assigned(turn.task_id)
     for step_id in steps or ([item.step_id] if item.step_id in run.steps else []):
-        if not run.is_over and not run.state.of(step_id).resolved:
+        if not run.is_over and run.state.of(step_id).status in STEP_ACTIVE:
             settle(turn, run, step_id, broke)
     turn.write()

@@ -213,6 +213,7 @@ def _subworkflow(executing: Executing) -> tuple[Result, Mapping[str, Any]]:
     )
     [started] = start(turn.connection, turn.org_id, [child], now=turn.now, sent=True, counted=False)
     if started.task_id is not None:
+        turn.made[template.template_id] += 1
         turn.send(started.task_id)
         turn.made[template.template_id] += 1
     if not config["wait"]:

@@ -69,7 +69,8 @@ def take(turn: Turn) -> list[Run]:
         if item.signal is not None and item.signal["kind"] in answers.WHOLE:
             answers.end(turn, run, item.signal)
         elif run.is_paused:
-            turn.hold(run, item.document)
+            if item.signal is not None or run.assigned(turn.task_id):
+                turn.hold(run, item.document)
         else:
             if item.signal is not None and item.step_id is not None:
                 answers.answer(turn, run, item.step_id, item.signal)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from engine.run_workflow.came import Result
+    from engine.run_workflow.desk import Desk
     from engine.run_workflow.run import Run
     from engine.run_workflow.turn import Turn
     from engine.workflows.advance import Decided
@@ -72,8 +73,8 @@ def settle(turn: Turn, run: Run, step_id: str, result: Result, given: Mapping[st
             run.put(step_id, **_began(turn, run, step_id, given) | {"task_id": turn.task_id})
 
 
-def follow(turn: Turn, run: Run, decided: Decided) -> None:
-    """Give the steps that are ready to tasks: the first to this one, each other one to a task of its own.
+def follow(turn: Desk, run: Run, decided: Decided) -> None:
+    """Give the steps that are ready to tasks: the first to this one, if there is one, each other one to its own.
 
     Of many, several share a task, and its commits; what must be called apart leaves it again.
     """
@@ -81,7 +82,7 @@ def follow(turn: Turn, run: Run, decided: Decided) -> None:
         return
     state: dict[str, Any] = {"state": "held"} if run.is_paused else {}
     others = decided.ready
-    if not run.is_paused:
+    if not run.is_paused and turn.task_id is not None:
         first, *others = decided.ready
         run.agenda.append(first)
         run.put(first, task_id=turn.task_id)
@@ -98,7 +99,7 @@ def hold(turn: Turn, run: Run, step_ids: list[str]) -> None:
         reassign(turn, run, step_id, state="held")
 
 
-def reassign(turn: Turn, run: Run, step_id: str, **others: Any) -> None:
+def reassign(turn: Desk, run: Run, step_id: str, **others: Any) -> None:
     """Give a step that is not begun to a task of its own."""
     task_id = turn.task(run.instance_id, **others)
     run.known(step_id).task_id = task_id
@@ -113,13 +114,14 @@ def _begin(turn: Turn, run: Run, step: Step) -> Apart | None:
     turn.executed += 1
     run.current = step.id
     run.known(step.id).attempt += 1
+    began = turn.moment
     result, given = _executed(turn, run, step)
     if isinstance(result, Apart) and (run.agenda or not turn.can_call(result)):
         run.known(step.id).attempt -= 1
         reassign(turn, run, step.id, timeout_seconds=turn.seconds_for(result))
         return None
     if not run.known(step.id).started_at:
-        run.known(step.id).started_at = turn.moment
+        run.known(step.id).started_at = began
     settle(turn, run, step.id, result, given)
     return result if isinstance(result, Apart) else None
 

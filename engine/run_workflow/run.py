@@ -72,13 +72,15 @@ class Run:
     """Steps that ended since the last commit, by status."""
     current: str | None = None
     error: dict[str, Any] | None = None
+    note: str | None = None
+    """What the person said who switches it."""
     changed: bool = False
     ended: bool = False
     """Whether the instance ended since the last commit."""
     stopped: set[UUID] = field(default_factory=set)
-    """Tasks of steps that were cancelled, and timers of steps that need not wait any longer."""
+    """Tasks of steps that were cancelled, or that a person took out of their hands; timers of what came in time."""
     children: list[UUID] = field(default_factory=list)
-    """Instances that cancelled steps had started."""
+    """Instances that such steps had started."""
 
     @classmethod
     def of(cls, org_id: UUID, row: Any, definition: Definition, steps: Sequence[Any]) -> Run:
@@ -114,6 +116,18 @@ class Run:
         """Whether nothing of it begins."""
         return self.state.status is InstanceStatus.PAUSED
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether it is under way, or was: one that was paused before its first step is not."""
+        return self.current is not None or self.state.status not in {InstanceStatus.PENDING, InstanceStatus.PAUSED}
+
+    @property
+    def was_switched(self) -> bool:
+        """Whether it was paused, or goes on, since the last commit."""
+        before, after = self.row.status, self.state.status
+        paused = InstanceStatus.PAUSED
+        return before != after and (after is paused or (before == paused and after is InstanceStatus.RUNNING))
+
     def known(self, step_id: str) -> Known:
         """Return what is known of a step."""
         return self.steps.setdefault(step_id, Known())
@@ -129,6 +143,11 @@ class Run:
     def decide(self, outcome: Outcome, moment: datetime) -> Decided:
         """Take an outcome: what follows is decided, applied here, and noted to be written."""
         decided = advance(self.definition, self.state, outcome)
+        self.take(decided, moment)
+        return decided
+
+    def take(self, decided: Decided, moment: datetime) -> None:
+        """Take over what was decided, and note that it is to be written."""
         for step_id, after in decided.steps.items():
             self._note(step_id, self.state.of(step_id), after, moment)
         self.state.apply(decided.steps, decided.status)
@@ -136,7 +155,6 @@ class Run:
         if decided.status in INSTANCE_ENDS:
             self.ended = True
             self.agenda.clear()
-        return decided
 
     def move(self, step_id: str, status: StepStatus, moment: datetime, **columns: Any) -> None:
         """Note that a step is under way."""
@@ -151,6 +169,14 @@ class Run:
                 setattr(known, name, value)
         self.written[step_id].update(columns)
 
+    def stop(self, step_id: str) -> None:
+        """Note that nobody goes on with a step as it was under way until now: its task, and what it had started."""
+        known = self.known(step_id)
+        if known.task_id is not None:
+            self.stopped.add(known.task_id)
+        if known.waits_for == "instance" and known.child_instance_id is not None:
+            self.children.append(known.child_instance_id)
+
     def _note(self, step_id: str, before: StepState, after: StepState, moment: datetime) -> None:
         known = self.known(step_id)
         kept = self.written.get(step_id, {})
@@ -160,11 +186,10 @@ class Run:
             self.counts[after.status] += 1
         if before.status is StepStatus.FAILED:
             self.counts[StepStatus.FAILED] -= 1
-        cancelled = after.status is StepStatus.CANCELLED and before.status in STEP_ACTIVE
-        if (cancelled or before.status is StepStatus.WAITING) and known.task_id is not None:
-            self.stopped.add(known.task_id)
-        if cancelled and known.waits_for == "instance" and known.child_instance_id is not None:
-            self.children.append(known.child_instance_id)
+        if after.status is StepStatus.CANCELLED and before.status in STEP_ACTIVE:
+            self.stop(step_id)
+        if before.status is StepStatus.WAITING and known.wake_at is not None and known.task_id is not None:
+            self.stopped.add(known.task_id)  # its timer: what it waited for came first, or it is the timer's own task
         known.wake_at = known.waits_for = None
         self.written[step_id] = row
 

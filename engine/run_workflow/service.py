@@ -60,12 +60,16 @@ class _Begun:
     apart: Apart | None = None
     """What is to be called before the next transaction."""
     steps: int = 0
+    """Steps that were executed and committed."""
+    executed: int = 0
+    """Steps that the transaction has executed."""
     began: float = field(default_factory=clock.monotonic)
     messages: list[Message] = field(default_factory=list)
 
     def committed(self) -> None:
         """Send what the transaction has left to be sent."""
         faults.crash("workflow.committed")
+        self.steps, self.executed = self.steps + self.executed, 0
         messages, self.messages = self.messages, []
         if messages:
             self.send(messages)
@@ -107,17 +111,17 @@ def _claim_and_work(
 ) -> tuple[Result | None, _Begun | None]:
     """Claim; on the first delivery work in the same transaction, else only commit the claim."""
     with database.transaction(Context(org_id, ENGINE_ACTOR)) as connection:
-        now = clock.now(connection)
+        now, read = clock.now(connection), clock.monotonic()
         claimed = tasks.claim(connection, org_id, task_id, worker=worker, now=now)
         if claimed is None:
             return NotClaimed(), None
         begun = _Begun(claimed, commit_steps, send)
         if claimed.first:
-            result = _work(Turn(connection, claimed, now, begun.began, commit_steps), begun)
+            result = _work(Turn.of(connection, claimed, now, begun.began, commit_steps, begun=read), begun)
             faults.crash("workflow.before_commit")
             return result, begun
         if len(items.read(claimed.payload)) > 1:
-            return take_apart(Turn(connection, claimed, now, begun.began, commit_steps)), begun
+            return take_apart(Turn.of(connection, claimed, now, begun.began, commit_steps, begun=read)), begun
         return None, begun
 
 
@@ -132,7 +136,7 @@ def _go_on(database: Database, begun: _Begun, heartbeat: Heartbeat) -> Result:
         came = None
         if begun.apart is not None:
             apart = begun.apart
-            came = run_apart(apart.registered, apart.call, timeout=apart.timeout, stopped=heartbeat.lost.is_set)
+            came = apart, run_apart(apart.registered, apart.call, timeout=apart.timeout, stopped=heartbeat.lost.is_set)
             faults.crash("workflow.called")
         result = repeat_on_conflict(partial(_transact, database, begun, came))
         begun.committed()
@@ -140,24 +144,26 @@ def _go_on(database: Database, begun: _Begun, heartbeat: Heartbeat) -> Result:
             return result
 
 
-def _transact(database: Database, begun: _Begun, came: Outcome | None) -> Result | None:
+def _transact(database: Database, begun: _Begun, came: tuple[Apart, Outcome] | None) -> Result | None:
     with database.transaction(Context(begun.claim.org_id, ENGINE_ACTOR)) as connection:
         owned(tasks.hold(connection, begun.claim))
         now = clock.now(connection)
-        result = _work(Turn(connection, begun.claim, now, begun.began, begun.commit_steps), begun, came)
+        result = _work(Turn.of(connection, begun.claim, now, begun.began, begun.commit_steps), begun, came)
         faults.crash("workflow.before_commit")
         return result
 
 
-def _work(turn: Turn, begun: _Begun, came: Outcome | None = None) -> Result | None:
+def _work(turn: Turn, begun: _Begun, came: tuple[Apart, Outcome] | None = None) -> Result | None:
     """Do one transaction's share of the work; returns the task's result once there is nothing left to do.
 
-    What is known of the instances is good for one try: a transaction that is repeated reads them anew.
+    What is known of the instances is good for one try: a transaction that is repeated reads them anew. What a call came
+    to is not: `came` is handed over each time.
     """
     known, begun.runs, begun.messages = begun.runs, {}, []
     fresh = turn.resume(known) if known else items.take(turn)
-    if came is not None and begun.apart is not None:
-        _return(turn, begun.apart, came)
+    turn.since = clock.monotonic()
+    if came is not None:
+        _return(turn, *came)
     for run_ in fresh:
         items.give(turn, run_)
     apart = None
@@ -166,7 +172,7 @@ def _work(turn: Turn, begun: _Begun, came: Outcome | None = None) -> Result | No
         if apart is not None:
             break
     turn.write()
-    begun.steps += turn.executed
+    begun.executed = turn.executed
     begun.messages, begun.apart = turn.messages, apart
     if apart is not None or any(run_.agenda for run_ in turn.runs.values()):
         begun.runs = turn.runs
@@ -190,6 +196,6 @@ def _finish(turn: Turn, begun: _Begun) -> Result:
         after, error = turn.retry
         owned(tasks.retry(turn.connection, claim, after=after, now=turn.now, error=error, more=claim.max_attempts))
         return Retrying(after, error)
-    counts = {"steps": begun.steps, "instances": len(turn.runs)}
+    counts = {"steps": begun.steps + begun.executed, "instances": len(turn.runs)}
     owned(tasks.finish(turn.connection, claim, "succeeded", now=turn.now, result=counts))
     return Finished(**counts)

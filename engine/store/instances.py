@@ -112,7 +112,8 @@ UPDATE cmis.workflow_instances i
    SET status = r.status, current_step = coalesce(r.current_step, i.current_step),
        steps_completed = i.steps_completed + r.completed, steps_failed = i.steps_failed + r.failed,
        steps_skipped = i.steps_skipped + r.skipped, steps_cancelled = i.steps_cancelled + r.cancelled,
-       revision = i.revision + 1, error = coalesce(r.error, i.error),
+       revision = i.revision + 1,
+       error = CASE WHEN i.status = 'paused' AND r.status = 'running' THEN NULL ELSE coalesce(r.error, i.error) END,
        pause_note = CASE WHEN r.status = 'paused' THEN coalesce(r.pause_note, i.pause_note) END,
        started_at = coalesce(i.started_at, r.started_at), finished_at = r.finished_at, duration_ms = r.duration_ms,
        output_data = r.output_data
@@ -131,6 +132,11 @@ UPDATE cmis.tasks SET state = 'ready', publish_at = greatest(run_at, CAST(:now A
  WHERE org_id = :org_id AND kind = 'run_workflow' AND state = 'held'
    AND payload #>> '{items,0,instance_id}' = CAST(:instance_id AS text)
 RETURNING task_id, run_at
+""")
+_DROP_HELD = text("""
+UPDATE cmis.tasks SET state = 'cancelled', finished_at = :now
+ WHERE org_id = :org_id AND kind = 'run_workflow' AND state = 'held'
+   AND payload #>> '{items,0,instance_id}' = CAST(:instance_id AS text)
 """)
 # Whoever has one of them locked is about to lock the instance, and will see what became of it: nobody waits for anybody.
 _CANCEL = text("""
@@ -252,6 +258,11 @@ def release(connection: Connection, org_id: UUID, instance_id: UUID, *, now: dat
     """Let the tasks go on that an instance had waiting while it was paused; returns those that are due."""
     key = {"org_id": org_id, "instance_id": instance_id, "now": now}
     return [row.task_id for row in driver.rows(connection, _RELEASE, key) if row.run_at <= now]
+
+
+def drop_held(connection: Connection, org_id: UUID, instance_id: UUID, *, now: datetime) -> None:
+    """Cancel the tasks that an instance had waiting while it was paused: it does not go on."""
+    driver.changed(connection, _DROP_HELD, {"org_id": org_id, "instance_id": instance_id, "now": now})
 
 
 def cancel_tasks(connection: Connection, org_id: UUID, task_ids: Iterable[UUID], *, now: datetime) -> None:

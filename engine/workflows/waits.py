@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _MAX_MESSAGE: Final = 2_000
 _MAX_VERSION: Final = 1_000_000
-_PATH: Final = re.compile(r"[\w-]{1,100}(\.[\w-]{1,100}){0,15}")
+_PATH: Final = re.compile(r"[^\s.]{1,100}(\.[^\s.]{1,100}){0,15}")
 
 
 def wait_for_event(draft: Draft) -> dict[str, Any]:

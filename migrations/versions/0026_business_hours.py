@@ -3,7 +3,7 @@
 from migrations.ddl import constant_of, run, run_as_engine
 
 revision = "0026"
-down_revision = "0024"
+down_revision = "0025"
 branch_labels = None
 depends_on = None
 
