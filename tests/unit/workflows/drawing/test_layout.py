@@ -6,7 +6,7 @@ from itertools import combinations, pairwise
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.workflows.drawing import layers as module
@@ -39,6 +39,7 @@ def crossings_counted(layers: Layers) -> int:
     return total
 
 
+@settings(deadline=None)
 @given(graphs())
 def test_every_step_is_below_all_that_lead_to_it_and_every_way_is_drawn(definition: Definition) -> None:
     layers = layered(definition)
@@ -52,6 +53,7 @@ def test_every_step_is_below_all_that_lead_to_it_and_every_way_is_drawn(definiti
         assert all(layers.rank[lower] == layers.rank[upper] + 1 for lower in below)
 
 
+@settings(deadline=None)
 @given(graphs())
 def test_crossings_are_counted_and_never_more_after_than_before(definition: Definition) -> None:
     layers = layered(definition)
@@ -63,6 +65,7 @@ def test_crossings_are_counted_and_never_more_after_than_before(definition: Defi
     assert [sorted(rank) for rank in layers.ranks] == nodes
 
 
+@settings(deadline=None)
 @given(graphs())
 def test_nothing_overlaps_and_the_order_is_kept(definition: Definition) -> None:
     layers = layered(definition)

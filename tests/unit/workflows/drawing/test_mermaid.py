@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.workflows.drawing.mermaid import escaped, mermaid
@@ -59,6 +59,7 @@ def test_every_type_is_a_shape_and_every_way_an_arrow_with_its_label() -> None:
     assert mermaid(every_type()) == EXPECTED
 
 
+@settings(deadline=None)
 @given(graphs())
 def test_every_step_and_way_is_told_once(definition: Definition) -> None:
     drawn = mermaid(definition).splitlines()

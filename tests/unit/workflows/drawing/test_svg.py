@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.workflows.drawing import layers as module
@@ -51,6 +51,7 @@ def test_every_type_has_a_shape_of_its_own_words_and_labelled_ways() -> None:
     assert any(text.startswith("lead.score is") for text in said)
 
 
+@settings(deadline=None)
 @given(graphs())
 def test_every_step_is_drawn_once_and_within_the_paper(definition: Definition) -> None:
     root = read(svg(definition))
@@ -63,6 +64,7 @@ def test_every_step_is_drawn_once_and_within_the_paper(definition: Definition) -
         assert 0 <= y <= height - 52
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40) | st.just(NASTY))
 def test_what_tenants_wrote_is_text_and_never_markup(name: str) -> None:
     root = read(svg(every_type(name), title=name))
