@@ -8,6 +8,7 @@ from cli.workflow_approve import approve_command
 from cli.workflow_callables import callables_command
 from cli.workflow_control import cancel_command, pause_command, resume_command, retry_command, skip_command
 from cli.workflow_define import publish_command, save_command, update_command, validate_command
+from cli.workflow_draw import draw_command
 from cli.workflow_event import event_command
 from cli.workflow_fork import fork_command, migrate_command
 from cli.workflow_instances import instances_command
@@ -28,6 +29,7 @@ for command in (
     callables_command,
     cancel_command,
     clone_command,
+    draw_command,
     event_command,
     fork_command,
     instances_command,

@@ -16,7 +16,7 @@ from core import clock
 from core.ids import uuid7
 from engine import published
 from engine.run_workflow.run import Run
-from engine.store import audit, instances, occurrences, tasks, versions
+from engine.store import audit, instances, occurrences, step_effects, tasks, versions
 from engine.store.dispatch import Message
 from models.enums import InstanceStatus, Outcome, Queue, StepStatus, TaskKind
 
@@ -131,7 +131,7 @@ class Desk:
         self._settle(ended)
         for run in changed:
             run.written, run.counts, run.changed, run.ended = {}, Counter(), False, False
-            run.stopped, run.children, run.note = set(), [], None
+            run.stopped, run.children, run.unwanted, run.note = set(), [], [], None
             run.row = run.row._replace(revision=run.row.revision + 1, status=run.state.status.value)
         self.rows, self.assigned, self.entries = [], [], []
 
@@ -144,6 +144,8 @@ class Desk:
         for run in changed:
             if run.ended and run.row.status == InstanceStatus.PAUSED:
                 instances.drop_held(self.connection, self.org_id, run.instance_id, now=self.now)
+        unwanted = [action_id for run in changed for action_id in run.unwanted]
+        step_effects.discard_held(self.connection, self.org_id, unwanted, now=self.now)
         for run in changed:
             for child in run.children:
                 self.task(child, None, {"kind": "cancel", "reason": f"the step of {run.instance_id} is cancelled"})
@@ -203,7 +205,7 @@ class Desk:
             for run in changed
             if run.ended or run.was_switched
         ]
-        audit.record(self.connection, self.org_id, self.entries + entries, now=self.now)
+        audit.record(self.connection, self.org_id, self.entries + entries, now=self.moment)
 
     def _settle(self, ended: Sequence[Run]) -> None:
         """End the runs of jobs that these instances were, and count them and those that were made; templates last."""

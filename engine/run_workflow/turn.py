@@ -55,7 +55,7 @@ class Turn(Desk):
     ) -> Turn:
         """Return the turn of a claimed task. `begun`: when `now` was read, if that was not just now."""
         read = clock.monotonic() if begun is None else begun
-        return cls(connection, claim.org_id, now, read, claim=claim, claimed=claimed, commit_steps=commit_steps)
+        return cls(connection, claim.org_id, now, begun=read, claim=claim, claimed=claimed, commit_steps=commit_steps)
 
     @property
     def task_id(self) -> UUID:

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from engine.store import delivery_invariants as of_deliveries
 from engine.store import step_invariants as of_steps
+from engine.store import workflow_invariants as of_workflows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -286,6 +287,7 @@ CHECKS: Final[Mapping[str, str]] = {
            AND (g ->> 'org_id')::uuid <> t.org_id""",
     **of_deliveries.CHECKS,
     **of_steps.CHECKS,
+    **of_workflows.CHECKS,
 }
 
 DRAINED: Final[Mapping[str, str]] = {
@@ -300,6 +302,7 @@ DRAINED: Final[Mapping[str, str]] = {
         SELECT 'job ' || j.job_id || ' is due' FROM cmis.scheduled_jobs j
          WHERE j.status = 'active' AND j.next_run_at <= cmis.clock()""",
     **of_deliveries.DRAINED,
+    **of_workflows.DRAINED,
 }
 
 _QUERIES: Final = {**CHECKS, **DRAINED}

@@ -29,17 +29,19 @@ _REACH: Final = 4
 def documents(
     draw: DrawFn,
     *,
+    least: int = 1,
     most: int = 9,
     kinds: Sequence[str] = KINDS,
     modes: Sequence[str] = ("all", "any", "n"),
     on_failure: Sequence[str] = ON_FAILURE,
+    calls: Sequence[str] = ("cmis.noop",),
 ) -> dict[str, Any]:
-    """Draw the document of a workflow of up to `most` steps, `s0` first.
+    """Draw the document of a workflow of up to `most` steps, `s0` first; no step is there that nothing leads to.
 
-    Its conditions read what the context says of the step, and its callables are `cmis.noop`.
+    Its conditions read what the context says of the step; its callables are among `calls`.
     """
-    size = draw(st.integers(1, most))
-    shapes = [_draw_step(_Drawing(draw, number, size), kinds, modes, on_failure) for number in range(size)]
+    size = draw(st.integers(least, most))
+    shapes = [_draw_step(_Drawing(draw, number, size, calls), kinds, modes, on_failure) for number in range(size)]
     return {"steps": _reachable(shapes)}
 
 
@@ -55,6 +57,7 @@ class _Drawing:
     draw: DrawFn
     number: int
     size: int
+    calls: Sequence[str]
 
     def lead(self) -> str | None:
         """Draw where a way leads: to a step further on, or nowhere."""
@@ -93,7 +96,8 @@ class _Drawing:
 
     def call(self) -> dict[str, Any]:
         retry = {"max_retries": self.draw(st.integers(0, 2)), "base_seconds": 1, "cap_seconds": 10}
-        return {"type": "action", "config": {"callable": "cmis.noop"}, "next": self.lead(), "retry": retry}
+        called = {"callable": self.draw(st.sampled_from(self.calls))}
+        return {"type": "action", "config": called, "next": self.lead(), "retry": retry}
 
 
 def _draw_step(

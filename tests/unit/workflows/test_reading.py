@@ -400,6 +400,15 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
     }
 
 
+def test_what_is_wrong_with_a_step_is_told_together_in_the_order_of_the_steps() -> None:
+    steps = [noop(f"s{n}", f"s{n + 1}", x="{{ steps.q.output }}") for n in range(11)]
+    steps += [{"id": "s11", "type": "delay", "config": {"days": "x"}, "next": "nowhere"}]
+    with pytest.raises(InputError) as error:
+        parse_definition({"steps": steps, "odd": 1})
+    expected = ["odd", *(f"steps[{n}].config.params.x" for n in range(11)), "steps[11].config.days", "steps[11].next"]
+    assert [problem.field for problem in error.value.problems] == expected
+
+
 def test_paths_can_begin_elsewhere() -> None:
     with pytest.raises(InputError) as error:
         parse_definition({"steps": [{"id": "a", "type": "x"}]}, path="definition")
