@@ -17,11 +17,13 @@ from core.errors import ConflictError
 from models.enums import InstanceStatus, StepStatus
 from models.transitions import INSTANCE, INSTANCE_ENDS, STEP, check
 from tests.integration.control_workflows.flows import noop
+from tests.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from enum import StrEnum
 
+    from dev.site import Site
     from tests.integration.control_workflows.flows import Flows
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -63,9 +65,16 @@ def instance(flows: Flows) -> Any:
     return instance_id
 
 
+@pytest.fixture
+def world(database: Site) -> Iterator[World]:
+    """Give the test a world of which no invariants are looked at: what is written here fits nothing."""
+    made = World.open(database)
+    yield made
+    made.close()
+
+
 @pytest.fixture(autouse=True)
 def _unchecked(flows: Flows, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look at no invariants: what is written here fits nothing."""
     monkeypatch.setattr(flows, "check", lambda: None)
 
 
