@@ -56,8 +56,6 @@ class Desk:
     org_id: UUID
     """The org whose instances these are."""
     now: datetime
-    sends: bool = True
-    """Whether the process sends the first messages of new tasks itself; else it has to wake the schedulers."""
     begun: float = field(default_factory=clock.monotonic)
     runs: dict[UUID, Run] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -68,6 +66,8 @@ class Desk:
     """First messages that the process itself sends after the commit."""
     assigned: list[dict[str, Any]] = field(default_factory=list)
     """Steps that are given to other tasks and stay as they are."""
+    sends: bool = True
+    """Whether the process sends the first messages of new tasks itself; else it has to wake the schedulers."""
     entries: list[dict[str, Any]] = field(default_factory=list)
     """What the audit log is told besides: what a person did."""
 
