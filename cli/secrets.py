@@ -1,4 +1,4 @@
-"""`cmis secrets`: values that rules and connectors name. They come by stdin or a hidden prompt."""
+"""`cmis secrets`: values that rules, connectors and workflows name. They come by stdin or a hidden prompt."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from engine.keep_secrets import Kept
 
-_COLUMNS: Final = ["name", "key_id", "created_at", "updated_at", "rules", "connectors"]
+_NAMING: Final = ("rules", "connectors", "workflows")
+_COLUMNS: Final = ["name", "key_id", "created_at", "updated_at", *_NAMING]
 _REFUSED: Final = 2
 
 
@@ -92,7 +93,7 @@ def list_command(org_ref: str, user_id: str | None, as_json: bool) -> None:
     if as_json:
         emit_json(rows)
     else:
-        shown = [row | {key: ", ".join(row[key]) or None for key in ("rules", "connectors")} for row in rows]
+        shown = [row | {key: ", ".join(row[key]) or None for key in _NAMING} for row in rows]
         show_rows("Secrets", shown, _COLUMNS, hint="`cmis secrets set NAME` stores one.")
 
 
@@ -102,7 +103,7 @@ def list_command(org_ref: str, user_id: str | None, as_json: bool) -> None:
 def delete_command(name: str, org_ref: str, user_id: str | None, as_json: bool) -> None:
     """Erase the value of the secret NAME. Needs the role editor.
 
-    Rules and connectors that name it stay; what they deliver is refused until the name has a value again.
+    Rules, connectors and workflows that name it stay; what they deliver is refused until the name has a value again.
 
     Example: cmis secrets delete slack_url --org acme
     """
@@ -112,7 +113,7 @@ def delete_command(name: str, org_ref: str, user_id: str | None, as_json: bool) 
         emit_json(_told_whole(kept))
         return
     out.print(f"deleted {kept.row.name}", markup=False, highlight=False)
-    for noun, names in (("rule", kept.rules), ("connector", kept.connectors)):
+    for noun, names in (("rule", kept.rules), ("connector", kept.connectors), ("workflow", kept.workflows)):
         for one in names:
             err.print(f"warning: the {noun} {one!r} names it", markup=False, highlight=False)
 
@@ -167,4 +168,4 @@ def _told(row: Row[Any]) -> dict[str, Any]:
 
 
 def _told_whole(kept: Kept) -> dict[str, Any]:
-    return _told(kept.row) | {"rules": list(kept.rules), "connectors": list(kept.connectors)}
+    return _told(kept.row) | {key: list(getattr(kept, key)) for key in _NAMING}

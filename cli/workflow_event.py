@@ -7,7 +7,6 @@ import click
 from cli.arguments import parse_id, parse_json, read_json
 from cli.events import tell
 from cli.session import open_org, org_command
-from core.errors import InputError
 from engine import emit
 
 
@@ -32,9 +31,7 @@ def event_command(
     """
     document = read_json("--payload", payload[1:]) if payload.startswith("@") else parse_json("--payload", payload)
     event = emit.read(event_type, document, idempotency_key=key, source="cli")
-    instance_id = None if instance is None else parse_id("--instance", instance)
-    if instance is not None and instance_id is None:
-        raise InputError.of("--instance", "names no instance", "give its id: see `cmis workflows instances`")
+    instance_id = parse_id("--instance", instance)
     with open_org(org_ref, user_id) as session:
         emitted = emit.emit(session.database, session.context, event, wake=True, instance_id=instance_id)
     tell(emitted, as_json=as_json)

@@ -9,6 +9,7 @@ import click
 from cli.output import emit_json, rows_as_dicts
 from cli.session import open_org, org_command
 from cli.tables import show_fields, show_rows
+from cli.workflow_instances import show_instance
 from engine.clone_workflows import published_version
 from engine.find import find_shown_template
 from engine.store import templates
@@ -57,17 +58,25 @@ def list_command(org_ref: str, user_id: str | None, as_json: bool, **matching: s
 
 
 @click.command("show")
-@click.argument("template")
+@click.argument("template", metavar="TEMPLATE|INSTANCE")
 @org_command
 @click.option(
     "--version", "number", type=click.IntRange(min=1), metavar="N", help="Show version N as it was published."
 )
-def show_command(template: str, org_ref: str, user_id: str | None, as_json: bool, number: int | None) -> None:
-    """Show one TEMPLATE: its draft, its versions, how often it was used, and how many instances are active.
+@click.option("--outputs", is_flag=True, help="Of an INSTANCE, show what its steps took in and put out, too.")
+def show_command(
+    *, template: str, org_ref: str, user_id: str | None, as_json: bool, number: int | None, outputs: bool
+) -> None:
+    """Show one TEMPLATE: its draft, its versions, how often it was used; or one INSTANCE (its id): how far it is.
 
-    Example: cmis workflows show "Nurture leads" --org acme --json
-    """
+    \b
+    Examples:
+      cmis workflows show "Nurture leads" --org acme --json
+      cmis workflows show 01980000-0000-7000-8000-000000000000 --org acme --outputs
+    """  # noqa: D301 - \b is click's mark for lines that stay as they are
     with open_org(org_ref, user_id) as session, session.database.transaction(session.context) as connection:
+        if show_instance(connection, session.org.org_id, template, outputs=outputs, as_json=as_json):
+            return
         row = find_shown_template(connection, session.org.org_id, template, "TEMPLATE")
         shown = _with_origin(row, session.org.org_id)
         versions = rows_as_dicts(templates.versions(connection, row.org_id, row.template_id))

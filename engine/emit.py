@@ -7,10 +7,8 @@ step that waits for it.
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from uuid import UUID
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -18,24 +16,20 @@ from core import clock
 from core.db import ENGINE_ACTOR, repeat_on_conflict
 from core.errors import ConflictError, InputError
 from core.ids import uuid7
-from engine import chunk
-from engine.enqueue import tasks_of
+from engine import follow_up
+from engine.follow_up import ArchivedError, Told
 from engine.rules.event_terms import TYPE_REMEDY, is_type
 from engine.rules.reading import Problems, refuse_unstorable, shown
-from engine.start_workflow import Start, start
-from engine.store import actions, campaigns, events, instances, maintenance, rules, tasks
-from engine.workflows.triggering import holds
-from models.enums import EntityType, InstanceTrigger, Role, TriggerType
+from engine.store import actions, events, maintenance
+from models.enums import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
     from datetime import datetime
+    from uuid import UUID
 
     from sqlalchemy import Connection, Row
 
     from core.db import Context, Database
-
-logger = logging.getLogger(__name__)
 
 MAX_BYTES: Final = 64 * 1024
 MAX_DEPTH: Final = 16
@@ -73,13 +67,6 @@ class Emitted:
     """The campaign that its payload names."""
     note: str | None = None
     """Why rules about campaigns were not triggered, though the payload names one."""
-
-
-class _Named(NamedTuple):
-    """The campaign that a payload names, if any; or why what it names is none."""
-
-    campaign_id: UUID | None = None
-    note: str | None = None
 
 
 def read(
@@ -131,152 +118,43 @@ def emit(
 
     try:
         return repeat_on_conflict(once)
-    except _ArchivedError:  # between two looks at it: now it is none that the event starts
+    except ArchivedError:  # between two looks at it: now it is none that the event starts
         return repeat_on_conflict(once)
 
 
-class _ArchivedError(ConflictError):
-    """A workflow that the event was to start is not active any more."""
-
-
-class _Follows(NamedTuple):
-    """What follows from an event that was not told before."""
-
-    items: list[chunk.Item]
-    templates: list[UUID]
-    waiting: Sequence[Row[Any]]
-    named: _Named
-
-
 def _emit(connection: Connection, org_id: UUID, event: Event, instance_id: UUID | None, now: datetime) -> Emitted:
-    event_id = uuid7(now)
+    told = Told(uuid7(now), event.type, event.payload)
     events.lock_type(connection, org_id, event.type, exclusive=False)
     if instance_id is None:
-        follows = _all(connection, org_id, event, event_id, now)
+        follows = follow_up.of_all(connection, org_id, told, now=now)
     else:
-        waiting = events.waiting_of(connection, org_id, event.type, instance_id)
-        follows = _Follows([], [], waiting, _Named())
-    key = event.idempotency_key or str(event_id)
-    counts = {"triggered": len(follows.items), "started": len(follows.templates), "woken": len(follows.waiting)}
+        follows = follow_up.of_one(connection, org_id, told, instance_id)
     row = {
         "org_id": org_id,
-        "event_id": event_id,
+        "event_id": told.event_id,
         "type": event.type,
         "payload": event.payload,
         "source": event.source,
-        "idempotency_key": key,
+        "idempotency_key": event.idempotency_key or str(told.event_id),
         "instance_id": instance_id,
         "occurred_at": event.occurred_at or now,
         "created_at": now,
     }
-    if not events.insert(connection, row | counts):
-        return _told(events.told(connection, row), key)
+    if not events.insert(connection, row | follows.counts):
+        return _again(events.told(connection, row), row["idempotency_key"])
     if instance_id is not None and not follows.waiting:
         message = f"no step of the instance {instance_id} waits for an event of type {event.type}"
         raise ConflictError.of("instance", message, "look at what it waits for, or tell the event to all")
-    _let_follow(connection, org_id, event, event_id, follows, now)
+    follow_up.begin(connection, org_id, told, follows, now=now)
     named = follows.named
-    return Emitted(event_id, already=False, **counts, campaign_id=named.campaign_id, note=named.note)
+    return Emitted(told.event_id, already=False, **follows.counts, campaign_id=named.campaign_id, note=named.note)
 
 
-def _all(connection: Connection, org_id: UUID, event: Event, event_id: UUID, now: datetime) -> _Follows:
-    """Look up all that follows from an event which is told to all."""
-    named = _campaign(connection, org_id, event.payload)
-    rows = rules.triggered_by(connection, org_id, event.type)
-    items = list(_items(rows, event, event_id, named, now))
-    templates = [row.template_id for row in events.started_by(connection, org_id, event.type) if _starts(row, event)]
-    return _Follows(items, templates, events.waiting(connection, org_id, event.type, event.payload), named)
-
-
-def _starts(template: Row[Any], event: Event) -> bool:
-    """Say whether an event starts a workflow; conditions that cannot be read must not keep it from all others."""
-    try:
-        return holds(template.event_conditions, event.payload)
-    except InputError:
-        logger.exception("the event_conditions of workflow %s cannot be read", template.template_id)
-        return False
-
-
-def _let_follow(
-    connection: Connection, org_id: UUID, event: Event, event_id: UUID, follows: _Follows, now: datetime
-) -> None:
-    """Enqueue the evaluations and signals, and start the instances; templates are locked last."""
-    tasks.insert(connection, tasks_of(org_id, follows.items, now=now), now=now)
-    signal = {"kind": "event", "event_id": str(event_id)}
-    signals = [(row.instance_id, row.step_id, signal) for row in follows.waiting]
-    instances.wake(connection, org_id, signals, now=now)
-    context = {"event": {"id": str(event_id), "type": event.type, "payload": event.payload}}
-    key = events.key_of(event_id)
-    starts = [
-        Start(template_id, context, InstanceTrigger.EVENT, event_id=event_id, idempotency_key=key)
-        for template_id in follows.templates
-    ]
-    if not starts:
-        return
-    try:
-        start(connection, org_id, starts, now=now)
-    except ConflictError as error:
-        raise _ArchivedError(error.problems) from error
-
-
-def _told(first: Row[Any], key: str) -> Emitted:
+def _again(first: Row[Any], key: object) -> Emitted:
     if not first.same:
         message = f"{shown(key)} is the key of another event, {first.event_id} of type {first.type}"
         raise ConflictError.of("idempotency_key", message, "give each event a key of its own")
     return Emitted(first.event_id, already=True, triggered=first.triggered, started=first.started, woken=first.woken)
-
-
-def _items(
-    rows: Sequence[Row[Any]], event: Event, event_id: UUID, named: _Named, now: datetime
-) -> Iterator[chunk.Item]:
-    """Yield an evaluation of each rule that the event triggers.
-
-    A rule that is for one campaign is not, where the event names another one; one about campaigns is not, where what
-    the event names is none.
-    """
-    context = {"event_id": str(event_id), "event_type": event.type}
-    for rule in rows:
-        about_event = rule.entity_type == EntityType.EVENT
-        others = named.campaign_id is not None and rule.entity_id not in {None, named.campaign_id}
-        if not about_event and (others or named.note is not None):
-            continue
-        yield chunk.Item(
-            rule.rule_id,
-            uuid7(now),
-            TriggerType.EVENT.value,
-            context=context,
-            campaign_id=None if about_event else named.campaign_id,
-            event_id=event_id,
-        )
-
-
-def _campaign(connection: Connection, org_id: UUID, payload: dict[str, Any]) -> _Named:
-    """Find the campaign that the payload names: by `campaign_id`, else by `external_id` with or without `platform`."""
-    by_id, external_id, platform = (payload.get(name) for name in ("campaign_id", "external_id", "platform"))
-    if by_id is not None:
-        campaign_id = _id(by_id)
-        found = [] if campaign_id is None else campaigns.named(connection, org_id, campaign_id=campaign_id)
-        return _only(found, f"campaign_id {shown(by_id)}")
-    if external_id is None:
-        return _Named()
-    where = external_id if isinstance(external_id, str) else str(external_id) if type(external_id) is int else None
-    on = platform if isinstance(platform, str) else None
-    found = [] if where is None else campaigns.named(connection, org_id, external_id=where, platform=on)
-    return _only(found, f"external_id {shown(external_id)}" + ("" if on is None else f" on {shown(on)}"))
-
-
-def _only(found: list[UUID], name: str) -> _Named:
-    if len(found) == 1:
-        return _Named(found[0])
-    what = "names several campaigns: give the platform, too" if found else "names no campaign of this org"
-    return _Named(note=f"{name} {what}")
-
-
-def _id(value: object) -> UUID | None:
-    try:
-        return UUID(value) if isinstance(value, str) else None
-    except ValueError:
-        return None
 
 
 def _check_payload(payload: dict[Any, Any], problems: Problems) -> None:

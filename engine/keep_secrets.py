@@ -37,11 +37,12 @@ _BATCH: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A secret, and what names it: rules that are not archived, and connectors, by their names."""
+    """A secret, and what names it that is not archived: rules, connectors and workflows, by their names."""
 
     row: Row[Any]
     rules: Sequence[str] = ()
     connectors: Sequence[str] = ()
+    workflows: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -146,11 +147,13 @@ def _kept(connection: Connection, context: Context, name: str | None) -> list[Ke
     connectors = [
         (row.name, _names([row.url, row.signing_secret])) for row in store.naming_connectors(connection, context.org_id)
     ]
+    workflows = store.naming_workflows(connection, context.org_id)
     return [
         Kept(
             row,
             [rule for rule, names in rules if row.name in names],
             [connector for connector, names in connectors if row.name in names],
+            [workflow.name for workflow in workflows if row.name in workflow.secrets],
         )
         for row in rows
     ]

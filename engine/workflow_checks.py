@@ -10,6 +10,7 @@ from engine.rules.reading import listed, shown
 from engine.secrets import check as secret_check
 from engine.secrets.references import found as secrets_in
 from engine.store import templates
+from engine.workflows.drafts import refers
 from models.enums import StepType, TemplateStatus
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from engine.rules.reading import Problems
     from engine.workflows.steps import Placed
 
-_BRACES: Final = "{{"
 _MOST_CHECKED: Final = 1_000
 """Workflows that are looked at to see whether one leads back to itself."""
 
@@ -73,7 +73,7 @@ def _check_action(config: Mapping[str, Any], path: str, problems: Problems) -> N
 def _refused(action: Action, config: Mapping[str, Any], path: str) -> Sequence[Problem]:
     """Return what the action says against its parameters; of some that refer, what is certain without their values."""
     params = config["params"]
-    referring = {key for key, value in params.items() if _refers(value)}
+    referring = {key for key, value in params.items() if refers(value)}
     try:
         action.validate(params, spelling=config["action"], path=path)
     except InputError as error:
@@ -86,14 +86,6 @@ def _refused(action: Action, config: Mapping[str, Any], path: str) -> Sequence[P
 
 def _within(field: str, place: str) -> bool:
     return field == place or field.startswith((f"{place}.", f"{place}["))
-
-
-def _refers(node: Any) -> bool:
-    if isinstance(node, str):
-        return _BRACES in node
-    if isinstance(node, dict):
-        return any(_refers(value) for value in node.values())
-    return isinstance(node, list) and any(_refers(value) for value in node)
 
 
 def _secrets(placed: Placed) -> Iterator[tuple[str, str | None]]:

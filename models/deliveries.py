@@ -138,6 +138,7 @@ class AutomationEvent(Base):
         ),
         Index(None, "org_id", "type", "event_id"),
         Index(None, "created_at"),
+        Index(None, "org_id", "instance_id", postgresql_where=text("instance_id IS NOT NULL")),
     )
 
     org_id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -9,6 +9,7 @@ from core import clock
 from core.db import ENGINE_ACTOR, Context
 from core.ids import uuid7
 from engine.run_workflow import effects, service
+from engine.run_workflow.acting import Acting
 from engine.start_workflow import Start, start
 from engine.store import instances, templates
 from models.enums import InstanceTrigger
@@ -89,7 +90,7 @@ class Flow:
     def act(self, instance_id: UUID, step_id: str, **acting: Any) -> Any:
         """Do what the engine does with another attempt of a step."""
         made = {"template_id": self.instance(instance_id).template_id, "task_id": uuid7(self.world.now()), "attempt": 2}
-        one = effects.Acting(self.org.id, instance_id, step_id, **({"campaign": None} | made | acting))
+        one = Acting(self.org.id, instance_id, step_id, **({"campaign": None} | made | acting))
         with self.world.app.transaction(Context(self.org.id, ENGINE_ACTOR)) as connection:
             return effects.act(connection, one, now=clock.now(connection))
 

@@ -48,11 +48,11 @@ class Chains:
 
     def best_single(self) -> tuple[Series, dict[str, Any]]:
         """Return the pool's series whose chain alone took the shortest time, and what is to be told of all."""
-        return _best(self.single, min)
+        return best(self.single, min)
 
     def best_many(self) -> tuple[Series, dict[str, Any]]:
         """Return the pool's series that took most steps a second, and what is to be told of all."""
-        return _best(self.many, max)
+        return best(self.many, max)
 
     def _published(self, count: int) -> Staged:
         self._bench.flush()
@@ -73,6 +73,7 @@ class Chains:
         return time.perf_counter() - begun
 
 
-def _best(by_pool: dict[str, Series], choose: Callable[..., str]) -> tuple[Series, dict[str, Any]]:
-    best = choose(by_pool, key=lambda way: by_pool[way].median)
-    return by_pool[best], {"baseline_pool": best, "baseline_pools": {way: one.runs for way, one in by_pool.items()}}
+def best(by_pool: dict[str, Series], choose: Callable[..., str]) -> tuple[Series, dict[str, Any]]:
+    """Return the series with the least (`min`) or greatest (`max`) median, and what is to be told of all pools."""
+    way = choose(by_pool, key=lambda way: by_pool[way].median)
+    return by_pool[way], {"baseline_pool": way, "baseline_pools": {way: one.runs for way, one in by_pool.items()}}

@@ -28,8 +28,8 @@ class Scale:
 
 
 FULL: Final = Scale(steps=40, instances=200, warm=20, rounds=3, singles=7)
-QUICK: Final = Scale(steps=10, instances=20, warm=10, rounds=1, singles=3)
-MANY_SECONDS: Final = 90.0
+QUICK: Final = Scale(steps=40, instances=50, warm=10, rounds=1, singles=3)
+MANY_SECONDS: Final = 120.0
 """What all workflows at once may take, at most."""
 SINGLE_SECONDS: Final = 20.0
 """What one may take."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import psycopg
 from psycopg.types.json import Jsonb
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from psycopg import Connection
 
     from benchmarks.workflows.scale import Scale
@@ -30,7 +32,7 @@ INSERT INTO cmis.workflow_template_versions
 VALUES (%(org_id)s, %(template_id)s, 1, %(definition)s, %(steps)s, %(user_id)s, now())
 """
 _EMPTY: Final = (
-    "TRUNCATE cmis.workflow_steps, cmis.workflow_instances, cmis.automation_audit_log",
+    "TRUNCATE cmis.workflow_steps, cmis.workflow_instances, cmis.automation_audit_log CASCADE",
     "DELETE FROM cmis.tasks",
     "UPDATE cmis.workflow_templates SET usage_count = 0, active_instances = 0",
     "VACUUM (ANALYZE) cmis.workflow_steps, cmis.workflow_instances, cmis.workflow_templates, cmis.tasks",
@@ -87,14 +89,15 @@ class State:
 
     def _load(self, user_id: UUID) -> None:
         values = {"org_id": self.org_id, "user_id": user_id, "template_id": self.template_id, "steps": self._steps}
-        self._connection.execute(
-            _LOAD, values | {"definition": Jsonb({"steps": list(map(self._step, range(self._steps)))})}
-        )
+        self._connection.execute(_LOAD, values | {"definition": Jsonb(document(self._steps))})
 
-    def _step(self, number: int) -> dict[str, Any]:
-        step: dict[str, Any] = {
-            "id": f"step{number}",
-            "type": "action",
-            "config": {"callable": "cmis.noop", "params": {"number": number}},
-        }
-        return step if number == self._steps - 1 else step | {"next": f"step{number + 1}"}
+
+def document(steps: int) -> dict[str, Any]:
+    """Return the definition of a chain of so many steps that do nothing, each with a number as its input."""
+    return {"steps": [_step(number, last=number == steps - 1) for number in range(steps)]}
+
+
+def _step(number: int, *, last: bool) -> dict[str, Any]:
+    config = {"callable": "cmis.noop", "params": {"number": number}}
+    step: dict[str, Any] = {"id": f"step{number}", "type": "action", "config": config}
+    return step if last else step | {"next": f"step{number + 1}"}

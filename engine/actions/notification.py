@@ -152,12 +152,13 @@ def _rows(effects: Sequence[Effect], names: Mapping[UUID, str], now: datetime) -
 
 
 def _row(effect: Effect, now: datetime) -> dict[str, Any]:
+    """Return an effect's notification; what a step tells has no place in a rule's list, and stands for itself."""
     return {
         "notification_id": uuid7(now),
         **effect.after["notification"],
         "rule_id": effect.rule_id,
         "execution_id": effect.execution_id,
         "action_id": effect.action_id,
-        "position": effect.position,
+        "position": None if effect.rule_id is None else effect.position,
         "entity_id": effect.entity_id,
     }

@@ -74,7 +74,8 @@ def _conversation(
         frames.send(line, request)
         _frame(line, BEGIN_SECONDS, stopped)
     except TimeoutError:
-        KEEPER.close()  # it hangs: a module that does not end importing, most likely
+        KEEPER.close()
+        logger.warning("a call did not begin within %g s, is its module slow to import? Starting anew", BEGIN_SECONDS)
         raise EOFError from None
     report: dict[str, Any] = json.loads(_frame(line, None if timeout is None else timeout + _GRACE_SECONDS, stopped))
     return report

@@ -53,7 +53,7 @@ def begin(
         wanted = Start(
             row.template_id, context, trigger, version=version, triggered_by=by, idempotency_key=idempotency_key
         )
-        [started] = start(desk.connection, desk.org_id, [wanted], now=desk.now, sent=True)
+        [started] = start(desk.connection, desk.org_id, [wanted], now=desk.now, sent=desk.sends)
         if started.task_id is not None:
             desk.send(started.task_id)
             return Steered(started.instance_id, InstanceStatus.PENDING)

@@ -8,7 +8,7 @@ from core.errors import InputError
 from core.ids import uuid7
 from engine.control_workflows.begin import started_by
 from engine.control_workflows.steering import Steered, checked_note, entry, in_transaction, locked, refuse, step_of
-from engine.rules.reading import refuse_unstorable
+from engine.rules.reading import refuse_unstorable, shown
 from engine.run_workflow.proceed import reassign
 from engine.start_workflow import Start, check_context, start
 from engine.store import actions, instance_rows, instances
@@ -98,6 +98,9 @@ def _start(desk: Desk, hand: Hand, source: Run, patch: Mapping[str, Any], key: s
         idempotency_key=key,
     )
     [started] = start(desk.connection, desk.org_id, [wanted], now=desk.now, task_id=uuid7(desk.now), counted=False)
+    if not started.same:
+        message = f"{shown(str(key))} was used for the run {started.instance_id}, with another context"
+        raise refuse("--idempotency-key", message, "give a new key, or the context of the first time")
     desk.made[source.row.template_id] += 0 if started.already else 1
     return started.instance_id, started.already
 

@@ -13,7 +13,7 @@ from core.errors import ConflictError, InputError, NotFoundError, TransientError
 from core.ids import uuid7
 from engine.rules.reading import refuse_unstorable, shown
 from engine.run_workflow.desk import Desk
-from engine.store import actions
+from engine.store import actions, maintenance
 from models.enums import InstanceStatus, Role
 
 if TYPE_CHECKING:
@@ -52,11 +52,14 @@ class Steered:
 
 @dataclass(frozen=True, slots=True)
 class Hand:
-    """Whose hand steers: where, as whom, and how the first messages of new tasks are sent after a commit."""
+    """Whose hand steers: where, as whom, and how the first messages of new tasks are sent after a commit.
+
+    Without a way to send them the schedulers are woken, which then do it.
+    """
 
     database: Database
     context: Context
-    send: Send
+    send: Send | None = None
 
 
 def steer(hand: Hand, instance_id: UUID, decide: Callable[[Desk, Run], T], *, least: Role = Role.OPERATOR) -> T:
@@ -77,13 +80,15 @@ def in_transaction(hand: Hand, body: Callable[[Desk], T]) -> T:
 
     def once() -> tuple[T, Sequence[Message]]:
         with hand.database.transaction(hand.context) as connection:
-            desk = Desk(connection, hand.context.org_id, clock.now(connection))
+            desk = Desk(connection, hand.context.org_id, clock.now(connection), sends=hand.send is not None)
             result = body(desk)
             desk.write()
+            if desk.messages and hand.send is None:
+                maintenance.wake_schedulers(connection)
             return result, desk.messages
 
     result, messages = _plainly(once)
-    if messages:
+    if messages and hand.send is not None:
         hand.send(messages)
     return result
 

@@ -167,7 +167,7 @@ def _turn(task: _Task, rows: Sequence[Row[Any]]) -> Waits | Discarded | None:
     What a step sends is not sent once the step is cancelled or skipped, unless a person had it sent since.
     """
     if rows[0].channel != Channel.CONNECTOR:
-        return Discarded("its step is not wanted any more") if any(_given_up(task, row) for row in rows) else None
+        return Discarded(step_effects.UNWANTED) if any(_given_up(task, row) for row in rows) else None
     connector = connectors.get(task.connection, task.org_id, rows[0].params["connector_id"])
     if connector is not None and connector.status == ConnectorStatus.ARCHIVED:
         return Discarded(f"the connector {connector.name} is archived")

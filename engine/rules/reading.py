@@ -16,6 +16,7 @@ _MAX_SHOWN: Final = 60
 _MAX_NUMBER_EXPONENT: Final = 30  # far above any sum of money, far below where arithmetic gets slow
 _MAX_NUMBER_BITS: Final = 100  # 10^30: an int this long is refused before it is converted
 
+_INDEX: Final = re.compile(r"\[([0-9]{1,9})\]")
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _KINDS: Final[tuple[tuple[type | tuple[type, ...], str], ...]] = (
     (type(None), "nothing"),
@@ -48,6 +49,17 @@ class Problems:
         for key in document:
             if key not in known:
                 self.add(_joined(path, key), "unknown key", f"allowed: {listed(known)}")
+
+    def arrange(self) -> None:
+        """Bring together what was found at the items of a list, in the list's order, whoever found it."""
+        lists: dict[str, int] = {}
+        for problem in self._found:
+            lists.setdefault(problem.field.partition("[")[0], len(lists))
+
+        def place(problem: Problem) -> tuple[int, list[int]]:
+            return lists[problem.field.partition("[")[0]], [int(index) for index in _INDEX.findall(problem.field)]
+
+        self._found.sort(key=place)
 
     def __len__(self) -> int:
         return len(self._found)

@@ -167,7 +167,12 @@ def plan_effect(
         spec.kind,
         spec.params,
         campaign.campaign_id,
-        **planned._asdict(),
+        planned.before,
+        planned.after,
+        planned.status,
+        planned.reason,
+        planned.guardrail,
+        planned.channel,
     )
 
 

@@ -16,7 +16,7 @@ from core import clock
 from core.ids import uuid7
 from engine import published
 from engine.run_workflow.run import Run
-from engine.store import audit, instances, occurrences, tasks, versions
+from engine.store import audit, instances, occurrences, step_effects, tasks, versions
 from engine.store.dispatch import Message
 from models.enums import InstanceStatus, Outcome, Queue, StepStatus, TaskKind
 
@@ -66,6 +66,8 @@ class Desk:
     """First messages that the process itself sends after the commit."""
     assigned: list[dict[str, Any]] = field(default_factory=list)
     """Steps that are given to other tasks and stay as they are."""
+    sends: bool = True
+    """Whether the process sends the first messages of new tasks itself; else it has to wake the schedulers."""
     entries: list[dict[str, Any]] = field(default_factory=list)
     """What the audit log is told besides: what a person did."""
 
@@ -103,7 +105,7 @@ class Desk:
         """Make a task for an item, as `task` does."""
         row = instances.task(self.org_id, [item], now=self.now, **others)
         if row.get("state") != "held" and row["run_at"] <= self.now and len(self.messages) < SEND_AT_ONCE:
-            row |= {"delivery": 1, "publish_at": self.now + _SOON}
+            row |= {"delivery": 1, "publish_at": self.now + _SOON} if self.sends else {}
             self.send(row["task_id"], row["timeout_seconds"])
         self.rows.append(row)
         made: UUID = row["task_id"]
@@ -128,8 +130,8 @@ class Desk:
         self._tell(changed)
         self._settle(ended)
         for run in changed:
-            run.written, run.counts, run.changed, run.ended = {}, Counter(), False, False
-            run.stopped, run.children, run.note = set(), [], None
+            run.written, run.counts, run.executed, run.changed, run.ended = {}, Counter(), 0, False, False
+            run.stopped, run.children, run.unwanted, run.note = set(), [], [], None
             run.row = run.row._replace(revision=run.row.revision + 1, status=run.state.status.value)
         self.rows, self.assigned, self.entries = [], [], []
 
@@ -142,6 +144,8 @@ class Desk:
         for run in changed:
             if run.ended and run.row.status == InstanceStatus.PAUSED:
                 instances.drop_held(self.connection, self.org_id, run.instance_id, now=self.now)
+        unwanted = [action_id for run in changed for action_id in run.unwanted]
+        step_effects.discard_held(self.connection, self.org_id, unwanted, now=self.now)
         for run in changed:
             for child in run.children:
                 self.task(child, None, {"kind": "cancel", "reason": f"the step of {run.instance_id} is cancelled"})

@@ -13,6 +13,7 @@ from engine.callables.outcome import run_here
 from engine.callables.registry import CALLABLES
 from engine.find import find_template
 from engine.run_workflow import effects
+from engine.run_workflow.acting import Acting
 from engine.run_workflow.came import Apart, Broke, Done, Waits, called
 from engine.schedule.business import BusinessHours
 from engine.schedule.zones import zone
@@ -63,7 +64,7 @@ def _action(executing: Executing) -> tuple[Result, Mapping[str, Any]]:
         return _callable(executing)
     params = executing.resolved(config["params"])
     campaign = executing.resolved(config["campaign"])
-    acting = effects.Acting(
+    acting = Acting(
         org_id=run.org_id,
         instance_id=run.instance_id,
         step_id=executing.step.id,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from core.errors import InputError
 from core.ids import uuid_of
 from engine.run_workflow import answers
+from engine.run_workflow.proceed import reassign
 from engine.start_workflow import Start, start
 from engine.store import occurrences, tasks
 from engine.workflows.advance import Looked
@@ -86,11 +87,14 @@ def give(turn: Turn, run: Run) -> None:
         if step_id in run.agenda:
             continue
         status, wake_at = run.state.of(step_id).status, run.known(step_id).wake_at
-        if status in {StepStatus.QUEUED, StepStatus.RETRYING}:
+        due = wake_at is not None and wake_at <= turn.now
+        if status is StepStatus.QUEUED or (status is StepStatus.RETRYING and due):
             run.agenda.append(step_id)
+        elif status is StepStatus.RETRYING and turn.retry is None:  # else it failed just now, and this task comes again
+            reassign(turn, run, step_id, run_at=wake_at)
         elif status is StepStatus.RUNNING:
             answers.lost(turn, run, step_id)
-        elif wake_at is not None and wake_at <= turn.now:
+        elif status is StepStatus.WAITING and due:
             answers.wake(turn, run, step_id)
     if not run.agenda and not run.is_over:
         run.decide(Looked(), turn.moment)

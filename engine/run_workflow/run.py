@@ -75,10 +75,14 @@ class Run:
     note: str | None = None
     """What the person said who switches it."""
     changed: bool = False
+    executed: int = 0
+    """Steps that were executed since the last commit."""
     ended: bool = False
     """Whether the instance ended since the last commit."""
     stopped: set[UUID] = field(default_factory=set)
     """Tasks of steps that were cancelled, or that a person took out of their hands; timers of what came in time."""
+    unwanted: list[UUID] = field(default_factory=list)
+    """Effects whose steps do not wait for them any more."""
     children: list[UUID] = field(default_factory=list)
     """Instances that such steps had started."""
 
@@ -188,6 +192,9 @@ class Run:
             self.counts[StepStatus.FAILED] -= 1
         if after.status is StepStatus.CANCELLED and before.status in STEP_ACTIVE:
             self.stop(step_id)
+        given_up = after.status in {StepStatus.CANCELLED, StepStatus.SKIPPED}
+        if given_up and known.waits_for == "effect" and known.action_id is not None:
+            self.unwanted.append(known.action_id)
         if before.status is StepStatus.WAITING and known.wake_at is not None and known.task_id is not None:
             self.stopped.add(known.task_id)  # its timer: what it waited for came first, or it is the timer's own task
         known.wake_at = known.waits_for = None

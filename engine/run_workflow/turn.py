@@ -55,7 +55,7 @@ class Turn(Desk):
     ) -> Turn:
         """Return the turn of a claimed task. `begun`: when `now` was read, if that was not just now."""
         read = clock.monotonic() if begun is None else begun
-        return cls(connection, claim.org_id, now, read, claim=claim, claimed=claimed, commit_steps=commit_steps)
+        return cls(connection, claim.org_id, now, begun=read, claim=claim, claimed=claimed, commit_steps=commit_steps)
 
     @property
     def task_id(self) -> UUID:
@@ -67,11 +67,13 @@ class Turn(Desk):
         """Whether the task carries one instance: its own retry is that of its step."""
         return len(self.claim.payload["items"]) == 1
 
-    @property
-    def is_full(self) -> bool:
-        """Whether it is time to commit: nobody can pause, cancel or answer what is locked. One step is always done."""
+    def is_full(self, run: Run) -> bool:
+        """Whether it is time to commit what was decided about an instance.
+
+        Nobody can pause, cancel or answer what is locked; but one step is always done.
+        """
         spent = clock.monotonic() - self.since >= COMMIT_SECONDS
-        return self.executed >= self.commit_steps or (spent and self.executed > 0)
+        return run.executed >= self.commit_steps or (spent and self.executed > 0)
 
     def can_call(self, apart: Apart) -> bool:
         """Whether this task may call a callable apart: it keeps no other instance waiting, and has the time."""

@@ -32,6 +32,16 @@ SELECT name, key_id, nonce, ciphertext FROM cmis.secrets
  WHERE org_id = :org_id AND key_id <> :key_id AND ciphertext IS NOT NULL AND name > :after
  ORDER BY name LIMIT :limit FOR NO KEY UPDATE
 """)
+# Drafts and what was published last; what a name is, is said in engine.secrets.references.
+_NAMING_WORKFLOWS = text("""
+SELECT t.name, array_agg(DISTINCT m[1]) AS secrets
+  FROM cmis.workflow_templates t
+  LEFT JOIN cmis.workflow_template_versions v
+    ON v.org_id = t.org_id AND v.template_id = t.template_id AND v.version = t.version
+ CROSS JOIN LATERAL regexp_matches(concat(t.definition, v.definition), 'secret://([a-z][a-z0-9_-]{0,62})(?![A-Za-z0-9_-])', 'g') m
+ WHERE t.org_id = :org_id AND t.status <> 'archived'
+ GROUP BY t.template_id, t.name ORDER BY t.name
+""")
 
 
 def put(
@@ -108,3 +118,8 @@ def naming_connectors(connection: Connection, org_id: UUID) -> Sequence[Row[Any]
     query: Select[Any] = select(table.c.name, table.c.url, table.c.signing_secret)
     query = query.where(table.c.org_id == org_id, table.c.status != "archived")
     return connection.execute(query.order_by(table.c.name)).all()
+
+
+def naming_workflows(connection: Connection, org_id: UUID) -> Sequence[Row[Any]]:
+    """Return (name, secrets) of the org's workflows that are not archived and name secrets, by name."""
+    return connection.execute(_NAMING_WORKFLOWS, {"org_id": org_id}).all()

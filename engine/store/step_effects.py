@@ -8,13 +8,16 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import text
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import Uuid
 
 from core import driver
 from core.ids import uuid7_floor, uuid7_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
     from uuid import UUID
 
     from sqlalchemy import Connection, Row
@@ -31,6 +34,22 @@ SELECT count(DISTINCT entity_id) AS n FROM cmis.automation_actions
  WHERE {_OF} AND entity_id <> :entity_id AND status IN ('succeeded', 'undone') AND decided_at IS NULL AND before <> '{{}}'
 """)
 _LISTING = text(f"SELECT * FROM cmis.automation_actions WHERE {_OF} ORDER BY action_id")
+# A delivery is discarded when its turn comes, before its call; what is held has no turn.
+_DISCARD_HELD = text("""
+WITH given_up AS (
+  UPDATE cmis.automation_actions
+     SET status = 'discarded', finished_at = :now, error = error || jsonb_build_object('code', 'DISCARDED', 'message', CAST(:why AS text))
+   WHERE org_id = :org_id AND action_id = ANY (:ids) AND action_id BETWEEN :low AND :high AND status = 'held'
+  RETURNING action_id, type, entity_type, entity_id, instance_id, step_id)
+INSERT INTO cmis.automation_audit_log (org_id, created_at, audit_id, action, user_id, entity_type, entity_id, action_id, details, ip)
+SELECT :org_id, :now, cmis.uuid_v7(:now), 'action_discarded', nullif(current_setting('app.current_user_id', true), '')::uuid,
+       entity_type, entity_id, action_id,
+       jsonb_build_object('type', type, 'instance_id', instance_id, 'step_id', step_id, 'reason', CAST(:why AS text)),
+       nullif(current_setting('app.client_ip', true), '')::inet
+  FROM given_up
+""").bindparams(bindparam("ids", type_=ARRAY(Uuid())))
+UNWANTED: Final = "its step is not wanted any more"
+"""Why an effect is discarded whose step was cancelled or skipped."""
 _LOCK_INSTANCE = text("""
 SELECT status FROM cmis.workflow_instances WHERE org_id = :org_id AND instance_id = :instance_id FOR NO KEY UPDATE
 """)
@@ -59,6 +78,13 @@ def others_changed(connection: Connection, org_id: UUID, instance_id: UUID, enti
 def listing(connection: Connection, org_id: UUID, instance_id: UUID) -> Sequence[Row[Any]]:
     """Return the effects of an instance in their order, what tells connectors of them, too."""
     return connection.execute(_LISTING, _key(org_id, instance_id)).all()
+
+
+def discard_held(connection: Connection, org_id: UUID, ids: Sequence[UUID], *, now: datetime) -> None:
+    """Discard those of the effects that wait for approval; their instances are locked."""
+    if ids:
+        values = {"org_id": org_id, "ids": list(ids), "low": min(ids), "high": max(ids), "now": now, "why": UNWANTED}
+        connection.execute(_DISCARD_HELD, values)
 
 
 def lock_instance(connection: Connection, org_id: UUID, instance_id: UUID) -> None:

@@ -11,7 +11,7 @@ from engine.rules.fields import PAYLOAD_FIELDS
 from engine.rules.reading import listed, shown
 from engine.rules.tree import operands
 from engine.workflows.definition import NEXT
-from engine.workflows.drafts import MAX_SECONDS, added, object_reader
+from engine.workflows.drafts import MAX_SECONDS, added, object_reader, refers
 
 if TYPE_CHECKING:
     from engine.workflows.drafts import Draft
@@ -160,7 +160,11 @@ def _tree(draft: Draft, document: object, place: str) -> dict[str, object]:
         path = tuple(operand.field.split("."))
         explicit = path[0] in {_CONTEXT, _STEPS} and len(path) > 1
         draft.references.append((place, path if explicit else (_CONTEXT, *path)))
-    return to_document(tree)
+    read = to_document(tree)
+    if refers(read):
+        remedy = 'compare with a field: {"field": "context.least"}'
+        draft.problems.add(place, "has a reference in double braces, which is not filled in conditions", remedy)
+    return read
 
 
 def _weighted(draft: Draft, branches: list[Any]) -> dict[str, float]:

@@ -90,6 +90,13 @@ def added(reader: ObjectReader) -> float:
     return sum(reader.number(unit, 0, 0, MAX_SECONDS / size) * size for unit, size in _UNITS.items())
 
 
+def refers(node: Any) -> bool:
+    """Say whether a text in a value holds double braces."""
+    found: list[tuple[str, str]] = []
+    _texts(node, "", found)
+    return any(_BRACES in text for _, text in found)
+
+
 def _texts(node: Any, place: str, found: list[tuple[str, str]]) -> None:
     """Collect the texts in a value that may hold references or name secrets, each with its place."""
     if isinstance(node, str):

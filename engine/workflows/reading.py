@@ -46,6 +46,7 @@ def parse_definition(document: object, *, path: str = "") -> Definition:
     """
     problems = Problems()
     read = read_definition(document, problems, path=path)
+    problems.arrange()
     problems.raise_if_any()
     return read.definition
 

@@ -14,12 +14,9 @@ if TYPE_CHECKING:
     from engine.rules.reading import Problems
     from engine.workflows.steps import Placed
 
-CONTEXT: Final = "context"
 STEPS: Final = "steps"
-OUTPUT: Final = "output"
 INSTANCE: Final = "instance"
-OF_INSTANCE: Final = ("id", "template", "version")
-_OF_STEP: Final = (STEPS, OUTPUT)
+OF_INSTANCE: Final = ("id", "template_id", "version")
 _MOST: Final = 100
 """References of one step."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -76,7 +73,7 @@ def _fault(path: tuple[str, ...]) -> tuple[str, str] | None:
     if len(path) > _MAX_NAMES or not all(_NAME.fullmatch(name) for name in path):
         return f"{shown(written)} in double braces is no reference", _FORMS
     match path:
-        case ("context", *_) | ("instance", "id" | "template" | "version") | ("steps", _, "output", *_):
+        case ("context", *_) | ("instance", "id" | "template_id" | "version") | ("steps", _, "output", *_):
             return None
         case ("instance", *_):
             return f"there is no {shown(written)} to refer to", f"allowed: {', '.join(_of_instance())}"

@@ -58,6 +58,7 @@ def parse_template(document: object, *, check: Callable[[Sequence[Placed], Probl
     refuse_unstorable(about, "", MAX_JSON_DEPTH)
     problems.refuse_unknown_keys(about, (*ABOUT, DEFINITION), "")
     template = _read(document, object_reader(about, problems, ""), problems, check)
+    problems.arrange()
     problems.raise_if_any()
     return template
 
@@ -67,6 +68,7 @@ def check_definition(document: object, *, check: Callable[[Sequence[Placed], Pro
     problems = Problems()
     steps = reading.read_definition(document, problems).steps
     check(steps, problems)
+    problems.arrange()
     problems.raise_if_any()
     return steps
 

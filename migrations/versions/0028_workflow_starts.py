@@ -40,6 +40,8 @@ ALTER TABLE cmis.automation_events
   ADD COLUMN instance_id UUID,
   ADD CONSTRAINT automation_events_org_id_instance_id_fkey FOREIGN KEY (org_id, instance_id)
     REFERENCES cmis.workflow_instances (org_id, instance_id);
+CREATE INDEX automation_events_org_id_instance_id_idx ON cmis.automation_events (org_id, instance_id)
+  WHERE instance_id IS NOT NULL;
 """
 _COLUMNS_BACK = """
 ALTER TABLE cmis.automation_events DROP COLUMN started, DROP COLUMN woken, DROP COLUMN instance_id;

@@ -9,9 +9,15 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.burst import Burst, Sample, arrivals, burst
+from benchmarks.peer_venv import PeerError
 from benchmarks.rows import Better, Row, missed
 from benchmarks.schedules.scale import expressions
+from benchmarks.workflows.chains import best
+from benchmarks.workflows.scale import FULL
+from benchmarks.workflows.series import Series, attempt
+from benchmarks.workflows.state import document
 from engine.schedule import definition
+from engine.workflows.reading import parse_definition
 
 
 def row(better: Better = "higher", **values: Any) -> Row:
@@ -97,4 +103,45 @@ def test_a_part_that_does_not_exist_is_refused_with_those_that_do(
     assert main([part, "--json"]) == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err == f"error: PART: there is no part {part!r} (the parts are: schedules, rules)\n"
+    assert said.err == f"error: PART: there is no part {part!r} (the parts are: schedules, rules, workflows)\n"
+
+
+def series(*runs: float, unit: str = "steps/s") -> Series:
+    return Series("a peer", unit, list(runs))
+
+
+def test_a_peer_that_breaks_loses_its_figures_says_why_and_is_not_tried_again() -> None:
+    tried: list[int] = []
+
+    def breaking() -> None:
+        tried.append(1)
+        raise PeerError("no such database")
+
+    one, other = series(1.0), series(2.0)
+    attempt(breaking, one, other)
+    attempt(breaking, one, other)
+    assert len(tried) == 1
+    assert (one.median, other.median) == (None, None)
+    assert one.reason == "a peer could not run: no such database"
+
+
+def test_runs_are_added_and_the_median_counts() -> None:
+    measured = series(5.0)
+    attempt(lambda: measured.add([1.0, 3.0]), measured)
+    assert (measured.runs, measured.median, measured.reason) == ([5.0, 1.0, 3.0], 3.0, None)
+
+
+def test_the_best_pool_is_the_quickest_for_one_chain_and_the_most_productive_for_many() -> None:
+    pools = {"prefork": series(9.0, 1.0, 9.0), "solo": series(5.0, 5.0, 6.0)}
+    assert best(pools, min) == (pools["solo"], {"baseline_pool": "solo", "baseline_pools": _runs(pools)})
+    assert best(pools, max)[0] is pools["prefork"]
+
+
+def _runs(pools: dict[str, Series]) -> dict[str, list[float]]:
+    return {way: one.runs for way, one in pools.items()}
+
+
+def test_the_benchmarks_workflow_is_a_chain_that_the_engine_takes() -> None:
+    chain = parse_definition(document(FULL.steps))
+    names = [f"step{number}" for number in range(FULL.steps)]
+    assert [chain.start, *(step.edges["next"] for step in chain.steps.values())] == [*names, None]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from engine.workflows.definition import Definition
 
-MOST_BENDS: Final = 10_000
+MOST_BENDS: Final = 4_000
 Way: TypeAlias = tuple[str, str]
 
 

@@ -257,8 +257,9 @@ def test_a_keeper_that_hangs_is_replaced_by_the_next_call(monkeypatch: pytest.Mo
     assert KEEPER._process is not None
     stuck = KEEPER._process.pid
     os.kill(stuck, signal.SIGSTOP)
-    monkeypatch.setattr("engine.callables.process.BEGIN_SECONDS", 0.5)
-    assert run(samples.echo) == Died()
+    with monkeypatch.context() as hasty:
+        hasty.setattr("engine.callables.process.BEGIN_SECONDS", 0.5)
+        assert run(samples.echo) == Died()
     assert isinstance(run(samples.echo), Returned)
     assert KEEPER._process.pid != stuck
 
@@ -283,6 +284,53 @@ def test_a_forked_process_has_a_keeper_of_its_own(tmp_path: Path) -> None:
     assert gone([int(keeper)])
     assert isinstance(run(samples.echo), Returned)
     assert KEEPER._process.pid == before
+
+
+def test_the_time_is_kept_where_the_worker_is_stopped_too(tmp_path: Path) -> None:
+    file, told = tmp_path / "pids", tmp_path / "outcome"
+    child = os.fork()
+    if child == 0:
+        try:
+            outcome = run(samples.sleep, timeout=3.0, file=str(file))
+            told.write_text(repr(outcome), encoding="ascii")
+            KEEPER.close()
+        finally:
+            os._exit(0)
+    found = pids(file)
+    os.kill(child, signal.SIGSTOP)
+    assert gone(found)
+    assert not told.exists()
+    os.kill(child, signal.SIGCONT)
+    os.waitpid(child, 0)
+    assert told.read_text(encoding="ascii") == repr(TimedOut(3.0))
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("raise LookupError('no licence')", "no licence"),
+        ("import nothing_of_that_name", "No module named 'nothing_of_that_name'"),
+        ("import os; os._exit(3)", "its process ended before it returned"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "its process ended before it returned"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_fails_its_own_calls_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, said: str
+) -> None:
+    (tmp_path / "brings_trouble.py").write_text(source, encoding="ascii")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(absent, "__module__", "brings_trouble")
+    KEEPER.close()
+    for _ in range(2):
+        outcome = run(Registered("test.absent", absent))
+        assert isinstance(outcome, Raised | Died)
+        assert outcome.message == said
+    assert isinstance(run(samples.echo), Returned)
+    KEEPER.close()
+
+
+def absent(_call: Call) -> None:
+    """Stand in for a function whose module cannot be imported elsewhere."""
 
 
 def test_a_callable_that_is_not_where_it_was_fails_and_says_so() -> None:

@@ -77,6 +77,9 @@ def test_calls_run_in_a_pools_children_and_end_with_them(worker: Worker, tmp_pat
     assert said["worker"] != worker.pid
     assert read(endless)["outcome"] == repr(TimedOut(1.0))
     assert read(dead)["outcome"] == repr(Died(signal=9))
+    read(worker.send("talk", timeout=60))
+    log = (tmp_path / "worker.log").read_text(errors="replace")
+    assert "test.talk, step step of instance instance, attempt 1: to stdout" in log
 
     file = tmp_path / "limited"
     worker.send("brood", timeout=None, limit=3, file=str(file))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert
@@ -79,10 +79,6 @@ class Flows:
     @property
     def hand(self) -> Hand:
         return Hand(self.world.app, self.org.context, self.sent.extend)
-
-    def by(self, user_id: UUID) -> Hand:
-        """Return another member's hand."""
-        return replace(self.hand, context=Context(self.org.id, user_id))
 
     def template(self, *steps: dict[str, Any], name: str | None = None, **more: Any) -> UUID:
         """Make an active template with one version."""

@@ -387,6 +387,32 @@ def test_a_copy_is_of_the_version_that_is_wanted_and_has_a_name_of_its_own(org: 
         clone_template(world.app, org.context, "Nurture", version=7)
 
 
+def test_what_names_a_secret_is_listed_with_it_until_it_is_put_away(org: Org, world: World) -> None:
+    keep_secrets.generate_secret(world.app, org.context, KEYS, "s", replace=False)
+    keep_secrets.generate_secret(world.app, org.context, KEYS, "unused", replace=False)
+    webhook = {"action": "webhook", "params": {"url": "https://example.com", "signing_secret": "secret://s"}}
+    publish(org, definition={"steps": [action(webhook)]})
+    save(org, definition=DEFINITION)  # what is published still names it
+
+    def naming() -> list[tuple[str, list[str]]]:
+        return [(kept.row.name, list(kept.workflows)) for kept in keep_secrets.list_secrets(world.app, org.context)]
+
+    assert naming() == [("s", ["Nurture"]), ("unused", [])]
+    switch(org, status="archived")
+    assert naming() == [("s", []), ("unused", [])]
+
+
+def test_of_several_public_ones_with_a_name_the_id_is_asked_for(org: Org, world: World) -> None:
+    ids = {str(publish(one, is_public=True).row.template_id) for one in (org, world.org("other"))}
+    third = world.org("third")
+    with pytest.raises(InputError, match="2 workflows are named 'Nurture'") as error:
+        clone_template(world.app, third.context, "Nurture")
+    assert all(one in str(error.value) for one in ids)
+    assert clone_template(world.app, third.context, min(ids)).name == "Nurture"
+    with pytest.raises(ConflictError, match="was never published"):  # its own is meant now
+        clone_template(world.app, third.context, "Nurture")
+
+
 @pytest.mark.parametrize("role", ["viewer", "operator"])
 def test_who_is_no_editor_changes_nothing(org: Org, world: World, role: str) -> None:
     publish(org)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from core import faults
-from core.errors import ConflictError
+from core.errors import ConflictError, NotFoundError
 from dev.launch import wait_until
 from engine import emit
 from engine.store import events as store
@@ -246,6 +246,8 @@ def test_one_instance_alone_is_told_whatever_value_it_waits_for(world: World) ->
     run_all(world)
     assert (outputs(world, first), outputs(world, second)) == ({}, {"wait": str(told.event_id)})
     assert tell(org, REPLY, {"by": "hand"}, "k", instance_id=second).already
+    with pytest.raises(NotFoundError, match="there is no instance"):
+        tell(world.org("other"), REPLY, {}, instance_id=first)
     with pytest.raises(ConflictError, match="no step of the instance"):
         tell(org, REPLY, {"by": "hand"}, instance_id=second)
     with pytest.raises(ConflictError, match="the key of another event"):

@@ -156,10 +156,15 @@ SELECT t.org_id, gen_random_uuid(), 'starting', 'workflow', t.template_id, 'cron
 INSERT INTO cmis.workflow_instances (org_id, instance_id, template_id, version, trigger_type, parent_instance_id,
                                      parent_step_id, forked_from, steps_total, created_at)
 SELECT i.org_id, gen_random_uuid(), i.template_id, i.version, 'manual', i.instance_id, 'wait', i.instance_id, 1, now()
+  FROM cmis.workflow_instances i;
+INSERT INTO cmis.automation_events (org_id, event_id, type, payload, idempotency_key, instance_id, occurred_at,
+                                    created_at)
+SELECT i.org_id, i.instance_id, 'lead.replied', '{}', i.instance_id, i.instance_id, now(), now()
   FROM cmis.workflow_instances i
 """
-"""Beside what `fill` makes of each org: jobs of the other kinds, since no job has two references, and an instance that
-has a parent and is a fork. A published version never changes: here it is a key that refuses it, not its trigger.
+"""Beside what `fill` makes of each org: jobs of the other kinds, since no job has two references, an instance that
+has a parent and is a fork, and events that one instance is told of. A published version never changes: here it is a key
+that refuses it, not its trigger.
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from core import clock
 from core.errors import ConflictError
 from core.ids import uuid7
-from engine import approve, undo
+from engine import approve, notifications, undo
 from engine.store import executions
 from tests.connecting import connect, pushes
 from tests.integration.engine.guarding import bind, named, refusal
@@ -122,11 +123,13 @@ def test_nobody_approves_for_a_step_that_is_cancelled(flow: Flow) -> None:
     flow.run()
     assert flow.step(instance, "halve").status == "cancelled"
 
-    with pytest.raises(ConflictError, match="is cancelled"):
-        approve.approve(flow.world.app, flow.org.context, flow.effect(instance).action_id)
-    approve.reject(flow.world.app, flow.org.context, flow.effect(instance).action_id)
+    effect = flow.effect(instance)
+    with pytest.raises(ConflictError, match="is discarded, not held"):
+        approve.approve(flow.world.app, flow.org.context, effect.action_id)
 
     flow.run()
+    assert (effect.status, effect.error["message"]) == ("discarded", "its step is not wanted any more")
+    assert flow.told(effect.action_id) == ["action_discarded"]
     assert flow.org.campaign_row(campaign).budget == 12
 
 
@@ -254,3 +257,12 @@ def test_a_notification_without_words_tells_of_workflow_and_step(flow: Flow) -> 
     effect = flow.effect(instance)
     assert (effect.entity_type, effect.entity_id) == ("instance", instance)
     assert effect.after["notification"]["body"] == "Workflow “Leads” has come to its step “tell”."
+
+
+def test_what_steps_tell_is_listed_one_by_one(flow: Flow) -> None:
+    for said in ("first", "second"):
+        flow.play(action("tell", "notify", {"message": said}))
+    yesterday = flow.world.now() - timedelta(days=1)
+    with flow.world.app.transaction(flow.org.context) as connection:
+        listed = notifications.digest(connection, flow.org.context, since=yesterday, unread=True, limit=9)
+    assert {one.body for one in listed} == {"first", "second"}

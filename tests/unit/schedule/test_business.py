@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.errors import InputError
@@ -42,6 +42,7 @@ def is_open(instant: datetime, zone: str, hours: BusinessHours) -> bool:
     return span is not None and span.opens <= wall.hour * 60 + wall.minute < span.closes
 
 
+@settings(deadline=None)
 @given(changes, st.integers(-3000, 3000), weeks)
 @example(("Europe/Berlin", "2026-03-29T01:00"), -60, BusinessHours((Span(125, 150), *[None] * 6)))
 @example(("Europe/Berlin", "2026-10-25T01:00"), -60, BusinessHours((Span(125, 150), *[None] * 6)))
@@ -57,6 +58,7 @@ def test_the_next_open_instant_is_the_first_that_stepping_by_minutes_finds(
     assert next_open(start, zones.zone(zone), hours) == stepped
 
 
+@settings(deadline=None)
 @given(changes, st.timedeltas(timedelta(days=-3), timedelta(days=3)), weeks)
 def test_an_open_instant_is_its_own_next_and_none_lies_before_what_is_asked(
     change: tuple[str, str], offset: timedelta, hours: BusinessHours

@@ -223,6 +223,15 @@ def test_there_is_at_least_one_step(steps: object) -> None:
             "has more than 50 conditions",
         ),
         ({"id": "a", "type": "condition", "config": {"conditions": LEAF}, "next": "b"}, "next", "does not belong to"),
+        (
+            {
+                "id": "a",
+                "type": "condition",
+                "config": {"conditions": [{"field": "x", "operator": "=", "value": "{{ context.y }}"}]},
+            },
+            "config.conditions",
+            "has a reference in double braces",
+        ),
         ({"id": "a", "type": "split", "config": {"branches": ["b"]}}, "config.mode", "is required"),
         (
             {"id": "a", "type": "split", "config": {"mode": "parallel", "branches": []}},
@@ -389,6 +398,15 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
         "steps[4].config.n": "is 3, and 2 steps lead to the merge",
         "steps[2].config.params.z": "there is no step 'q' to refer to",
     }
+
+
+def test_what_is_wrong_with_a_step_is_told_together_in_the_order_of_the_steps() -> None:
+    steps = [noop(f"s{n}", f"s{n + 1}", x="{{ steps.q.output }}") for n in range(11)]
+    steps += [{"id": "s11", "type": "delay", "config": {"days": "x"}, "next": "nowhere"}]
+    with pytest.raises(InputError) as error:
+        parse_definition({"steps": steps, "odd": 1})
+    expected = ["odd", *(f"steps[{n}].config.params.x" for n in range(11)), "steps[11].config.days", "steps[11].next"]
+    assert [problem.field for problem in error.value.problems] == expected
 
 
 def test_paths_can_begin_elsewhere() -> None:

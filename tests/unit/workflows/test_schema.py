@@ -19,7 +19,7 @@ from tests.unit.rules.strategies import PATIENT
 from tests.unit.workflows.documents import LEAF, STEPS, around, chain, noop
 
 VALIDATOR: Final = Draft202012Validator(schema())
-ODD: Final = (
+ODD: Final[tuple[Any, ...]] = (
     None,
     True,
     0,
