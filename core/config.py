@@ -51,7 +51,7 @@ class Settings:
     org_deliveries: int
     """Deliveries a minute that an org may make, unless it was given a rate of its own."""
     workflow_commit_steps: int
-    """Internal steps of workflows that share a commit, at most."""
+    """Internal steps of one instance of a workflow that share a commit, at most."""
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Self:

@@ -130,7 +130,7 @@ class Desk:
         self._tell(changed)
         self._settle(ended)
         for run in changed:
-            run.written, run.counts, run.changed, run.ended = {}, Counter(), False, False
+            run.written, run.counts, run.executed, run.changed, run.ended = {}, Counter(), 0, False, False
             run.stopped, run.children, run.unwanted, run.note = set(), [], [], None
             run.row = run.row._replace(revision=run.row.revision + 1, status=run.state.status.value)
         self.rows, self.assigned, self.entries = [], [], []

@@ -39,7 +39,7 @@ def proceed(turn: Turn, run: Run) -> Apart | None:
     """Execute what is on the agenda; returns what has to be called apart, once the transaction is committed."""
     if run.state.status is InstanceStatus.PENDING and run.agenda:
         run.decide(Switched(InstanceStatus.RUNNING), turn.now)
-    while run.agenda and not turn.is_full:
+    while run.agenda and not turn.is_full(run):
         if run.is_paused:
             hold(turn, run, list(run.agenda))
             run.agenda.clear()
@@ -112,6 +112,7 @@ def reassign(turn: Desk, run: Run, step_id: str, **others: Any) -> None:
 def _begin(turn: Turn, run: Run, step: Step) -> Apart | None:
     """Execute a step, or have it called apart: by whom it is returned to, or by a task of its own."""
     turn.executed += 1
+    run.executed += 1
     run.current = step.id
     run.known(step.id).attempt += 1
     began = turn.moment
@@ -171,6 +172,8 @@ def _break(turn: Turn, run: Run, step_id: str, broke: Broke, given: Mapping[str,
     began = _began(turn, run, step_id, given) | {"error": error}
     if isinstance(decision, Again):
         wake_at = turn.now + decision.after
+        if run.state.of(step_id).status is StepStatus.RETRYING:  # it was executed once more, within this transaction
+            run.move(step_id, StepStatus.RUNNING, turn.moment)
         run.move(step_id, StepStatus.RETRYING, turn.moment)
         if turn.single and turn.retry is None and not run.agenda:
             turn.retry = (decision.after, error)

@@ -75,6 +75,8 @@ class Run:
     note: str | None = None
     """What the person said who switches it."""
     changed: bool = False
+    executed: int = 0
+    """Steps that were executed since the last commit."""
     ended: bool = False
     """Whether the instance ended since the last commit."""
     stopped: set[UUID] = field(default_factory=set)

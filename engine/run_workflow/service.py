@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 COMMIT_STEPS: Final = 1000
-"""Steps that share a commit, at most."""
+"""Steps of one instance that share a commit, at most."""
 
 
 @dataclass(slots=True)

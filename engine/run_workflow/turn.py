@@ -67,11 +67,13 @@ class Turn(Desk):
         """Whether the task carries one instance: its own retry is that of its step."""
         return len(self.claim.payload["items"]) == 1
 
-    @property
-    def is_full(self) -> bool:
-        """Whether it is time to commit: nobody can pause, cancel or answer what is locked. One step is always done."""
+    def is_full(self, run: Run) -> bool:
+        """Whether it is time to commit what was decided about an instance.
+
+        Nobody can pause, cancel or answer what is locked; but one step is always done.
+        """
         spent = clock.monotonic() - self.since >= COMMIT_SECONDS
-        return self.executed >= self.commit_steps or (spent and self.executed > 0)
+        return run.executed >= self.commit_steps or (spent and self.executed > 0)
 
     def can_call(self, apart: Apart) -> bool:
         """Whether this task may call a callable apart: it keeps no other instance waiting, and has the time."""

@@ -347,7 +347,7 @@ def test_an_optimising_job_is_made_changed_run_by_hand_and_backfilled(world: Wor
     ("document", "said"),
     [
         ({}, "rule: is required"),
-        ({"target_type": "workflow"}, "target_type: cannot be 'workflow'"),
+        ({"target_type": "report"}, "target_type: cannot be 'report'"),
         ({"target_type": ["optimization"]}, "target_type: cannot be"),
         ({**OPTIMIZING, "rule": "r"}, "rule: means nothing here: the job runs all active rules"),
         ({**OPTIMIZING, "campaign": "nowhere"}, "campaign: there is no campaign 'nowhere'"),

@@ -17,7 +17,7 @@ from engine.callables.outcome import run_here
 from engine.control_workflows import approve, steps, switch
 from engine.control_workflows.steering import Hand
 from engine.run_workflow import service
-from engine.run_workflow.work import NotClaimed
+from engine.run_workflow.work import GaveUp, NotClaimed
 from engine.start_workflow import Start, start
 from engine.store import instances, invariants, workflow_invariants
 from models.enums import InstanceTrigger
@@ -137,13 +137,15 @@ class Machine(RuleBasedStateMachine):
     def work(self, task_id: UUID, commit_steps: int = 1000) -> object:
         """Be a worker that gets a message; returns what it says, or None if it vanished."""
         try:
-            return service.run(
+            result = service.run(
                 self.world.app, self.org.id, task_id, worker="w", send=lambda _: None, commit_steps=commit_steps
             )
         except VanishedError:
             return None
         finally:
             Machine.dies_at = Machine.meanwhile = None
+        assert not isinstance(result, GaveUp)
+        return result
 
     def lose_leases(self) -> None:
         """Let the leases of all who work expire, and the reaper take their tasks."""
@@ -330,27 +332,30 @@ class Machine(RuleBasedStateMachine):
                     GROUP BY s.instance_id, s.task_id HAVING count(*) > 1"""
         assert self.world.rows(query, org=self.org.id) == []
 
+    def go_on(self, **time: float) -> None:
+        """Let time pass, and workers that live do what there is to do."""
+        self.lose_leases()
+        self.world.advance(**time)
+        for task_id in self.ready():
+            self.work(task_id)
+
     def teardown(self) -> None:
         """Let everything come to its end: nothing is stuck, and nothing is left over."""
         if not hasattr(self, "runs"):
             return
         for _ in range(60):
-            if not self.open_runs() and not self.ready():
+            if not self.open_runs():
                 break
-            self.lose_leases()
             for one in self.stopped():
                 self.decide_on(one, skipped=True)
             for instance_id in self.open_runs():
                 self.steer("resume", instance_id)
-            self.world.advance(minutes=5)
-            for task_id in self.ready():
-                self.work(task_id)
+            self.go_on(minutes=5)
             self.all_holds()
         assert self.open_runs() == []
-        self.world.advance(days=1)
-        for task_id in self.ready():
-            self.work(task_id)
-        left = "SELECT task_id FROM cmis.tasks WHERE org_id = :org AND state IN ('ready', 'held', 'running')"
+        for _ in range(3):
+            self.go_on(days=1)
+        left = "SELECT payload, run_at FROM cmis.tasks WHERE org_id = :org AND state IN ('ready', 'held', 'running')"
         assert self.world.rows(left, org=self.org.id) == []
         for row in self.all_runs().values():
             Machine.seen[f"run {row.status}"] += 1
