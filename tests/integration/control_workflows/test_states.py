@@ -43,74 +43,74 @@ UPDATE cmis.workflow_steps
 """
 
 
-def put(flows: Flows, machine: str, instance_id: Any, status: StrEnum) -> str | None:
+def put(meddled: Flows, machine: str, instance_id: Any, status: StrEnum) -> str | None:
     """Write a status as the app role, by SQL alone; returns the SQLSTATE that refused it, if any did."""
     ends: frozenset[Any] = INSTANCE_ENDS if machine == "instance" else frozenset({*_FINAL_STEPS, StepStatus.FAILED})
     values = {"id": instance_id, "status": status.value, "over": status in ends, "waits": status == StepStatus.WAITING}
     try:
-        with flows.world.app.transaction(flows.org.context) as connection:
+        with meddled.world.app.transaction(meddled.org.context) as connection:
             connection.execute(text(_TO_INSTANCE if machine == "instance" else _TO_STEP), values)
     except DBAPIError as error:
         return str(error.orig.sqlstate)  # type: ignore[union-attr]
     return None
 
 
-def instance(flows: Flows) -> Any:
+def instance(meddled: Flows) -> Any:
     """Make a run of which nobody has the task."""
-    instance_id = flows.start(flows.template(noop("a")))
-    flows.world.meddle("UPDATE cmis.tasks SET state = 'cancelled', finished_at = cmis.clock() WHERE state = 'ready'")
+    instance_id = meddled.start(meddled.template(noop("a")))
+    meddled.world.meddle("UPDATE cmis.tasks SET state = 'cancelled', finished_at = cmis.clock() WHERE state = 'ready'")
     return instance_id
 
 
 @pytest.fixture(autouse=True)
-def _unchecked(flows: Flows, monkeypatch: pytest.MonkeyPatch) -> None:
+def _unchecked(meddled: Flows, monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at no invariants: what is written here fits nothing."""
-    monkeypatch.setattr(flows, "check", lambda: None)
+    monkeypatch.setattr(meddled, "check", lambda: None)
 
 
 @pytest.mark.parametrize("before", InstanceStatus)
-def test_the_database_refuses_what_is_no_transition_of_a_run(flows: Flows, before: InstanceStatus) -> None:
+def test_the_database_refuses_what_is_no_transition_of_a_run(meddled: Flows, before: InstanceStatus) -> None:
     for after in InstanceStatus:
         instance_id = instance(flows)
         if before is not InstanceStatus.PENDING:
-            assert put(flows, "instance", instance_id, before) is None
+            assert put(meddled, "instance", instance_id, before) is None
         allowed = after in INSTANCE[before] or (after is before and before not in INSTANCE_ENDS)
-        assert put(flows, "instance", instance_id, after) == (None if allowed else ILLEGAL), (before, after)
+        assert put(meddled, "instance", instance_id, after) == (None if allowed else ILLEGAL), (before, after)
 
 
 @pytest.mark.parametrize("before", StepStatus)
-def test_the_database_refuses_what_is_no_transition_of_a_step(flows: Flows, before: StepStatus) -> None:
+def test_the_database_refuses_what_is_no_transition_of_a_step(meddled: Flows, before: StepStatus) -> None:
     for after in StepStatus:
         instance_id = instance(flows)
         if before is StepStatus.PENDING:  # nothing leads back to it, and the only step of the run has left it
             continue
         if before is not StepStatus.QUEUED:
-            assert put(flows, "step", instance_id, before) is None
+            assert put(meddled, "step", instance_id, before) is None
         allowed = after in STEP[before] or (after is before and before not in _FINAL_STEPS)
-        assert put(flows, "step", instance_id, after) == (None if allowed else ILLEGAL), (before, after)
+        assert put(meddled, "step", instance_id, after) == (None if allowed else ILLEGAL), (before, after)
 
 
-def test_a_step_that_is_to_come_may_become_anything(flows: Flows) -> None:
+def test_a_step_that_is_to_come_may_become_anything(meddled: Flows) -> None:
     for after in StepStatus:
-        instance_id = flows.start(flows.template(noop("z", "a"), noop("a")))
+        instance_id = meddled.start(meddled.template(noop("z", "a"), noop("a")))
         allowed = after in STEP[StepStatus.PENDING] or after is StepStatus.PENDING
         task = "UPDATE cmis.workflow_steps SET task_id = instance_id WHERE instance_id = %(id)s AND step_id = 'a'"
-        flows.world.meddle(task, id=instance_id)
-        assert put(flows, "step", instance_id, after) == (None if allowed else ILLEGAL), after
+        meddled.world.meddle(task, id=instance_id)
+        assert put(meddled, "step", instance_id, after) == (None if allowed else ILLEGAL), after
 
 
-def test_nothing_of_a_run_or_a_step_that_has_ended_can_be_changed(flows: Flows) -> None:
-    instance_id = flows.started(noop("a"))
+def test_nothing_of_a_run_or_a_step_that_has_ended_can_be_changed(meddled: Flows) -> None:
+    instance_id = meddled.started(noop("a"))
     for statement in (
         "UPDATE cmis.workflow_instances SET context_data = '{}'",
         "UPDATE cmis.workflow_steps SET output_data = '{}'",
     ):
         with (
             pytest.raises(DBAPIError, match="that is completed cannot become completed"),
-            flows.world.app.transaction(flows.org.context) as connection,
+            meddled.world.app.transaction(meddled.org.context) as connection,
         ):
             connection.execute(text(statement))
-    assert flows.instance(instance_id).status == "completed"
+    assert meddled.instance(instance_id).status == "completed"
 
 
 @pytest.mark.parametrize(("machine", "states"), [(INSTANCE, InstanceStatus), (STEP, StepStatus)])
