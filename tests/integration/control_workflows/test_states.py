@@ -71,7 +71,7 @@ def _unchecked(meddled: Flows, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("before", InstanceStatus)
 def test_the_database_refuses_what_is_no_transition_of_a_run(meddled: Flows, before: InstanceStatus) -> None:
     for after in InstanceStatus:
-        instance_id = instance(flows)
+        instance_id = instance(meddled)
         if before is not InstanceStatus.PENDING:
             assert put(meddled, "instance", instance_id, before) is None
         allowed = after in INSTANCE[before] or (after is before and before not in INSTANCE_ENDS)
@@ -81,7 +81,7 @@ def test_the_database_refuses_what_is_no_transition_of_a_run(meddled: Flows, bef
 @pytest.mark.parametrize("before", StepStatus)
 def test_the_database_refuses_what_is_no_transition_of_a_step(meddled: Flows, before: StepStatus) -> None:
     for after in StepStatus:
-        instance_id = instance(flows)
+        instance_id = instance(meddled)
         if before is StepStatus.PENDING:  # nothing leads back to it, and the only step of the run has left it
             continue
         if before is not StepStatus.QUEUED:
