@@ -12,7 +12,7 @@ from engine import retry
 from engine.lease import LostClaimError, owned
 from engine.run_workflow import items
 from engine.run_workflow.came import Broke
-from engine.run_workflow.proceed import settle
+from engine.run_workflow.proceed import reassign, settle
 from engine.run_workflow.turn import Turn
 from engine.run_workflow.work import GaveUp, NotClaimed, Retrying, TakenApart
 from engine.store import audit, occurrences, tasks
@@ -99,4 +99,6 @@ def _fail(turn: Turn, broke: Broke) -> None:
     for step_id in steps or ([item.step_id] if item.step_id in run.steps else []):
         if not run.is_over and run.state.of(step_id).status in STEP_ACTIVE:
             settle(turn, run, step_id, broke)
+    for step_id in run.agenda:  # what follows is not for this task, which is over
+        reassign(turn, run, step_id)
     turn.write()

@@ -172,6 +172,8 @@ def _break(turn: Turn, run: Run, step_id: str, broke: Broke, given: Mapping[str,
     began = _began(turn, run, step_id, given) | {"error": error}
     if isinstance(decision, Again):
         wake_at = turn.now + decision.after
+        if run.state.of(step_id).status is StepStatus.RETRYING:  # it was executed once more, within this transaction
+            run.move(step_id, StepStatus.RUNNING, turn.moment)
         run.move(step_id, StepStatus.RETRYING, turn.moment)
         if turn.single and turn.retry is None and not run.agenda:
             turn.retry = (decision.after, error)

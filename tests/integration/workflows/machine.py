@@ -17,7 +17,7 @@ from engine.callables.outcome import run_here
 from engine.control_workflows import approve, steps, switch
 from engine.control_workflows.steering import Hand
 from engine.run_workflow import service
-from engine.run_workflow.work import NotClaimed
+from engine.run_workflow.work import GaveUp, NotClaimed
 from engine.start_workflow import Start, start
 from engine.store import instances, invariants, workflow_invariants
 from models.enums import InstanceTrigger
@@ -137,13 +137,15 @@ class Machine(RuleBasedStateMachine):
     def work(self, task_id: UUID, commit_steps: int = 1000) -> object:
         """Be a worker that gets a message; returns what it says, or None if it vanished."""
         try:
-            return service.run(
+            result = service.run(
                 self.world.app, self.org.id, task_id, worker="w", send=lambda _: None, commit_steps=commit_steps
             )
         except VanishedError:
             return None
         finally:
             Machine.dies_at = Machine.meanwhile = None
+        assert not isinstance(result, GaveUp)
+        return result
 
     def lose_leases(self) -> None:
         """Let the leases of all who work expire, and the reaper take their tasks."""

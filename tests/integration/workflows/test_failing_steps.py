@@ -1,0 +1,95 @@
+"""Steps that fail again and again, and tasks of theirs that do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from core.errors import PermanentError
+from engine.callables import registry
+from engine.callables.base import Call, step
+from engine.run_workflow import service
+from engine.run_workflow.work import Finished, GaveUp, Retrying
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from uuid import UUID
+
+    from tests.stepping import Flow
+
+
+@step("test.fails", internal=True)
+def fails(call: Call) -> Mapping[str, Any] | None:
+    """Fail as many times as its params say."""
+    if call.attempt <= call.params["times"]:
+        raise ValueError(f"failed {call.attempt} times")
+    return {"attempt": call.attempt}
+
+
+@pytest.fixture(autouse=True)
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = dict(registry.callables()) | {fails.name: fails}
+    monkeypatch.setattr(registry, "callables", lambda: ours)
+
+
+def failing(times: int, **others: Any) -> dict[str, Any]:
+    config = {"callable": "test.fails", "params": {"times": times}}
+    return {"id": "fails", "type": "action", "config": config, "next": "after", "retry": {"max_retries": 4}, **others}
+
+
+AFTER = {"id": "after", "type": "action", "config": {"callable": "cmis.noop"}}
+
+
+def run_once(flow: Flow) -> object:
+    """Run the one task that is ready, when it is."""
+    flow.world.advance(hours=1)
+    [(task_id,)] = flow.world.rows("SELECT task_id FROM cmis.tasks WHERE state = 'ready'")
+    return service.run(flow.world.app, flow.org.id, task_id, worker="w", send=lambda _: None)
+
+
+@pytest.mark.parametrize("times", [1, 3, 4])
+def test_a_step_is_tried_as_often_as_its_policy_says_in_one_task(flow: Flow, times: int) -> None:
+    instance_id = flow.start(flow.publish(failing(times), AFTER))
+    for attempt in range(1, times + 1):
+        assert isinstance(run_once(flow), Retrying)
+        row = flow.step(instance_id, "fails")
+        assert (row.status, row.attempt, row.error["code"]) == ("retrying", attempt, "INTERNAL_ERROR")
+    assert isinstance(run_once(flow), Finished)
+    assert flow.step(instance_id, "fails").output_data == {"attempt": times + 1}
+    assert flow.instance(instance_id).status == "completed"
+    assert flow.world.one("SELECT count(DISTINCT task_id) FROM cmis.task_attempts") == 1
+
+
+def test_a_step_whose_retries_are_used_up_fails_with_what_it_said_last(flow: Flow) -> None:
+    instance_id = flow.start(flow.publish(failing(9), AFTER))
+    results = [type(run_once(flow)) for _ in range(5)]
+    assert results == [Retrying] * 4 + [Finished]
+    row = flow.step(instance_id, "fails")
+    assert (row.status, row.attempt, row.error["message"]) == ("failed", 5, "failed 5 times")
+    assert flow.instance(instance_id).status == "failed"
+
+
+@pytest.mark.parametrize("follows", ["continue", {"next": "other"}])
+def test_what_follows_from_the_failure_of_a_task_is_not_left_to_that_task(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch, follows: Any
+) -> None:
+    other = {**AFTER, "id": "other"}
+    steps = [failing(0, on_failure=follows), AFTER] + ([other] if isinstance(follows, dict) else [])
+    instance_id = flow.start(flow.publish(*steps))
+    task_id: UUID = flow.step(instance_id, "fails").task_id
+    flow.world.meddle("UPDATE cmis.tasks SET delivery = 2")
+
+    def broken(*_: object) -> None:
+        message = "it cannot be written"
+        raise PermanentError(message)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(service, "proceed", broken)
+        assert isinstance(run_once(flow), GaveUp)
+    assert flow.world.task(task_id).state == "failed"
+    assert flow.step(instance_id, "fails").error["message"] == "it cannot be written"
+    flow.world.advance(minutes=1)
+    flow.run()
+    assert flow.instance(instance_id).status == "completed"
+    assert flow.step(instance_id, "other" if isinstance(follows, dict) else "after").status == "completed"
