@@ -13,7 +13,7 @@ from engine.run_workflow import effects, service
 from engine.run_workflow.acting import Acting
 from engine.start_workflow import Start, start
 from engine.store import instances, templates
-from models.enums import InstanceTrigger
+from models.workflow_enums import InstanceTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

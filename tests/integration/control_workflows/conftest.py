@@ -21,8 +21,8 @@ __all__ = ["database", "org", "shared", "world"]
 
 
 @pytest.fixture
-def meddled(org: Org, monkeypatch: pytest.MonkeyPatch) -> Flows:
-    """Give the test the workflows of an org, whose rows it breaks on purpose."""
+def flows(org: Org, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flows]:
+    """Give the test the workflows of an org; their invariants hold afterwards."""
     made = Flows(org)
 
     def flaky(call: Call) -> dict[str, Any]:
@@ -33,11 +33,5 @@ def meddled(org: Org, monkeypatch: pytest.MonkeyPatch) -> Flows:
 
     known = dict(registry.callables()) | {"tests.flaky": Registered("tests.flaky", flaky, internal=True)}
     monkeypatch.setattr(registry, "callables", lambda: known)
-    return made
-
-
-@pytest.fixture
-def flows(meddled: Flows) -> Iterator[Flows]:
-    """Give the test the workflows of an org; their invariants hold afterwards."""
-    yield meddled
-    meddled.check()
+    yield made
+    made.check()

@@ -13,14 +13,16 @@ from sqlalchemy.exc import DBAPIError
 
 from core.errors import ConflictError
 from migrations import transitions
-from models.enums import InstanceStatus, StepStatus
 from models.transitions import INSTANCE, INSTANCE_ENDS, STEP, check
+from models.workflow_enums import InstanceStatus, StepStatus
 from tests.integration.control_workflows.flows import noop
+from tests.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from enum import StrEnum
 
+    from dev.site import Site
     from tests.integration.control_workflows.flows import Flows
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -43,74 +45,81 @@ UPDATE cmis.workflow_steps
 """
 
 
-def put(meddled: Flows, machine: str, instance_id: Any, status: StrEnum) -> str | None:
+def put(flows: Flows, machine: str, instance_id: Any, status: StrEnum) -> str | None:
     """Write a status as the app role, by SQL alone; returns the SQLSTATE that refused it, if any did."""
     ends: frozenset[Any] = INSTANCE_ENDS if machine == "instance" else frozenset({*_FINAL_STEPS, StepStatus.FAILED})
     values = {"id": instance_id, "status": status.value, "over": status in ends, "waits": status == StepStatus.WAITING}
     try:
-        with meddled.world.app.transaction(meddled.org.context) as connection:
+        with flows.world.app.transaction(flows.org.context) as connection:
             connection.execute(text(_TO_INSTANCE if machine == "instance" else _TO_STEP), values)
     except DBAPIError as error:
         return str(error.orig.sqlstate)  # type: ignore[union-attr]
     return None
 
 
-def instance(meddled: Flows) -> Any:
+def instance(flows: Flows) -> Any:
     """Make a run of which nobody has the task."""
-    instance_id = meddled.start(meddled.template(noop("a")))
-    meddled.world.meddle("UPDATE cmis.tasks SET state = 'cancelled', finished_at = cmis.clock() WHERE state = 'ready'")
+    instance_id = flows.start(flows.template(noop("a")))
+    flows.world.meddle("UPDATE cmis.tasks SET state = 'cancelled', finished_at = cmis.clock() WHERE state = 'ready'")
     return instance_id
 
 
+@pytest.fixture
+def world(database: Site) -> Iterator[World]:
+    """Give the test a world of which no invariants are looked at: what is written here fits nothing."""
+    made = World.open(database)
+    yield made
+    made.close()
+
+
 @pytest.fixture(autouse=True)
-def _unchecked(meddled: Flows, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look at no invariants: what is written here fits nothing."""
-    monkeypatch.setattr(meddled, "check", lambda: None)
+def _unchecked(flows: Flows, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flows, "check", lambda: None)
 
 
 @pytest.mark.parametrize("before", InstanceStatus)
-def test_the_database_refuses_what_is_no_transition_of_a_run(meddled: Flows, before: InstanceStatus) -> None:
+def test_the_database_refuses_what_is_no_transition_of_a_run(flows: Flows, before: InstanceStatus) -> None:
     for after in InstanceStatus:
-        instance_id = instance(meddled)
+        instance_id = instance(flows)
         if before is not InstanceStatus.PENDING:
-            assert put(meddled, "instance", instance_id, before) is None
+            assert put(flows, "instance", instance_id, before) is None
         allowed = after in INSTANCE[before] or (after is before and before not in INSTANCE_ENDS)
-        assert put(meddled, "instance", instance_id, after) == (None if allowed else ILLEGAL), (before, after)
+        assert put(flows, "instance", instance_id, after) == (None if allowed else ILLEGAL), (before, after)
 
 
 @pytest.mark.parametrize("before", StepStatus)
-def test_the_database_refuses_what_is_no_transition_of_a_step(meddled: Flows, before: StepStatus) -> None:
+def test_the_database_refuses_what_is_no_transition_of_a_step(flows: Flows, before: StepStatus) -> None:
     for after in StepStatus:
-        instance_id = instance(meddled)
+        instance_id = instance(flows)
         if before is StepStatus.PENDING:  # nothing leads back to it, and the only step of the run has left it
             continue
         if before is not StepStatus.QUEUED:
-            assert put(meddled, "step", instance_id, before) is None
+            assert put(flows, "step", instance_id, before) is None
         allowed = after in STEP[before] or (after is before and before not in _FINAL_STEPS)
-        assert put(meddled, "step", instance_id, after) == (None if allowed else ILLEGAL), (before, after)
+        assert put(flows, "step", instance_id, after) == (None if allowed else ILLEGAL), (before, after)
 
 
-def test_a_step_that_is_to_come_may_become_anything(meddled: Flows) -> None:
+def test_a_step_that_is_to_come_may_become_anything(flows: Flows) -> None:
     for after in StepStatus:
-        instance_id = meddled.start(meddled.template(noop("z", "a"), noop("a")))
+        instance_id = flows.start(flows.template(noop("z", "a"), noop("a")))
         allowed = after in STEP[StepStatus.PENDING] or after is StepStatus.PENDING
         task = "UPDATE cmis.workflow_steps SET task_id = instance_id WHERE instance_id = %(id)s AND step_id = 'a'"
-        meddled.world.meddle(task, id=instance_id)
-        assert put(meddled, "step", instance_id, after) == (None if allowed else ILLEGAL), after
+        flows.world.meddle(task, id=instance_id)
+        assert put(flows, "step", instance_id, after) == (None if allowed else ILLEGAL), after
 
 
-def test_nothing_of_a_run_or_a_step_that_has_ended_can_be_changed(meddled: Flows) -> None:
-    instance_id = meddled.started(noop("a"))
+def test_nothing_of_a_run_or_a_step_that_has_ended_can_be_changed(flows: Flows) -> None:
+    instance_id = flows.started(noop("a"))
     for statement in (
         "UPDATE cmis.workflow_instances SET context_data = '{}'",
         "UPDATE cmis.workflow_steps SET output_data = '{}'",
     ):
         with (
             pytest.raises(DBAPIError, match="that is completed cannot become completed"),
-            meddled.world.app.transaction(meddled.org.context) as connection,
+            flows.world.app.transaction(flows.org.context) as connection,
         ):
             connection.execute(text(statement))
-    assert meddled.instance(instance_id).status == "completed"
+    assert flows.instance(instance_id).status == "completed"
 
 
 @pytest.mark.parametrize(("machine", "states"), [(INSTANCE, InstanceStatus), (STEP, StepStatus)])
