@@ -1,4 +1,4 @@
-"""What may follow what in workflows, as the database guards it: the pairs of models/transitions.py, held equal by a test.
+"""What may follow what in workflows, as the database guards it: models/transitions.py, held equal by a test.
 
 The WHEN of a trigger is all that a legal change costs.
 """

@@ -22,7 +22,7 @@ from engine.store import events, instances, notifications, orgs
 from engine.workflows import correlation, deciding, timing, weights
 from engine.workflows.definition import ALL_BRANCHES
 from engine.workflows.resolving import resolved
-from models.enums import InstanceTrigger, StepType
+from models.workflow_enums import InstanceTrigger, StepType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -13,8 +13,8 @@ from sqlalchemy.exc import DBAPIError
 
 from core.errors import ConflictError
 from migrations import transitions
-from models.enums import InstanceStatus, StepStatus
 from models.transitions import INSTANCE, INSTANCE_ENDS, STEP, check
+from models.workflow_enums import InstanceStatus, StepStatus
 from tests.integration.control_workflows.flows import noop
 from tests.world import World
 
