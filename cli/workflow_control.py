@@ -16,7 +16,7 @@ from cli.workflow_arguments import hand_of, instance_id_of, tell
 from core.errors import InputError
 from engine.control_workflows import steps, switch
 from engine.control_workflows.several import MOST, Selection, several
-from models.enums import InstanceStatus
+from models.workflow_enums import InstanceStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ from cli.tables import cut, show_fields, show_rows
 from engine.find import find_template
 from engine.store import instance_lists, step_effects
 from engine.workflows.progress import progress
-from models.enums import InstanceStatus, StepStatus
+from models.workflow_enums import InstanceStatus, StepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,7 +11,7 @@ from cli.session import open_org, org_command
 from cli.tables import show_rows
 from cli.workflow_show import print_template
 from engine import clone_workflows, define_workflows
-from models.enums import TemplateStatus
+from models.workflow_enums import TemplateStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

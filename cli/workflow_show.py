@@ -14,7 +14,7 @@ from engine.clone_workflows import published_version
 from engine.find import find_shown_template
 from engine.store import templates
 from engine.workflows import schema
-from models.enums import TemplateStatus, WorkflowCategory
+from models.workflow_enums import TemplateStatus, WorkflowCategory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

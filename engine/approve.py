@@ -16,7 +16,8 @@ from core.ids import uuid7
 from engine import effects, push
 from engine.store import actions, audit, rules, step_effects
 from models.audit_actions import AuditAction
-from models.enums import ActionStatus, ExecutionStatus, PermitVerb, Role, StepStatus
+from models.enums import ActionStatus, ExecutionStatus, PermitVerb, Role
+from models.workflow_enums import StepStatus
 
 if TYPE_CHECKING:
     from datetime import datetime

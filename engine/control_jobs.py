@@ -14,7 +14,8 @@ from engine.schedule.past import cursor
 from engine.schedule.stored import of_row
 from engine.settle import Settled, settle_past
 from engine.store import jobs, maintenance, occurrences
-from models.enums import JobStatus, RuleStatus, TemplateStatus
+from models.enums import JobStatus, RuleStatus
+from models.workflow_enums import TemplateStatus
 
 if TYPE_CHECKING:
     from datetime import datetime

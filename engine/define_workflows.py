@@ -20,7 +20,8 @@ from engine.store import actions, audit, templates
 from engine.workflow_checks import check_kinds, check_names
 from engine.workflows.template import ABOUT, DEFINITION, check_definition, is_template, parse_template
 from models.audit_actions import AuditAction
-from models.enums import Role, TemplateStatus
+from models.enums import Role
+from models.workflow_enums import TemplateStatus
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -10,7 +10,7 @@ from core.db import first_line, must_restart
 from core.errors import ConflictError, InputError, NotFoundError, Problem
 from engine.actions.base import Effect
 from engine.actions.registry import KINDS
-from engine.store import actions, campaigns, delayed, instances
+from engine.store import actions, campaigns, delayed, instances, maintenance
 from models.enums import ActionStatus, Channel, ExecutionStatus
 
 if TYPE_CHECKING:
@@ -121,6 +121,8 @@ def settle(connection: Connection, org_id: UUID, row: Row[Any], *, now: datetime
     An execution ends, and is counted, once none of its effects is open; its rule is locked.
     """
     wake_steps(connection, org_id, [row], now=now)
+    if row.instance_id is not None:
+        maintenance.wake_schedulers(connection)  # who has decided waits for what follows
     if row.execution_id is None:
         return None
     ended = delayed.settle(connection, org_id, row.execution_id, now=now)

@@ -15,7 +15,8 @@ from engine.rules.reading import shown
 from engine.start_workflow import Start, start
 from engine.store import campaigns, events, instances, rules, tasks
 from engine.workflows.triggering import holds
-from models.enums import EntityType, InstanceTrigger, TriggerType
+from models.enums import EntityType, TriggerType
+from models.workflow_enums import InstanceTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,7 +10,8 @@ from core.errors import InputError
 from engine.find import find_campaign, find_rule, find_template
 from engine.rules.definition import MAX_NAME
 from engine.rules.reading import shown
-from models.enums import TargetType, TemplateStatus, TriggerType
+from models.enums import TargetType, TriggerType
+from models.workflow_enums import TemplateStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

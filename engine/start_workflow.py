@@ -13,7 +13,7 @@ from core.errors import ConflictError, InputError
 from core.ids import uuid7
 from engine import published
 from engine.store import instances, tasks, versions
-from models.enums import TemplateStatus
+from models.workflow_enums import TemplateStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from engine.workflows.definition import Definition
-    from models.enums import InstanceTrigger
+    from models.workflow_enums import InstanceTrigger
 
 TOGETHER: Final = 25
 """Instances that one task carries, at most: they share its commits."""

@@ -11,7 +11,7 @@ from engine.secrets import check as secret_check
 from engine.secrets.references import found as secrets_in
 from engine.store import templates
 from engine.workflows.drafts import refers
-from models.enums import StepType, TemplateStatus
+from models.workflow_enums import StepType, TemplateStatus
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

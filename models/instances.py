@@ -11,7 +11,15 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, Counter, JsonArray, JsonObject, one_of
-from models.enums import InstanceStatus, InstanceTrigger, Origin, StepStatus, StepType, TemplateStatus, WorkflowCategory
+from models.enums import Origin
+from models.workflow_enums import (
+    InstanceStatus,
+    InstanceTrigger,
+    StepStatus,
+    StepType,
+    TemplateStatus,
+    WorkflowCategory,
+)
 
 _ENDED = "status IN ('completed', 'failed', 'cancelled')"
 _STEP_ENDED = "status IN ('completed', 'failed', 'skipped', 'cancelled')"

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from core.errors import ConflictError
-from models.enums import InstanceStatus, StepStatus
+from models.workflow_enums import InstanceStatus, StepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 from core import clock
 from core.db import ENGINE_ACTOR, Context
 from core.ids import uuid7
+from engine.control_workflows.steering import Hand
 from engine.run_workflow import effects, service
 from engine.run_workflow.acting import Acting
 from engine.start_workflow import Start, start
 from engine.store import instances, templates
-from models.enums import InstanceTrigger
+from models.workflow_enums import InstanceTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,6 +41,11 @@ class Flow:
     def world(self) -> World:
         """The org's world."""
         return self.org.world
+
+    @property
+    def hand(self) -> Hand:
+        """The org's admin, who steers its instances."""
+        return Hand(self.world.app, self.org.context, lambda _: None)
 
     def publish(self, *steps: Mapping[str, Any], name: str | None = None, status: str = "active") -> UUID:
         """Publish a workflow of these steps; returns its id."""

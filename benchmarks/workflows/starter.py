@@ -23,7 +23,8 @@ from engine.run_workflow.desk import PRIORITY
 from engine.start_workflow import Start, start
 from engine.store.dispatch import Message
 from engine.store.instances import TIMEOUT_SECONDS
-from models.enums import InstanceTrigger, Queue, TaskKind
+from models.enums import Queue, TaskKind
+from models.workflow_enums import InstanceTrigger
 from tasks.publish import send
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from core.db import CLI_ACTOR, ENGINE_ACTOR, Context, switch
 from core.ids import uuid7
 from engine.actions.base import Campaign, Change, Effect
 from engine.store import campaigns, executions, orgs, rules, templates
-from models.enums import TemplateStatus, WorkflowCategory
+from models.workflow_enums import TemplateStatus, WorkflowCategory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -15,7 +15,7 @@ from engine.actions.params import unknown_keys
 from engine.actions.texts import KNOWN, told, values
 from engine.start_workflow import Start, start
 from engine.store import startable
-from models.enums import InstanceTrigger, TemplateStatus
+from models.workflow_enums import InstanceTrigger, TemplateStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

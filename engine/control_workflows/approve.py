@@ -8,7 +8,8 @@ from engine.control_workflows.steering import Steered, checked_note, entry, refu
 from engine.control_workflows.switch import refuse_ended
 from engine.store import actions, instance_rows
 from models.audit_actions import AuditAction
-from models.enums import Role, StepStatus, StepType
+from models.enums import Role
+from models.workflow_enums import StepStatus, StepType
 
 if TYPE_CHECKING:
     from uuid import UUID

@@ -13,8 +13,9 @@ from engine.find import find_template
 from engine.rules.reading import Problems, refuse_unstorable, shown
 from engine.start_workflow import Start, check_context, start
 from engine.store import actions, instance_lists
-from models.enums import InstanceStatus, InstanceTrigger, Role
+from models.enums import Role
 from models.transitions import INSTANCE_ENDS
+from models.workflow_enums import InstanceStatus, InstanceTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

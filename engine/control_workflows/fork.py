@@ -14,7 +14,8 @@ from engine.start_workflow import Start, check_context, start
 from engine.store import actions, instance_rows, instances
 from engine.workflows.replay import replay
 from models.audit_actions import AuditAction
-from models.enums import Role, StepStatus
+from models.enums import Role
+from models.workflow_enums import StepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

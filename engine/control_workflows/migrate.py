@@ -17,7 +17,8 @@ from engine.workflows.advance import Decided
 from engine.workflows.migrating import plan
 from engine.workflows.state import StepState
 from models.audit_actions import AuditAction
-from models.enums import InstanceStatus, Role, StepStatus
+from models.enums import Role
+from models.workflow_enums import InstanceStatus, StepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

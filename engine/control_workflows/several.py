@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from core.errors import ConflictError, InputError, NotFoundError
 from engine.find import find_template
 from engine.store import instance_lists
-from models.enums import InstanceStatus
+from models.workflow_enums import InstanceStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

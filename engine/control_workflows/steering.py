@@ -14,7 +14,7 @@ from core.ids import uuid7
 from engine.rules.reading import refuse_unstorable, shown
 from engine.run_workflow.desk import Desk
 from engine.store import actions, maintenance
-from models.enums import InstanceStatus, Role
+from models.enums import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from engine.run_workflow.run import Run
     from engine.store.dispatch import Message
     from models.audit_actions import AuditAction
+    from models.workflow_enums import InstanceStatus
 
     Send: TypeAlias = Callable[[Sequence[Message]], None]
     """Sends the first messages of tasks that were just committed; what it cannot send is sent later by a scheduler."""

@@ -14,7 +14,7 @@ from engine.store import instances
 from engine.workflows.advance import Moved, Skipped, Switched
 from engine.workflows.definition import ALL_BRANCHES, FAILURE, NEXT
 from models.audit_actions import AuditAction
-from models.enums import InstanceStatus, StepStatus, StepType
+from models.workflow_enums import InstanceStatus, StepStatus, StepType
 
 if TYPE_CHECKING:
     from uuid import UUID

@@ -8,7 +8,7 @@ from engine.control_workflows.steering import Steered, checked_note, refuse, ste
 from engine.run_workflow import answers
 from engine.store import instances, maintenance
 from engine.workflows.advance import Switched
-from models.enums import InstanceStatus, StepStatus
+from models.workflow_enums import InstanceStatus, StepStatus
 
 if TYPE_CHECKING:
     from uuid import UUID

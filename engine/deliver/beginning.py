@@ -18,7 +18,8 @@ from engine.deliver.opening import opened
 from engine.deliver.outcome import Discarded
 from engine.deliver.results import Ending, write
 from engine.store import connectors, deliveries, step_effects, tasks
-from models.enums import ActionStatus, Channel, ConnectorStatus, StepStatus
+from models.enums import ActionStatus, Channel, ConnectorStatus
+from models.workflow_enums import StepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,8 +15,8 @@ from engine.run_workflow.proceed import settle
 from engine.store import events, instances
 from engine.workflows.advance import Ended
 from engine.workflows.definition import NEXT, REJECTED, TIMEOUT
-from models.enums import InstanceStatus, StepStatus, StepType
 from models.transitions import STEP_ACTIVE
+from models.workflow_enums import InstanceStatus, StepStatus, StepType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

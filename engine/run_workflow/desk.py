@@ -18,7 +18,8 @@ from engine import published
 from engine.run_workflow.run import Run
 from engine.store import audit, instances, occurrences, step_effects, tasks, versions
 from engine.store.dispatch import Message
-from models.enums import InstanceStatus, Outcome, Queue, StepStatus, TaskKind
+from models.enums import Outcome, Queue, TaskKind
+from models.workflow_enums import InstanceStatus, StepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

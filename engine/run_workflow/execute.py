@@ -22,7 +22,7 @@ from engine.store import events, instances, notifications, orgs
 from engine.workflows import correlation, deciding, timing, weights
 from engine.workflows.definition import ALL_BRANCHES
 from engine.workflows.resolving import resolved
-from models.enums import InstanceTrigger, StepType
+from models.workflow_enums import InstanceTrigger, StepType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -216,7 +216,6 @@ def _subworkflow(executing: Executing) -> tuple[Result, Mapping[str, Any]]:
     if started.task_id is not None:
         turn.made[template.template_id] += 1
         turn.send(started.task_id)
-        turn.made[template.template_id] += 1
     if not config["wait"]:
         return Done({"instance_id": str(started.instance_id)}), given
     return Waits("instance", columns={"child_instance_id": started.instance_id}), given

@@ -14,7 +14,8 @@ from engine.run_workflow.proceed import reassign
 from engine.start_workflow import Start, start
 from engine.store import occurrences, tasks
 from engine.workflows.advance import Looked
-from models.enums import InstanceTrigger, Outcome, StepStatus
+from models.enums import Outcome
+from models.workflow_enums import InstanceTrigger, StepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

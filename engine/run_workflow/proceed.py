@@ -16,7 +16,7 @@ from engine.start_workflow import TOGETHER
 from engine.store import instances
 from engine.workflows.advance import Completed, Failed, Switched
 from engine.workflows.retrying import Again, plan
-from models.enums import InstanceStatus, StepStatus, StepType
+from models.workflow_enums import InstanceStatus, StepStatus, StepType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

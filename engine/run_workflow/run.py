@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from core.ids import uuid7
 from engine.workflows.advance import Decided, Moved, advance
 from engine.workflows.state import State, StepState
-from models.enums import InstanceStatus, StepStatus
 from models.transitions import INSTANCE_ENDS, STEP_ACTIVE, STEP_ENDS
+from models.workflow_enums import InstanceStatus, StepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -26,7 +26,7 @@ from engine.run_workflow.proceed import proceed, settle
 from engine.run_workflow.turn import Turn
 from engine.run_workflow.work import Finished, NotClaimed, Retrying
 from engine.store import tasks
-from models.enums import StepStatus
+from models.workflow_enums import StepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

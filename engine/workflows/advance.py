@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from engine.workflows.definition import FAILURE, NEXT
 from engine.workflows.state import StepState
-from models.enums import InstanceStatus, StepStatus, StepType
 from models.transitions import INSTANCE, INSTANCE_ENDS, STEP, STEP_ACTIVE, STEP_ENDS, check
+from models.workflow_enums import InstanceStatus, StepStatus, StepType
 
 if TYPE_CHECKING:
     from engine.workflows.definition import Definition

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from models.enums import StepType
+    from models.workflow_enums import StepType
 
 NEXT: Final = "next"
 FAILURE: Final = "failure"

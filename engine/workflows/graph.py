@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from engine.rules.reading import listed, shown
-from models.enums import StepType
+from models.workflow_enums import StepType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -9,8 +9,8 @@ from engine.workflows.advance import Decided
 from engine.workflows.definition import ALL_BRANCHES
 from engine.workflows.replay import replay
 from engine.workflows.state import StepState
-from models.enums import StepStatus
 from models.transitions import STEP_ACTIVE
+from models.workflow_enums import StepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.enums import InstanceStatus
+from models.workflow_enums import InstanceStatus
 
 
 def progress(status: str, *, total: int, completed: int, skipped: int) -> int:

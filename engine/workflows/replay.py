@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from engine.workflows.advance import Completed, Failed, Skipped, advance
 from engine.workflows.definition import NEXT
 from engine.workflows.state import State
-from models.enums import StepStatus
+from models.workflow_enums import StepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

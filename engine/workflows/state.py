@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from models.enums import InstanceStatus, StepStatus
 from models.transitions import STEP_ENDS
+from models.workflow_enums import InstanceStatus, StepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

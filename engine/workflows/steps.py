@@ -10,7 +10,7 @@ from engine.rules.reading import listed, shown
 from engine.workflows import configs, waits
 from engine.workflows.definition import FAILURE, NEXT, Retry, Step
 from engine.workflows.drafts import Draft, object_reader
-from models.enums import StepType
+from models.workflow_enums import StepType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

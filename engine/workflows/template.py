@@ -13,7 +13,7 @@ from engine.rules.fields import PAYLOAD_FIELDS
 from engine.rules.reading import Problems, listed, refuse_unstorable, shown
 from engine.workflows import reading
 from engine.workflows.drafts import object_reader
-from models.enums import WorkflowCategory
+from models.workflow_enums import WorkflowCategory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

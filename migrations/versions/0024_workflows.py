@@ -1,5 +1,6 @@
 """Workflows: templates with their versions, instances with their steps, and where else these are named."""
 
+from migrations import transitions
 from migrations.ddl import CONTEXT_ORG, constant_of, drop_tables, protect, run, run_as_engine
 
 revision = "0024"
@@ -15,8 +16,8 @@ def upgrade() -> None:
     protect("workflow_instances", app="SELECT, INSERT, UPDATE")
     protect("workflow_steps", app="SELECT, INSERT, UPDATE")
     run(_SHARED)
-    run_as_engine(_REFUSE)
-    run(_guards())
+    run_as_engine(transitions.REFUSE)
+    run(transitions.guards())
     run(_ELSEWHERE)
     run(_kinds("'evaluate_rules', 'apply_actions', 'deliver', 'run_workflow', 'maintain'"))
     run(_HELD)
@@ -193,55 +194,6 @@ CREATE POLICY public_versions ON cmis.workflow_template_versions FOR SELECT TO c
                   WHERE t.org_id = workflow_template_versions.org_id AND t.template_id = workflow_template_versions.template_id
                     AND t.is_public AND t.status = 'active' AND {CONTEXT_ORG} IS NOT NULL));
 """
-
-# What may follow what is written in models/transitions.py; a test holds these equal to it. The WHEN of a trigger is all that
-# a legal change costs.
-_INSTANCE = {
-    "pending": ["running", "paused", "completed", "failed", "cancelled"],
-    "running": ["paused", "completed", "failed", "cancelled"],
-    "paused": ["running", "failed", "cancelled"],
-}
-_ENDS = ["completed", "failed", "skipped", "cancelled"]
-_STEP = {
-    "pending": ["queued", "running", "waiting", "retrying", *_ENDS],
-    "queued": ["running", "waiting", "retrying", *_ENDS],
-    "running": ["retrying", "waiting", *_ENDS],
-    "waiting": ["queued", "running", "retrying", *_ENDS],
-    "retrying": ["queued", "running", "waiting", *_ENDS],
-    "failed": ["queued", "skipped"],
-}
-_REFUSE = """
-CREATE FUNCTION cmis.refuse_transition() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-  RAISE EXCEPTION 'a row of % that is % cannot become %', TG_TABLE_NAME, OLD.status, NEW.status
-    USING ERRCODE = 'CM020', CONSTRAINT = TG_NAME;
-END $$;
-REVOKE EXECUTE ON FUNCTION cmis.refuse_transition() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION cmis.refuse_transition() TO cmis_owner;
-"""
-
-
-def _guards() -> str:
-    sql = """
-        CREATE TRIGGER workflow_template_versions_frozen BEFORE UPDATE OR DELETE ON cmis.workflow_template_versions
-          FOR EACH ROW EXECUTE FUNCTION cmis.refuse_change();
-    """
-    for table, machine, finals in (
-        ("workflow_instances", _INSTANCE, ["completed", "failed", "cancelled"]),
-        ("workflow_steps", _STEP, ["completed", "skipped", "cancelled"]),
-    ):
-        pairs = ", ".join(f"('{before}', '{after}')" for before, many in machine.items() for after in many)
-        final = ", ".join(f"'{status}'" for status in finals)
-        sql += f"""
-        CREATE TRIGGER {table}_transition BEFORE UPDATE OF status ON cmis.{table} FOR EACH ROW
-          WHEN (OLD.status <> NEW.status AND (OLD.status, NEW.status) NOT IN ({pairs}))
-          EXECUTE FUNCTION cmis.refuse_transition();
-        CREATE TRIGGER {table}_final BEFORE UPDATE ON cmis.{table} FOR EACH ROW WHEN (OLD.status IN ({final}))
-          EXECUTE FUNCTION cmis.refuse_transition();
-        """
-    return sql
-
 
 _ELSEWHERE = """
 ALTER TABLE cmis.automation_actions

@@ -17,7 +17,7 @@ from dev.fleet import Fleet, fleet
 from dev.launch import wait_until
 from engine import invariants
 from engine.start_workflow import Start, start
-from models.enums import InstanceTrigger
+from models.workflow_enums import InstanceTrigger
 from tests.acceptance.test_deliveries import desk_of, environ
 from tests.stepping import Flow
 from tests.world import World

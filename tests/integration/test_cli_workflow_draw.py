@@ -12,7 +12,7 @@ import pytest
 from core import clock
 from engine import define_workflows
 from engine.start_workflow import Start, start
-from models.enums import InstanceTrigger
+from models.workflow_enums import InstanceTrigger
 from tests.unit.cli.running import Cmis
 from tests.world import Org, World
 

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from engine.workflows.drawing.words import about, cut, lines, name_of
-from models.enums import StepStatus, StepType
+from models.workflow_enums import StepStatus, StepType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from engine.workflows.drawing.spreading import STEP_WIDTH
 from engine.workflows.drawing.words import CUT, cut
-from models.enums import StepType
+from models.workflow_enums import StepType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,7 @@ from engine.workflows.drawing.ordering import untangle
 from engine.workflows.drawing.shapes import SHAPES, STEP_HEIGHT, STYLE, fitting
 from engine.workflows.drawing.spreading import BEND_WIDTH, STEP_WIDTH, spread
 from engine.workflows.drawing.words import Line, about, cut, lines, name_of
-from models.enums import StepStatus
+from models.workflow_enums import StepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

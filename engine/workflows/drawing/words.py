@@ -10,7 +10,7 @@ from engine.rules import conditions
 from engine.rules.fields import PAYLOAD_FIELDS
 from engine.rules.sentence import duration, sentence
 from engine.workflows.definition import FAILURE, NEXT
-from models.enums import StepType
+from models.workflow_enums import StepType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -18,7 +18,7 @@ from engine.callables.registry import CALLABLES
 from engine.define_workflows import publish
 from engine.run_workflow import service
 from engine.start_workflow import Start, start
-from models.enums import InstanceTrigger
+from models.workflow_enums import InstanceTrigger
 from tests.installing import EXAMPLES, install
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ import pytest
 
 from core.errors import ConflictError, InputError, NotFoundError
 from engine.control_workflows import steps, switch
+from engine.workflows.advance import Failed
 from tests.integration.control_workflows.flows import approval, delay, fails, noop, split
 
 if TYPE_CHECKING:
@@ -43,18 +44,8 @@ def test_a_run_goes_on_once_none_of_its_failed_steps_waits_for_a_person(flows: F
     asks = {"timeout": {"hours": 1}}
     ask = [approval(one, "m", **asks) | pauses for one in ("a", "b")]
     instance_id = flows.started(split("both", "a", "b"), *ask, noop("m"))
-    for step_id in ("a", "b"):  # the second one was answered before the first one's end paused the run
-        flows.world.meddle(
-            "UPDATE cmis.workflow_steps SET status = 'failed', waits_for = NULL, finished_at = cmis.clock() "
-            "WHERE instance_id = %(id)s AND step_id = %(step)s",
-            id=instance_id,
-            step=step_id,
-        )
-    flows.world.meddle(
-        """UPDATE cmis.workflow_instances SET status = 'paused', steps_failed = 2, error = '{"code": "TIMEOUT"}'
-           WHERE instance_id = %(id)s""",
-        id=instance_id,
-    )
+    for step_id in ("a", "b"):  # the second one had begun when the end of the first one paused the run
+        flows.end(instance_id, Failed(step_id))
     done = steps.retry(flows.hand, instance_id, "a")
     assert (done.status, done.said) == ("paused", "it stays paused: these steps failed, too: b")
     flows.work()

@@ -9,6 +9,7 @@ import pytest
 from core.errors import ConflictError, InputError, NotFoundError
 from core.ids import uuid7
 from engine.control_workflows import switch
+from engine.workflows.advance import Completed
 from tests.integration.control_workflows.flows import approval, delay, fails, noop, split
 
 if TYPE_CHECKING:
@@ -56,14 +57,8 @@ def test_a_run_that_was_paused_before_it_began_has_not_begun(flows: Flows) -> No
 def test_a_run_whose_last_step_ended_while_it_was_paused_completes_once_it_is_resumed(flows: Flows) -> None:
     instance_id = flows.started(approval("ask"))
     switch.pause(flows.hand, instance_id)
-    flows.world.meddle(
-        "UPDATE cmis.workflow_steps SET status = 'completed', waits_for = NULL, finished_at = cmis.clock() "
-        "WHERE instance_id = %(id)s",
-        id=instance_id,
-    )
-    flows.world.meddle(
-        "UPDATE cmis.workflow_instances SET steps_completed = 1 WHERE instance_id = %(id)s", id=instance_id
-    )
+    flows.end(instance_id, Completed("ask"))
+    assert flows.instance(instance_id).status == "paused"
     switch.resume(flows.hand, instance_id)
     flows.work()
     assert flows.instance(instance_id).status == "completed"

@@ -47,7 +47,7 @@ def publish(org: Org, *steps: dict[str, Any], name: str = "workflow", **columns:
 
 def started(world: World) -> Sequence[Any]:
     """Return all instances, the oldest first."""
-    return world.rows("SELECT * FROM cmis.workflow_instances ORDER BY instance_id")
+    return world.rows("SELECT * FROM cmis.workflow_instances ORDER BY created_at, instance_id")
 
 
 def steps_of(world: World, instance_id: UUID) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from engine.clone_workflows import clone_template
 from engine.secrets.sealing import Keys
 from engine.start_workflow import Start, start
 from engine.store import templates
-from models.enums import InstanceTrigger
+from models.workflow_enums import InstanceTrigger
 from tests.unit.workflows.documents import chain, noop
 
 if TYPE_CHECKING:

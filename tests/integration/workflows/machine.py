@@ -20,7 +20,7 @@ from engine.run_workflow import service
 from engine.run_workflow.work import GaveUp, NotClaimed
 from engine.start_workflow import Start, start
 from engine.store import instances, invariants, workflow_invariants
-from models.enums import InstanceTrigger
+from models.workflow_enums import InstanceTrigger
 from tests.stepping import Flow
 from tests.unit.workflows.graphs import documents
 

@@ -14,6 +14,7 @@ from core import clock
 from core.errors import ConflictError
 from core.ids import uuid7
 from engine import approve, notifications, undo
+from engine.control_workflows import steps
 from engine.store import executions
 from tests.connecting import connect, pushes
 from tests.integration.engine.guarding import bind, named, refusal
@@ -130,6 +131,15 @@ def test_nobody_approves_for_a_step_that_is_cancelled(flow: Flow) -> None:
     flow.run()
     assert (effect.status, effect.error["message"]) == ("discarded", "its step is not wanted any more")
     assert flow.told(effect.action_id) == ["action_discarded"]
+    assert flow.org.campaign_row(campaign).budget == 12
+
+
+def test_what_is_held_for_a_step_that_a_person_skips_is_discarded(flow: Flow) -> None:
+    campaign = flow.org.campaign({}, budget=12)
+    instance = flow.play(HALVE, action("tell", "notify"), campaign=str(campaign))
+    steps.skip(flow.hand, instance, "halve", reason="done by hand")
+    flow.run()
+    assert (flow.effect(instance, "halve").status, flow.instance(instance).status) == ("discarded", "completed")
     assert flow.org.campaign_row(campaign).budget == 12
 
 

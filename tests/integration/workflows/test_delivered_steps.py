@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from engine import redeliver
+from engine.control_workflows import steps
 from engine.deliver.beginning import Begun, begin
 from engine.run_workflow.effects import Did, Waits
 from tests.integration.deliver.test_service import lose
@@ -171,6 +172,31 @@ def test_a_failed_delivery_is_sent_again_by_another_attempt_of_its_step(flow: Fl
     assert isinstance(flow.act(instance, "post", kind="trigger_webhook", params={}), Did)
     assert {request.key for request in receiver.requests("/hook")} == {f"{instance}:post"}
     assert flow.told(waits.action_id) == ["action_failed", "action_retried", "action_taken"]
+
+
+def test_a_step_that_a_person_retries_sends_its_delivery_again(flow: Flow, receiver: Receiver) -> None:
+    receiver.script("/hook", "fails/400")
+    instance = flow.play(post(f"{receiver.url}/hook", on_failure="pause"), AFTER, lead=1)
+    flow.deliver()
+    flow.run()
+
+    steps.retry(flow.hand, instance, "post", note="mended")
+    flow.run()
+    flow.deliver()
+    flow.run()
+
+    assert flow.instance(instance).status == "completed"
+    assert {request.key for request in receiver.requests("/hook")} == {f"{instance}:post"}
+    assert flow.told(flow.effect(instance, "post").action_id) == ["action_failed", "action_retried", "action_taken"]
+
+
+def test_a_step_that_a_person_skips_sends_nothing(flow: Flow, receiver: Receiver) -> None:
+    instance = flow.play(post(f"{receiver.url}/hook"), AFTER, lead=1)
+    steps.skip(flow.hand, instance, "post", reason="said by telephone")
+    flow.deliver()
+    flow.run()
+    assert (flow.effect(instance, "post").status, receiver.requests("/hook")) == ("discarded", [])
+    assert flow.instance(instance).status == "completed"
 
 
 def test_a_delivery_of_unknown_fate_keeps_its_step_waiting(flow: Flow, receiver: Receiver) -> None:

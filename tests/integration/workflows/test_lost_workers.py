@@ -15,7 +15,7 @@ from engine.callables import registry
 from engine.run_workflow import service
 from engine.run_workflow.work import Finished, TakenApart
 from engine.start_workflow import Start, start
-from models.enums import InstanceTrigger
+from models.workflow_enums import InstanceTrigger
 from tests.integration.workflows import dying
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from engine.workflows.advance import Completed, Decided, Ended, Failed, Looked, 
 from engine.workflows.definition import ALL_BRANCHES, Definition
 from engine.workflows.reading import parse_definition
 from engine.workflows.state import State
-from models.enums import InstanceStatus, StepStatus, StepType
 from models.transitions import STEP_ENDS
+from models.workflow_enums import InstanceStatus, StepStatus, StepType
 from tests.unit.rules.strategies import PATIENT
 from tests.unit.workflows.graphs import definitions
 from tests.unit.workflows.walking import UNDER_WAY, Walk, labels, leads_past, mend, outcomes

@@ -14,7 +14,7 @@ from engine.define_workflows import check_document
 from engine.rules.reading import Problems
 from engine.workflow_checks import check_kinds
 from engine.workflows.steps import read_step
-from models.enums import StepType
+from models.workflow_enums import StepType
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 EXAMPLES = sorted((DOCS / "examples/workflows").glob("*.json"))

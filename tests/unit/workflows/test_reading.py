@@ -10,7 +10,7 @@ import pytest
 from core.errors import InputError
 from engine.workflows.definition import Retry
 from engine.workflows.reading import MAX_BYTES, parse_definition
-from models.enums import StepType
+from models.workflow_enums import StepType
 from tests.unit.workflows.documents import LEAF, STEPS, around, chain, noop
 
 

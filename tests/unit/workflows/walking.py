@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from engine.workflows.advance import Completed, Failed, Looked, Moved, Skipped, Switched, advance
 from engine.workflows.definition import ALL_BRANCHES, NEXT
 from engine.workflows.state import State
-from models.enums import InstanceStatus, StepStatus, StepType
 from models.transitions import INSTANCE_ENDS, STEP_ENDS
+from models.workflow_enums import InstanceStatus, StepStatus, StepType
 
 if TYPE_CHECKING:
     from engine.workflows.advance import Decided, Outcome

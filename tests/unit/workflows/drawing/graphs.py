@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hypothesis import strategies as st
 
 from engine.workflows.definition import Definition, Step
-from models.enums import StepType
+from models.workflow_enums import StepType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.workflows.drawing.mermaid import escaped, mermaid
-from models.enums import StepStatus
+from models.workflow_enums import StepStatus
 from tests.unit.workflows.drawing.graphs import every_type, fan, graphs
 
 if TYPE_CHECKING:

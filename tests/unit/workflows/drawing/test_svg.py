@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from engine.workflows.drawing import layers as module
 from engine.workflows.drawing.svg import svg
-from models.enums import StepStatus, StepType
+from models.workflow_enums import StepStatus, StepType
 from tests.unit.workflows.drawing.graphs import chain_with_handler, every_type, fan, graph, graphs, nested
 
 if TYPE_CHECKING:
