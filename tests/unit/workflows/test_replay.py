@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from engine.workflows.migrating import plan
 from engine.workflows.progress import progress
 from engine.workflows.replay import replay
-from models.enums import InstanceStatus, StepStatus
 from models.transitions import STEP_ACTIVE
+from models.workflow_enums import InstanceStatus, StepStatus
 from tests.unit.workflows.graphs import definitions
 from tests.unit.workflows.walking import Walk, outcomes
 
