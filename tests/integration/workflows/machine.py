@@ -37,7 +37,7 @@ PICKS: Final = st.integers(0, 11)
 EXPIRE: Final = "UPDATE cmis.tasks SET lease_expires_at = clock_timestamp() - interval '1 s' WHERE state = 'running'"
 POINTS: Final = ("claimed", "before_commit", "committed", "called")
 """Where a worker may vanish (the fault points `workflow.…`)."""
-KINDS: Final = ("call", "call", "call", "condition", "parallel", "merge", "delay", "approval", "event")
+KINDS: Final = ("call", "call", "call", "condition", "parallel", "merge", "delay", "approval", "event", "event")
 """All but weighted splits: which way an instance takes there follows from its id, and examples must be repeatable."""
 SAID: Final = st.sampled_from(["yes", "no", None])
 FAILS: Final = st.sampled_from([0, 0, 0, 0, 0, 1, 2, 9, -1])
@@ -262,6 +262,8 @@ class Machine(RuleBasedStateMachine):
     @rule(pick=PICKS, twice=st.booleans())
     def happen(self, pick: int, twice: bool) -> None:  # noqa: FBT001 - drawn
         """Tell an event; its signal may come twice, or for a step that does not wait any more."""
+        if pick and not [one for one in self.all_steps("waiting") if one.waits_for == "event"]:
+            return  # a step that comes to wait takes what happened before: most shall wait for what happens after
         event = emit.read("thing.happened", {"n": 1})
         emitted = emit.emit(self.world.app, self.org.context, event)
         Machine.seen["woken"] += emitted.woken
