@@ -110,8 +110,10 @@ def test_a_cancelled_run_stops_all_of_it(flows: Flows) -> None:
 def test_cancelling_a_paused_run_drops_what_it_had_waiting(flows: Flows) -> None:
     instance_id = flows.started(delay("wait"))
     switch.pause(flows.hand, instance_id)
+    flows.signal(instance_id, "wait", kind="effect", action_id="of nobody")
     flows.world.advance(hours=2)
     flows.work()
+    assert flows.world.one("SELECT count(*) FROM cmis.tasks WHERE state = 'held'") == 2
     switch.cancel(flows.hand, instance_id, reason=None)
     assert flows.world.one("SELECT count(*) FROM cmis.tasks WHERE state IN ('held', 'ready')") == 0
 
