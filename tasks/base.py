@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from celery import Task
-from celery.exceptions import Ignore
+from celery.exceptions import Ignore, Retry
 from sqlalchemy.exc import DBAPIError
 
 from core.config import Settings, require
@@ -20,6 +20,7 @@ from core.db import Database, first_line, is_outage, sqlstate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import timedelta
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,15 @@ _CONNECTIONS: Final = 64
 
 class TaskFailedError(Exception):
     """The task ended as failed, as its row says; raised so that Celery's events say so too."""
+
+
+class TriedAgainError(Exception):
+    """Why a task is tried again, as Celery's events, and so Flower, tell it."""
+
+
+def again(reason: str, after: timedelta) -> Retry:
+    """Return what tells Celery that a task is tried again; its row is due then already, and nothing is published."""
+    return Retry(reason, exc=TriedAgainError(reason), when=after.total_seconds())
 
 
 class AutomationTask(Task):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from celery.exceptions import Ignore, Retry
+from celery.exceptions import Ignore
 
 from core.config import Settings
 from engine.deliver import service
@@ -15,7 +15,7 @@ from engine.deliver.couriers.registry import couriers
 from engine.deliver.outcome import Again, Discarded, Doubtful, Failed, Succeeded
 from engine.deliver.post import Post
 from engine.secrets.sealing import Keys
-from tasks.base import AutomationTask, TaskFailedError, leaving_to_the_row, process_database
+from tasks.base import AutomationTask, TaskFailedError, again, leaving_to_the_row, process_database
 from tasks.broker import app
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def deliver(self: AutomationTask, *message: Any, **others: Any) -> dict[str, Any
         case NotClaimed():
             raise Ignore
         case Waits(reason=reason, after=after):
-            raise Retry(reason, when=after.total_seconds())
+            raise again(reason, after)
         case Done(outcome=outcome):
             return _told(outcome)
 
@@ -49,6 +49,6 @@ def _told(outcome: Outcome) -> dict[str, Any]:
         case Succeeded():
             return {"delivered": True}
         case Again(reason=reason, after=after):
-            raise Retry(reason, when=after.total_seconds())
+            raise again(reason, after)
         case Failed(reason=reason) | Discarded(reason=reason) | Doubtful(reason=reason):
             raise TaskFailedError(reason)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from celery.exceptions import Ignore, Retry
+from celery.exceptions import Ignore
 
 from engine.run_rules import service
 from engine.run_rules.work import Applied, Finished, GaveUp, NotClaimed, Retrying, TakenApart
-from tasks.base import AutomationTask, TaskFailedError, leaving_to_the_row, process_database
+from tasks.base import AutomationTask, TaskFailedError, again, leaving_to_the_row, process_database
 from tasks.broker import app
 
 
@@ -37,8 +37,7 @@ def _run(task: AutomationTask, message: tuple[Any, ...], others: dict[str, Any])
         case TakenApart(items=items):
             return {"split": items}
         case Retrying(after=after, error=error):
-            # The row is already due again; Celery only has to say so. Nothing is published here.
-            raise Retry(error["message"], when=after.total_seconds())
+            raise again(error["message"], after)
         case GaveUp(error=error):
             raise TaskFailedError(error["message"])
         case NotClaimed():

@@ -6,12 +6,12 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from celery.exceptions import Ignore, Retry
+from celery.exceptions import Ignore
 
 from core.config import Settings
 from engine.run_workflow import service
 from engine.run_workflow.work import Finished, GaveUp, NotClaimed, Retrying, TakenApart
-from tasks.base import AutomationTask, TaskFailedError, leaving_to_the_row, process_database
+from tasks.base import AutomationTask, TaskFailedError, again, leaving_to_the_row, process_database
 from tasks.broker import app
 from tasks.publish import send
 
@@ -42,8 +42,7 @@ def _told(result: Result) -> dict[str, Any]:
         case TakenApart(items=items):
             return {"split": items}
         case Retrying(after=after, error=error):
-            # The row is already due again; Celery only has to say so. Nothing is published here.
-            raise Retry(error["message"], when=after.total_seconds())
+            raise again(error["message"], after)
         case GaveUp(error=error):
             raise TaskFailedError(error["message"])
         case NotClaimed():

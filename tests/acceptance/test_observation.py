@@ -1,4 +1,4 @@
-"""`celery inspect ping` answers, and Flower's API lists the worker and its tasks."""
+"""`celery inspect ping` answers, and Flower's API lists the worker and its tasks, with why one is tried again."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ from dev.launch import spawn, stop, wait_until
 from dev.processes import shell
 from dev.procfile import read_procfile
 from dev.site import ROOT, free_port
+from engine.callables.registry import CALLABLES
+from engine.control_workflows.begin import begin
+from engine.control_workflows.steering import Hand
+from engine.define_workflows import publish
 from tests.acceptance.load import create_due_org
 
 if TYPE_CHECKING:
@@ -24,14 +28,21 @@ if TYPE_CHECKING:
 
     from dev.site import Site
 
+WORKFLOW = {
+    "name": "Tried again",
+    "category": "campaign",
+    "definition": {"steps": [{"id": "only", "type": "action", "config": {"callable": "cmis.noop", "params": {}}}]},
+}
+REASON = "injected fault at workflow.step"
+
 
 def test_inspect_ping_answers_and_flower_lists_the_worker_and_its_tasks(database: Site, tmp_path: Path) -> None:
     app = Database(database.urls.app, variable="DATABASE_URL", application="test")
-    create_due_org(app, "watched", rules_=2, jobs_per_rule=1)
-    app.close()
+    context = create_due_org(app, "watched", rules_=2, jobs_per_rule=1).context
     port = free_port()
     user = "flower:secret"
-    env = database.full_env() | {"FLOWER_PORT": str(port), "FLOWER_BASIC_AUTH": user}
+    faults = {"CMIS_FAULTS": "workflow.step=1x1"}  # the first step of each worker's child
+    env = database.full_env() | {"FLOWER_PORT": str(port), "FLOWER_BASIC_AUTH": user} | faults
     log = tmp_path / "flower.log"
     with fleet(1, 0, env, tmp_path) as running, log.open("wb") as output:
         flower = spawn(shell(read_procfile(ROOT)["flower"]), output=output, env=env, cwd=ROOT)
@@ -41,11 +52,21 @@ def test_inspect_ping_answers_and_flower_lists_the_worker_and_its_tasks(database
             running.await_ready()
             assert wait_until(lambda: "SUCCESS" in _states(port, user), 30), _flower(port, user, "tasks")
             assert wait_until(lambda: all(task["sent"] for task in _evaluations(port, user)), 5)
+            publish(app, context, WORKFLOW, CALLABLES)
+            begin(Hand(app, context, None), "Tried again", {})
+            assert wait_until(lambda: REASON in _why_again(port, user), 30), _flower(port, user, "tasks")
             [worker] = _flower(port, user, "workers")
             assert worker.startswith("worker1@")
             assert f"{worker}: OK" in _ping(env)
         finally:
+            app.close()
             stop(flower, signal.SIGTERM, 10)
+
+
+def _why_again(port: int, user: str) -> str:
+    """Return what Flower says of tasks that are, or were, tried again; the traceback stays when they have succeeded."""
+    tasks = _flower(port, user, "tasks").values()
+    return " ".join(f"{task['exception']} {task['traceback']}" for task in tasks if task["retried"])
 
 
 def _ping(env: dict[str, str]) -> str:
