@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from core import clock
+from core import clock, driver
 from core.ids import uuid7
 from engine import published
 from engine.run_workflow.run import Run
@@ -126,10 +126,11 @@ class Desk:
         self._answer_parents(ended)
         tasks.insert(self.connection, self.rows, now=self.now)
         rows = [self._instance(run) for run in changed]
-        instances.write(self.connection, self.org_id, steps, rows, now=self.now)
-        instances.assign(self.connection, self.org_id, self.assigned)
-        self._tell(changed)
-        self._settle(ended)
+        with driver.together(self.connection):  # none of these says anything that the next one needs
+            instances.write(self.connection, self.org_id, steps, rows, now=self.now)
+            instances.assign(self.connection, self.org_id, self.assigned)
+            self._tell(changed)
+            self._settle(ended)
         for run in changed:
             run.written, run.counts, run.executed, run.changed, run.ended = {}, Counter(), 0, False, False
             run.stopped, run.children, run.unwanted, run.note = set(), [], [], None

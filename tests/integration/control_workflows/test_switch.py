@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import pytest
 
 from core.errors import ConflictError, InputError, NotFoundError
 from core.ids import uuid7
-from engine.control_workflows import switch
+from engine.control_workflows import steps, switch
+from engine.control_workflows.approve import approve
+from engine.control_workflows.begin import begin
+from engine.control_workflows.fork import fork
+from engine.control_workflows.migrate import Wanted, migrate
 from engine.workflows.advance import Completed
-from tests.integration.control_workflows.flows import approval, delay, fails, noop, split
-
-if TYPE_CHECKING:
-    from tests.integration.control_workflows.flows import Flows
+from tests.integration.control_workflows.flows import Flows, approval, delay, fails, noop, split
 
 
 def test_a_paused_run_begins_no_step_until_it_is_resumed(flows: Flows) -> None:
@@ -108,8 +110,10 @@ def test_a_cancelled_run_stops_all_of_it(flows: Flows) -> None:
 def test_cancelling_a_paused_run_drops_what_it_had_waiting(flows: Flows) -> None:
     instance_id = flows.started(delay("wait"))
     switch.pause(flows.hand, instance_id)
+    flows.signal(instance_id, "wait", kind="effect", action_id="of nobody")
     flows.world.advance(hours=2)
     flows.work()
+    assert flows.world.one("SELECT count(*) FROM cmis.tasks WHERE state = 'held'") == 2
     switch.cancel(flows.hand, instance_id, reason=None)
     assert flows.world.one("SELECT count(*) FROM cmis.tasks WHERE state IN ('held', 'ready')") == 0
 
@@ -146,6 +150,36 @@ def test_a_run_that_waits_for_a_person_because_a_step_failed_is_not_resumed(flow
     assert flows.instance(instance_id).status == "paused"
     with pytest.raises(ConflictError, match="these steps failed: a"):
         switch.resume(flows.hand, instance_id)
+
+
+def test_a_cancelled_run_of_a_job_ends_its_occurrence_and_an_overlap_counts_it_no_more(flows: Flows) -> None:
+    template_id = flows.template(delay("wait"))
+    job = flows.org.job(None, target_type="workflow", template_id=template_id, timeout_seconds=None)
+    flows.world.dispatch()
+    flows.work()
+    [row] = flows.world.rows("SELECT instance_id FROM cmis.workflow_instances WHERE job_id = :job", job=job)
+    switch.cancel(flows.hand, row.instance_id, reason=None)
+    outcome = "SELECT outcome FROM cmis.occurrences WHERE job_id = :job"
+    assert flows.world.one(outcome, job=job) == "cancelled"
+
+
+def test_a_run_of_another_org_is_not_there(flows: Flows) -> None:
+    instance_id = flows.started(delay("wait"))
+    before = flows.snapshot(instance_id)
+    stranger = Flows(flows.world.org("stranger")).hand
+    for verb in (
+        partial(switch.pause, stranger, instance_id),
+        partial(switch.cancel, stranger, instance_id, reason=None),
+        partial(steps.skip, stranger, instance_id, "wait", reason="no"),
+        partial(steps.retry, stranger, instance_id, "wait"),
+        partial(approve, stranger, instance_id, "wait"),
+        partial(fork, stranger, instance_id, "wait"),
+        partial(begin, stranger, before[0].template_id, {}),
+        partial(migrate, stranger, Wanted(before[0].template_id, 1)),
+    ):
+        with pytest.raises(NotFoundError):
+            verb()
+    assert flows.snapshot(instance_id) == before
 
 
 def test_what_is_not_there_is_said_to_be_missing(flows: Flows) -> None:
