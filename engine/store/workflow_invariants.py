@@ -17,11 +17,12 @@ _LIVE: Final = "('ready', 'held', 'running')"
 # Each step with how many steps lead to it: all, those that are resolved, and those of them that were left towards it; now, and
 # when it began. What was moved to another version has begun by the ways of the one before.
 _WAYS: Final = f"""
-        WITH defined AS (
+        WITH defined AS MATERIALIZED (
           SELECT v.org_id, v.template_id, v.version, d.step ->> 'id' AS step_id, d.step
             FROM cmis.workflow_template_versions v CROSS JOIN LATERAL jsonb_array_elements(v.definition -> 'steps') AS d(step)),
-        edges AS (
-          SELECT d.org_id, d.template_id, d.version, d.step_id AS source, e.label, e.target
+        edges AS MATERIALIZED (
+          SELECT d.org_id, d.template_id, d.version, d.step_id AS source, e.label, e.target,
+                 CASE t.step #>> '{{config,mode}}' WHEN 'any' THEN 1 WHEN 'n' THEN (t.step #>> '{{config,n}}')::integer END AS needed
             FROM defined d CROSS JOIN LATERAL (
               SELECT 'next', d.step ->> 'next' UNION ALL SELECT 'failure', d.step #>> '{{on_failure,next}}'
               UNION ALL
@@ -37,30 +38,32 @@ _WAYS: Final = f"""
               SELECT 'branch:' || b.place - 1, CASE jsonb_typeof(b.one) WHEN 'string' THEN b.one #>> '{{}}' ELSE b.one ->> 'next' END
                 FROM jsonb_array_elements(nullif(d.step #> '{{config,branches}}', 'null')) WITH ORDINALITY AS b(one, place)
                WHERE d.step ->> 'type' = 'split') AS e(label, target)
-           WHERE e.target IS NOT NULL),
-        led AS (
-          SELECT s.org_id, s.instance_id, s.step_id, p.step_id AS source,
-                 p.status IN {_ENDED} AND (p.status <> 'failed' OR p.branch_taken IS NOT NULL) AS resolved,
+            JOIN defined t ON t.org_id = d.org_id AND t.template_id = d.template_id AND t.version = d.version AND t.step_id = e.target),
+        moved AS MATERIALIZED (
+          SELECT a.org_id, a.entity_id AS instance_id FROM cmis.automation_audit_log a WHERE a.action = 'instance_migrated'),
+        runs AS MATERIALIZED (
+          SELECT i.org_id, i.instance_id, i.template_id, i.version, i.status FROM cmis.workflow_instances i
+           WHERE NOT EXISTS (SELECT FROM moved m WHERE m.org_id = i.org_id AND m.instance_id = i.instance_id)),
+        steps AS MATERIALIZED (
+          SELECT i.template_id, i.version, i.status AS run, s.org_id, s.instance_id, s.step_id, s.status, s.branch_taken,
+                 s.started_at, s.finished_at,
+                 s.status IN {_ENDED} AND (s.status <> 'failed' OR s.branch_taken IS NOT NULL) AS resolved
+            FROM runs i JOIN cmis.workflow_steps s USING (org_id, instance_id)),
+        led AS MATERIALIZED (
+          SELECT s.org_id, s.instance_id, s.step_id, s.status, s.started_at, s.run, e.needed, p.resolved,
                  bool_or(p.branch_taken IN (e.label, 'all')) AS taken,
                  p.finished_at <= s.started_at + interval '1 s' AS before
-            FROM cmis.workflow_instances i JOIN cmis.workflow_steps s USING (org_id, instance_id)
-            JOIN edges e ON e.org_id = i.org_id AND e.template_id = i.template_id AND e.version = i.version AND e.target = s.step_id
-            JOIN cmis.workflow_steps p ON p.org_id = i.org_id AND p.instance_id = i.instance_id AND p.step_id = e.source
-           GROUP BY s.org_id, s.instance_id, s.step_id, p.org_id, p.instance_id, p.step_id),
+            FROM edges e
+            JOIN steps s ON s.org_id = e.org_id AND s.template_id = e.template_id AND s.version = e.version AND s.step_id = e.target
+            JOIN steps p ON p.org_id = s.org_id AND p.instance_id = s.instance_id AND p.step_id = e.source
+           GROUP BY s.org_id, s.instance_id, s.step_id, s.status, s.started_at, s.run, e.needed, p.step_id, p.resolved,
+                    p.finished_at),
         ways AS (
-          SELECT i.org_id, i.instance_id, s.step_id, s.status, s.started_at, i.status AS run, count(l.source) AS ways,
+          SELECT l.org_id, l.instance_id, l.step_id, l.status, l.started_at, l.run, l.needed, count(*) AS ways,
                  count(*) FILTER (WHERE l.resolved) AS resolved, count(*) FILTER (WHERE l.resolved AND l.taken) AS taken,
                  count(*) FILTER (WHERE l.resolved AND l.before) AS resolved_before,
-                 count(*) FILTER (WHERE l.resolved AND l.taken AND l.before) AS taken_before,
-                 CASE WHEN s.type = 'merge' THEN CASE d.step #>> '{{config,mode}}' WHEN 'any' THEN 1
-                   WHEN 'n' THEN (d.step #>> '{{config,n}}')::integer END END AS needed
-            FROM cmis.workflow_instances i JOIN cmis.workflow_steps s USING (org_id, instance_id)
-            JOIN defined d ON d.org_id = i.org_id AND d.template_id = i.template_id AND d.version = i.version AND d.step_id = s.step_id
-            JOIN led l ON l.org_id = s.org_id AND l.instance_id = s.instance_id AND l.step_id = s.step_id
-           WHERE NOT EXISTS (
-             SELECT FROM cmis.automation_audit_log a
-              WHERE a.org_id = i.org_id AND a.entity_id = i.instance_id AND a.action = 'instance_migrated')
-           GROUP BY i.org_id, i.instance_id, s.org_id, s.step_id, s.instance_id, d.step)
+                 count(*) FILTER (WHERE l.resolved AND l.taken AND l.before) AS taken_before
+            FROM led l GROUP BY l.org_id, l.instance_id, l.step_id, l.status, l.started_at, l.run, l.needed)
         SELECT org_id || ' ' || instance_id || ' ' || step_id AS offender FROM ways"""
 
 # A step that waits for an effect has a check of its own (engine.store.step_invariants).

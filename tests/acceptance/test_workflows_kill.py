@@ -90,6 +90,7 @@ def steps_of(receiver: Receiver) -> list[dict[str, Any]]:
 
     hook = {"url": f"{receiver.url}/hook", "signing_secret": "secret://signing"}
     post = {"callable": "test.post", "params": {"url": f"{receiver.url}/post"}}
+    retry = {"max_retries": 10}  # a death of its worker is an attempt of it
     split = {"mode": "parallel", "branches": ["a1", "hook", "m1"]}
     decides = {"conditions": [{"field": "context.n", "operator": ">=", "value": 0}], "true_next": "post"}
     return [
@@ -101,7 +102,7 @@ def steps_of(receiver: Receiver) -> list[dict[str, Any]]:
         noop("hooked", "joined"),
         *(noop(f"m{n}", f"m{n + 1}" if n < 8 else "decide") for n in range(1, 9)),
         {"id": "decide", "type": "condition", "config": decides},
-        {"id": "post", "type": "action", "config": post, "next": "joined"},
+        {"id": "post", "type": "action", "config": post, "next": "joined", "retry": retry},
         {"id": "joined", "type": "merge", "config": {"mode": "all"}, "next": "e1"},
         *(noop(f"e{n}", f"e{n + 1}" if n < 3 else None) for n in range(1, 4)),
     ]
