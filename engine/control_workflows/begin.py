@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 MAX_KEY: Final = 200
 MAX_DEPTH: Final = 16
+_OURS: Final = ("action:", "event:", "job:", "retry:", "step:")
+"""How the keys of instances begin that the engine starts: nobody may take one before it does."""
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
 
@@ -89,6 +91,23 @@ def wait(hand: Hand, instance_id: UUID, *, seconds: float) -> InstanceStatus | N
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
+def check_key(key: str | None) -> None:
+    """Raise InputError for an idempotency key that no person may give."""
+    if key is None:
+        return
+    problems = Problems()
+    try:
+        refuse_unstorable(key, "--idempotency-key", 0)
+    except InputError as error:
+        problems.extend(error)
+    if not 1 <= len(key) <= MAX_KEY:
+        problems.add("--idempotency-key", f"has {len(key)} characters", f"give 1 to {MAX_KEY}")
+    if key.startswith(_OURS):
+        taken = f"begins with {key.partition(':')[0]}:, as keys of the engine do"
+        problems.add("--idempotency-key", taken, "let it begin otherwise")
+    problems.raise_if_any()
+
+
 def _check(context: object, key: str | None) -> None:
     problems = Problems()
     try:
@@ -96,11 +115,8 @@ def _check(context: object, key: str | None) -> None:
         check_context(context, "--context")
     except InputError as error:
         problems.extend(error)
-    if key is not None:
-        try:
-            refuse_unstorable(key, "--idempotency-key", 0)
-        except InputError as error:
-            problems.extend(error)
-        if not 1 <= len(key) <= MAX_KEY:
-            problems.add("--idempotency-key", f"has {len(key)} characters", f"give 1 to {MAX_KEY}")
+    try:
+        check_key(key)
+    except InputError as error:
+        problems.extend(error)
     problems.raise_if_any()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import InputError
 from core.ids import uuid7
-from engine.control_workflows.begin import started_by
+from engine.control_workflows.begin import check_key, started_by
 from engine.control_workflows.steering import Steered, checked_note, entry, in_transaction, locked, refuse, step_of
 from engine.rules.reading import refuse_unstorable, shown
 from engine.run_workflow.proceed import reassign
@@ -42,12 +42,21 @@ def fork(
 
     Steps that had ended and neither are `step_id` nor come after it are copied: status, input, output, times, way out.
     What had not ended then is done in the fork, too. `patch` is a JSON merge patch of the context: null removes a key.
-    Raises NotFoundError, InputError for the patch, ConflictError where the source never came to the step, or its
-    template is not active.
+    Raises NotFoundError, InputError for the patch or the key, ConflictError where the source never came to the step, or
+    its template is not active.
     """
-    note = checked_note(note)
-    patch = _checked(patch)
+    check_key(idempotency_key)
+    return _fork(hand, instance_id, step_id, _checked(patch), checked_note(note), idempotency_key)
 
+
+def fork_once(hand: Hand, instance_id: UUID, step_id: str, *, note: str | None = None) -> Steered:
+    """Fork an instance from its failed step; asked for again, that fork is returned. Raises as `fork` does."""
+    return _fork(hand, instance_id, step_id, {}, checked_note(note), f"retry:{instance_id}:{step_id}")
+
+
+def _fork(
+    hand: Hand, instance_id: UUID, step_id: str, patch: Mapping[str, Any], note: str | None, idempotency_key: str | None
+) -> Steered:
     def decide(desk: Desk) -> Steered:
         actions.require_role(desk.connection, Role.OPERATOR)
         source = locked(desk, instance_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import InputError
-from engine.control_workflows.fork import fork
+from engine.control_workflows.fork import fork_once
 from engine.control_workflows.steering import Steered, checked_note, entry, refuse, steer, step_of
 from engine.control_workflows.switch import go_on, refuse_ended, waiting_failures
 from engine.rules.reading import shown
@@ -62,8 +62,7 @@ def retry(hand: Hand, instance_id: UUID, step_id: str, *, note: str | None = Non
     done = steer(hand, instance_id, decide)
     if done is not None:
         return done
-    key = f"retry:{instance_id}:{step_id}"
-    made = fork(hand, instance_id, step_id, note=note, idempotency_key=key)
+    made = fork_once(hand, instance_id, step_id, note=note)
     said = f"a run that failed stays as it is: {made.instance_id} goes on from {step_id} in its place"
     return Steered(made.instance_id, made.status, already=made.already, said=said)
 

@@ -15,7 +15,6 @@ from engine.run_workflow.proceed import settle
 from engine.store import events, instances
 from engine.workflows.advance import Ended
 from engine.workflows.definition import NEXT, REJECTED, TIMEOUT
-from models.transitions import STEP_ACTIVE
 from models.workflow_enums import InstanceStatus, StepStatus, StepType
 
 if TYPE_CHECKING:
@@ -73,8 +72,7 @@ def _time(run: Run, step_id: str) -> str | None:
 def _result(turn: Turn, run: Run, step_id: str, signal: Mapping[str, Any]) -> Result | None:
     told_to = None if "of" in signal else _TOLD_TO_TASK.get(signal["kind"])
     if told_to is not None:
-        ours = run.known(step_id).task_id == turn.task_id and run.state.of(step_id).status in STEP_ACTIVE
-        return told_to(run, step_id, signal) if ours else None
+        return told_to(run, step_id, signal) if step_id in run.assigned(turn.task_id) else None
     waits = run.state.of(step_id).status is StepStatus.WAITING
     hears = _HEARD.get(signal["kind"])
     return hears(turn, run.known(step_id), signal) if waits and hears is not None else None

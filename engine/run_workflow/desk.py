@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
 from core import clock, driver
 from core.ids import uuid7
 from engine import published
 from engine.run_workflow.run import Run
 from engine.store import audit, instances, occurrences, step_effects, tasks, versions
 from engine.store.dispatch import Message
+from engine.workflows.reading import size_of
 from models.enums import Outcome, Queue, TaskKind
 from models.workflow_enums import InstanceStatus, StepStatus
 
@@ -134,6 +133,7 @@ class Desk:
         for run in changed:
             run.written, run.counts, run.executed, run.changed, run.ended = {}, Counter(), 0, False, False
             run.stopped, run.children, run.unwanted, run.note = set(), [], [], None
+            run.outputs = {}  # they can be read again, and of many steps they are many
             run.row = run.row._replace(revision=run.row.revision + 1, status=run.state.status.value)
         self.rows, self.assigned, self.entries = [], [], []
 
@@ -192,7 +192,7 @@ class Desk:
             run.outputs |= instances.outputs(self.connection, self.org_id, run.instance_id, missing)
         found = {step_id: run.outputs.get(step_id) for step_id in run.definition.ends}
         output = {step_id: one for step_id, one in found.items() if one}
-        size = len(orjson.dumps(output))
+        size = size_of(output)
         return output if size <= MAX_OUTPUT else {"omitted": f"{size:,} bytes: see the outputs of the steps themselves"}
 
     def _tell(self, changed: Sequence[Run]) -> None:

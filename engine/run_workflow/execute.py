@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from core.errors import NotFoundError, PermanentError
+from engine import published
 from engine.callables.base import Call
 from engine.callables.outcome import run_here
 from engine.callables.registry import CALLABLES
@@ -210,6 +211,7 @@ def _subworkflow(executing: Executing) -> tuple[Result, Mapping[str, Any]]:
         triggered_by=run.row.triggered_by,
         parent_instance_id=run.instance_id if config["wait"] else None,
         parent_step_id=executing.step.id if config["wait"] else None,
+        timeout_seconds=_child_seconds(executing, template) if config["wait"] else None,
         idempotency_key=f"step:{run.instance_id}:{executing.step.id}:{executing.attempt}",
     )
     [started] = start(turn.connection, turn.org_id, [child], now=turn.now, sent=True, counted=False)
@@ -219,6 +221,19 @@ def _subworkflow(executing: Executing) -> tuple[Result, Mapping[str, Any]]:
     if not config["wait"]:
         return Done({"instance_id": str(started.instance_id)}), given
     return Waits("instance", columns={"child_instance_id": started.instance_id}), given
+
+
+def _child_seconds(executing: Executing, template: Any) -> float | None:
+    """Return how long an attempt's child may take: as the step says, but not longer than its own definition does.
+
+    None = what that says alone holds.
+    """
+    version, seconds = executing.step.config["version"] or template.version, executing.step.timeout_seconds
+    if seconds is None or version is None:
+        return None
+    turn = executing.turn
+    own = published.definition(turn.connection, turn.org_id, template.template_id, version).timeout_seconds
+    return seconds if own is None else min(seconds, own)
 
 
 def _until(turn: Turn, config: Mapping[str, Any]) -> Any:

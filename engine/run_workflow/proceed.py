@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 _WRITES: Final = frozenset({StepType.WAIT_FOR_EVENT, StepType.APPROVAL, StepType.SUBWORKFLOW})
 """Types that write as they are executed, in a savepoint: one that fails leaves nothing. So do actions."""
+_STOPPED: Final = frozenset({InstanceStatus.FAILED, InstanceStatus.PAUSED})
+"""What a failure makes of an instance that does not go on from it."""
 _BEGINNING: Final = frozenset({StepStatus.QUEUED, StepStatus.RETRYING})
 
 
@@ -117,6 +119,7 @@ def _begin(turn: Turn, run: Run, step: Step) -> Apart | None:
     run.known(step.id).attempt += 1
     began = turn.moment
     result, given = _executed(turn, run, step)
+    turn.weigh(given, result.output if isinstance(result, Done) else None)
     if isinstance(result, Apart) and (run.agenda or not turn.can_call(result)):
         run.known(step.id).attempt -= 1
         reassign(turn, run, step.id, timeout_seconds=turn.seconds_for(result))
@@ -185,6 +188,6 @@ def _break(turn: Turn, run: Run, step_id: str, broke: Broke, given: Mapping[str,
     decided = run.decide(Failed(step_id), turn.moment)
     run.put(step_id, **began)
     run.written[step_id]["details"] |= {"error": {"code": broke.code, "message": broke.message}}
-    if decided.status is not None:
+    if decided.status in _STOPPED:
         run.error = {"code": broke.code, "message": f"step {step_id}: {broke.message}", "step": step_id}
     follow(turn, run, decided)

@@ -137,11 +137,13 @@ class Run:
         return self.steps.setdefault(step_id, Known())
 
     def assigned(self, task_id: UUID) -> list[str]:
-        """Return the steps under way that belong to a task."""
+        """Return the steps under way that belong to a task: one that waits does so only if the task is its timer."""
         return [
             step_id
             for step_id, known in self.steps.items()
-            if known.task_id == task_id and self.state.of(step_id).status in STEP_ACTIVE
+            if known.task_id == task_id
+            and (status := self.state.of(step_id).status) in STEP_ACTIVE
+            and (status is not StepStatus.WAITING or known.wake_at is not None)
         ]
 
     def decide(self, outcome: Outcome, moment: datetime) -> Decided:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from core import clock
 from engine.run_workflow.desk import Desk
 from engine.store import instances
+from engine.workflows.reading import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 COMMIT_SECONDS: Final = 0.5
 """How long a transaction goes on executing steps."""
+COMMIT_BYTES: Final = 8 * 1024 * 1024
+"""Bytes of inputs and outputs, as JSON, after which a transaction executes no further step: they are one statement."""
 MARGIN_SECONDS: Final = 15
 """What a task needs besides the time of a callable that it calls."""
 
@@ -39,6 +42,8 @@ class Turn(Desk):
     """When it had locked its instances: how long it has waited for them is no time that it kept others waiting."""
     executed: int = 0
     """Steps that were executed."""
+    bytes: int = 0
+    """What went into them and came out."""
     retry: tuple[timedelta, dict[str, Any]] | None = None
     """When the task is to be tried again, and why: its step is."""
 
@@ -72,8 +77,12 @@ class Turn(Desk):
 
         Nobody can pause, cancel or answer what is locked; but one step is always done.
         """
-        spent = clock.monotonic() - self.since >= COMMIT_SECONDS
+        spent = self.bytes >= COMMIT_BYTES or clock.monotonic() - self.since >= COMMIT_SECONDS
         return run.executed >= self.commit_steps or (spent and self.executed > 0)
+
+    def weigh(self, *documents: Mapping[str, Any] | None) -> None:
+        """Count what is to be written of a step."""
+        self.bytes += sum(size_of(one) for one in documents if one)
 
     def can_call(self, apart: Apart) -> bool:
         """Whether this task may call a callable apart: it keeps no other instance waiting, and has the time."""

@@ -78,6 +78,7 @@ def test_a_key_starts_one_run(flows: Flows, cmis: Cmis) -> None:
         (("--context", json.dumps({"a": "x" * 300_000})), "--context: has 300,008 bytes as JSON"),
         (("--context", '{"a": "\\u0000"}'), "--context.a"),
         (("--idempotency-key", "x" * 201), "--idempotency-key: has 201 characters"),
+        (("--idempotency-key", "job:1"), "--idempotency-key: begins with job:, as keys of the engine do"),
         (("--version", "7"), "the workflow has no version 7"),
     ],
 )

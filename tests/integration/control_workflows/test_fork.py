@@ -155,6 +155,13 @@ def test_a_context_that_cannot_be_kept_is_refused(flows: Flows, patch: Any, said
         fork(flows.hand, instance_id, "a", patch=patch)
 
 
+@pytest.mark.parametrize("key", ["", "x" * 201, "retry:a", "step:a"])
+def test_a_key_that_cannot_be_kept_or_is_the_engines_is_refused(flows: Flows, key: str) -> None:
+    instance_id = flows.started(noop("a"))
+    with pytest.raises(InputError, match="--idempotency-key"):
+        fork(flows.hand, instance_id, "a", idempotency_key=key)
+
+
 def test_a_merge_patch_reaches_into_objects() -> None:
     assert merged({"a": {"b": 1, "c": 2}, "d": [1]}, {"a": {"b": None, "e": {"f": None}}, "d": [2]}) == {
         "a": {"c": 2, "e": {}}, "d": [2],

@@ -93,3 +93,33 @@ def test_what_follows_from_the_failure_of_a_task_is_not_left_to_that_task(
     flow.run()
     assert flow.instance(instance_id).status == "completed"
     assert flow.step(instance_id, "other" if isinstance(follows, dict) else "after").status == "completed"
+
+
+def test_a_run_that_goes_on_from_the_failure_of_its_last_step_has_no_error(flow: Flow) -> None:
+    last = {**failing(1, on_failure="continue"), "retry": {"max_retries": 0}, "next": None}
+    instance_id = flow.play(last)
+    assert flow.step(instance_id, "fails").error["message"] == "failed 1 times"
+    assert (flow.instance(instance_id).status, flow.instance(instance_id).error) == ("completed", None)
+
+
+def test_a_step_that_waits_for_somebody_is_not_lost_with_the_task_that_began_it(flow: Flow) -> None:
+    instance_id = flow.play({"id": "ask", "type": "approval", "config": {"title": "May it?"}})
+    flow.wake(instance_id, "ask", {"kind": "lost", "error": {"message": "its workers died"}})
+    task_id = flow.world.one("SELECT task_id FROM cmis.tasks WHERE state = 'ready'")
+    flow.world.meddle("UPDATE cmis.workflow_steps SET task_id = %(id)s", id=task_id)  # as cmis.abandon_steps does
+    flow.run()
+    assert flow.world.task(task_id).state == "succeeded"
+    assert flow.step(instance_id, "ask").status == "waiting"
+
+
+def test_a_child_is_stopped_when_the_time_of_the_attempt_is_up_and_the_step_is_tried_again(flow: Flow) -> None:
+    flow.publish({"id": "rest", "type": "delay", "config": {"days": 1}}, name="Child")
+    calling = {"id": "call", "type": "subworkflow", "config": {"template": "Child"}, "timeout_seconds": 600}
+    instance_id = flow.play({**calling, "retry": {"max_retries": 1, "base_seconds": 0}})
+    for attempt, status in [(1, "waiting"), (2, "waiting"), (2, "failed")]:
+        row = flow.step(instance_id, "call")
+        assert (row.attempt, row.status) == (attempt, status)
+        flow.world.advance(seconds=601)
+        flow.run()
+    assert row.error["message"].endswith("is failed: the instance's time is up")
+    assert {one.status for one in flow.world.rows("SELECT status FROM cmis.workflow_instances")} == {"failed"}
