@@ -33,6 +33,19 @@ _COLUMNS: Final = [
     "active_instances",
     "last_used_at",
 ]
+_THEIRS: Final = frozenset(
+    {
+        "org_id",
+        "owner_id",
+        "cloned_from",
+        "definition",
+        "usage_count",
+        "active_instances",
+        "last_used_at",
+        "published_by",
+    }
+)
+"""What others are not told of a template that an org shows to them, or of its versions: draft, use, people."""
 _STEPS: Final = ["id", "type", "name", "next"]
 
 
@@ -69,6 +82,8 @@ def show_command(
 ) -> None:
     """Show one TEMPLATE: its draft, its versions, how often it was used; or one INSTANCE (its id): how far it is.
 
+    Of another org's TEMPLATE its last version is shown, or version N.
+
     \b
     Examples:
       cmis workflows show "Nurture leads" --org acme --json
@@ -80,7 +95,9 @@ def show_command(
         row = find_shown_template(connection, session.org.org_id, template, "TEMPLATE")
         shown = _with_origin(row, session.org.org_id)
         versions = rows_as_dicts(templates.versions(connection, row.org_id, row.template_id))
-        if number is not None:
+        if shown["origin"] == "shared":
+            versions = [{key: value for key, value in one.items() if key not in _THEIRS} for one in versions]
+        if number is not None or shown["origin"] == "shared":
             shown["definition"] = published_version(connection, row, number).definition
     if as_json:
         emit_json({**shown, "versions": versions})
@@ -108,9 +125,11 @@ def print_template(row: Row[Any], *, as_json: bool) -> None:
 
 
 def _with_origin(row: Row[Any], org_id: UUID) -> dict[str, Any]:
-    """Say whether a template is the org's own; other orgs stay nameless."""
+    """Say whether a template is the org's own; other orgs stay nameless, and what is not published is theirs."""
     [shown] = rows_as_dicts([row])
-    return {**shown, "origin": "own" if row.org_id == org_id else "shared"}
+    if row.org_id == org_id:
+        return {**shown, "origin": "own"}
+    return {key: value for key, value in shown.items() if key not in _THEIRS} | {"origin": "shared"}
 
 
 def _print(template: Mapping[str, Any]) -> None:

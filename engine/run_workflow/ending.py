@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from core import clock
@@ -10,7 +11,7 @@ from core.db import ENGINE_ACTOR, Context, repeat_on_conflict
 from core.ids import uuid7
 from engine import retry
 from engine.lease import LostClaimError, owned
-from engine.run_workflow import items
+from engine.run_workflow import answers, items
 from engine.run_workflow.came import Broke
 from engine.run_workflow.proceed import reassign, settle
 from engine.run_workflow.turn import Turn
@@ -22,10 +23,13 @@ from models.transitions import STEP_ACTIVE
 
 if TYPE_CHECKING:
     from core.db import Database
+    from engine.run_workflow.items import Item
+    from engine.run_workflow.run import Run
     from engine.run_workflow.work import Result
 
 logger = logging.getLogger(__name__)
 
+_LATER: Final = timedelta(minutes=5)
 _SPLIT: Final = {"code": "SPLIT", "message": "taken apart: a worker that had claimed it did not finish it"}
 
 
@@ -84,6 +88,18 @@ def _end(database: Database, claimed: tasks.Claim, error: Exception, decision: r
         return GaveUp(document)
 
 
+def _untold(turn: Turn, run: Run, item: Item, broke: Broke) -> None:
+    """Take care of what could not be told, as `cmis.abandon_steps` does of tasks whose workers died.
+
+    A step that waits for it fails; what concerns the instance as a whole runs nobody's code, and is tried again later.
+    """
+    if item.step_id is None:
+        turn.carry({key: one for key, one in item.document.items() if key != "start"}, run_at=turn.now + _LATER)
+    elif item.signal is not None:
+        lost = {"kind": "lost", "of": item.signal.get("of", item.signal), "error": {"message": broke.message}}
+        answers.answer(turn, run, item.step_id, lost)
+
+
 def _fail(turn: Turn, broke: Broke) -> None:
     """Fail the steps that the task was executing, whatever it was that failed."""
     [item] = items.read(turn.claim.payload)
@@ -96,9 +112,11 @@ def _fail(turn: Turn, broke: Broke) -> None:
     if run.is_over:
         return
     steps = run.assigned(turn.task_id)
-    for step_id in steps or ([item.step_id] if item.step_id in run.steps else []):
+    for step_id in steps:
         if not run.is_over and run.state.of(step_id).status in STEP_ACTIVE:
             settle(turn, run, step_id, broke)
+    if not steps:
+        _untold(turn, run, item, broke)
     for step_id in run.agenda:  # what follows is not for this task, which is over
         reassign(turn, run, step_id)
     turn.write()

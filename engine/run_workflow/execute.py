@@ -9,6 +9,7 @@ from uuid import UUID
 
 from core.errors import NotFoundError, PermanentError
 from engine import published
+from engine.actions.start_workflow import MAX_CHAIN
 from engine.callables.base import Call
 from engine.callables.outcome import run_here
 from engine.callables.registry import CALLABLES
@@ -19,7 +20,7 @@ from engine.run_workflow.came import Apart, Broke, Done, Waits, called
 from engine.schedule.business import BusinessHours
 from engine.schedule.zones import zone
 from engine.start_workflow import Start, start
-from engine.store import events, instances, notifications, orgs
+from engine.store import events, notifications, orgs, startable
 from engine.workflows import correlation, deciding, timing, weights
 from engine.workflows.definition import ALL_BRANCHES
 from engine.workflows.resolving import resolved
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 CALL_SECONDS: Final = 60.0
 """How long an attempt of a callable may take whose step says nothing."""
-MAX_DEPTH: Final = 8
-"""How deep workflows may start one another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +196,8 @@ def _subworkflow(executing: Executing) -> tuple[Result, Mapping[str, Any]]:
     turn, run, config = executing.turn, executing.run, executing.step.config
     context = executing.resolved(config["context"])
     given = {"template": config["template"], "context": context}
-    if instances.depth(turn.connection, turn.org_id, run.instance_id) >= MAX_DEPTH:
-        raise PermanentError(f"workflows start one another more than {MAX_DEPTH} deep")
+    if startable.depth(turn.connection, turn.org_id, run.instance_id, most=MAX_CHAIN) >= MAX_CHAIN:
+        raise PermanentError(f"workflows have started one another {MAX_CHAIN} times: that goes no further")
     try:
         template = find_template(turn.connection, turn.org_id, config["template"], "template")
     except NotFoundError as error:
@@ -209,8 +208,9 @@ def _subworkflow(executing: Executing) -> tuple[Result, Mapping[str, Any]]:
         InstanceTrigger.API,
         version=config["version"],
         triggered_by=run.row.triggered_by,
-        parent_instance_id=run.instance_id if config["wait"] else None,
-        parent_step_id=executing.step.id if config["wait"] else None,
+        # also of one that is not waited for: a chain of starts has an end
+        parent_instance_id=run.instance_id,
+        parent_step_id=executing.step.id,
         timeout_seconds=_child_seconds(executing, template) if config["wait"] else None,
         idempotency_key=f"step:{run.instance_id}:{executing.step.id}:{executing.attempt}",
     )

@@ -150,15 +150,6 @@ UPDATE cmis.tasks t
        cancel_requested = t.cancel_requested OR mine.state = 'running'
   FROM mine WHERE t.org_id = :org_id AND t.task_id = mine.task_id
 """).bindparams(_IDS)
-_DEPTH = text("""
-WITH RECURSIVE up AS (
-  SELECT parent_instance_id, 1 AS depth FROM cmis.workflow_instances WHERE org_id = :org_id AND instance_id = :instance_id
-  UNION ALL
-  SELECT i.parent_instance_id, up.depth + 1 FROM up
-    JOIN cmis.workflow_instances i ON i.org_id = :org_id AND i.instance_id = up.parent_instance_id
-   WHERE up.depth < 100)
-SELECT max(depth) AS depth FROM up
-""")
 _ENDED_CHILD = text("""
 SELECT status, output_data, error FROM cmis.workflow_instances WHERE org_id = :org_id AND instance_id = :instance_id
 """)
@@ -275,10 +266,3 @@ def ended(connection: Connection, org_id: UUID, instance_id: UUID) -> Any | None
     """Return (status, output_data, error) of an instance."""
     found = driver.rows(connection, _ENDED_CHILD, {"org_id": org_id, "instance_id": instance_id})
     return found[0] if found else None
-
-
-def depth(connection: Connection, org_id: UUID, instance_id: UUID) -> int:
-    """Return how many instances deep an instance is: 1 = nobody's child."""
-    [row] = driver.rows(connection, _DEPTH, {"org_id": org_id, "instance_id": instance_id})
-    found: int = row.depth
-    return found

@@ -172,6 +172,14 @@ def test_what_is_shared_is_read_and_copied_by_others_until_it_is_not(cmis: Cmis,
     assert cmis("workflows", "share", "Nurture", "--json").json[0]["is_public"] is True
     assert listed(cmis, "--org", "Other") == [("Nurture", "shared", "active")]
     assert cmis("workflows", "show", "Nurture", "--org", "Other", "--json").json["versions"][0]["steps"] == 2
+    secret = {**NURTURE, "is_public": True, "definition": {"steps": [noop("not_yet")]}}
+    assert cmis("workflows", "save", "--file", file(secret)).code == 0
+    shown = cmis("workflows", "show", "Nurture", "--org", "Other", "--json").json
+    assert shown["definition"] == DEFINITION
+    assert not {"org_id", "owner_id", "usage_count", "published_by"} & {*shown, *shown["versions"][0]}
+    for form in ((), ("--json",)):
+        assert "not_yet" in cmis("workflows", "show", "Nurture", *form).out
+        assert "not_yet" not in cmis("workflows", "show", "Nurture", "--org", "Other", *form).out
     for verb in ("archive", "share", "publish"):
         done = cmis("workflows", verb, "Nurture", "--org", "Other")
         assert (done.code, "belongs to somebody else" in done.err) == (2, True)

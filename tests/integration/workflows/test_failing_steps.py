@@ -48,6 +48,19 @@ def run_once(flow: Flow) -> object:
     return service.run(flow.world.app, flow.org.id, task_id, worker="w", send=lambda _: None)
 
 
+def give_up(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the one task that is ready fail for good, whatever it is about."""
+
+    def broken(*_: object) -> None:
+        message = "it cannot be written"
+        raise PermanentError(message)
+
+    flow.world.meddle("UPDATE cmis.tasks SET delivery = 2 WHERE state = 'ready'")
+    with monkeypatch.context() as patched:
+        patched.setattr(service, "proceed", broken)
+        assert isinstance(run_once(flow), GaveUp)
+
+
 @pytest.mark.parametrize("times", [1, 3, 4])
 def test_a_step_is_tried_as_often_as_its_policy_says_in_one_task(flow: Flow, times: int) -> None:
     instance_id = flow.start(flow.publish(failing(times), AFTER))
@@ -78,15 +91,7 @@ def test_what_follows_from_the_failure_of_a_task_is_not_left_to_that_task(
     steps = [failing(0, on_failure=follows), AFTER] + ([other] if isinstance(follows, dict) else [])
     instance_id = flow.start(flow.publish(*steps))
     task_id: UUID = flow.step(instance_id, "fails").task_id
-    flow.world.meddle("UPDATE cmis.tasks SET delivery = 2")
-
-    def broken(*_: object) -> None:
-        message = "it cannot be written"
-        raise PermanentError(message)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(service, "proceed", broken)
-        assert isinstance(run_once(flow), GaveUp)
+    give_up(flow, monkeypatch)
     assert flow.world.task(task_id).state == "failed"
     assert flow.step(instance_id, "fails").error["message"] == "it cannot be written"
     flow.world.advance(minutes=1)
@@ -123,3 +128,30 @@ def test_a_child_is_stopped_when_the_time_of_the_attempt_is_up_and_the_step_is_t
         flow.run()
     assert row.error["message"].endswith("is failed: the instance's time is up")
     assert {one.status for one in flow.world.rows("SELECT status FROM cmis.workflow_instances")} == {"failed"}
+
+
+WAITS = {"id": "waits", "type": "wait_for_event", "config": {"event_type": "x.y"}}
+
+
+def test_what_an_instance_as_a_whole_could_not_be_told_is_told_later(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance_id = flow.play(WAITS)
+    flow.wake(instance_id, None, {"kind": "timeout"})
+    give_up(flow, monkeypatch)
+    flow.run()
+    assert flow.instance(instance_id).status == "running"
+    flow.world.advance(minutes=5)
+    flow.run()
+    row = flow.instance(instance_id)
+    assert (row.status, row.error["code"]) == ("failed", "TIMEOUT")
+
+
+@pytest.mark.parametrize(("kind", "status"), [("event", "failed"), ("instance", "waiting")])
+def test_a_step_fails_with_what_it_could_not_be_told_if_it_waits_for_that(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch, kind: str, status: str
+) -> None:
+    instance_id = flow.play(WAITS)
+    flow.wake(instance_id, "waits", {"kind": kind, f"{kind}_id": str(instance_id)})
+    give_up(flow, monkeypatch)
+    assert flow.step(instance_id, "waits").status == status

@@ -116,6 +116,19 @@ def test_a_workflow_that_starts_itself_ends_somewhere(flow: Flow) -> None:
     assert "8 times" in made[-1].error["message"]
 
 
+def test_workflows_that_start_each_other_in_two_ways_end_somewhere(flow: Flow) -> None:
+    calling = {"id": "call", "type": "subworkflow", "config": {"template": "One", "wait": False}}
+    flow.publish(calling, name="Two")
+    flow.start(flow.publish(action("start", "start_workflow", {"template": "Two"}), name="One"))
+    for _ in range(4):
+        flow.run()
+        flow.world.advance(minutes=20)
+    states = [
+        status for (status,) in flow.world.rows("SELECT status FROM cmis.workflow_instances ORDER BY instance_id")
+    ]
+    assert states == ["completed"] * 7 + ["failed"]
+
+
 def test_a_dry_run_starts_nothing(flow: Flow) -> None:
     flow.publish(TELL, name="Look")
     flow.org.campaign()
