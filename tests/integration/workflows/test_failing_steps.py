@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from core.errors import PermanentError
+from core.db import ENGINE_ACTOR, Context
+from core.errors import PermanentError, TransientError
 from engine.callables import registry
 from engine.callables.base import Call, step
 from engine.run_workflow import service
+from engine.run_workflow.ending import give_back
 from engine.run_workflow.work import Finished, GaveUp, Retrying
+from engine.store import tasks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -155,3 +158,15 @@ def test_a_step_fails_with_what_it_could_not_be_told_if_it_waits_for_that(
     flow.wake(instance_id, "waits", {"kind": kind, f"{kind}_id": str(instance_id)})
     give_up(flow, monkeypatch)
     assert flow.step(instance_id, "waits").status == status
+
+
+def test_a_task_that_was_asked_to_stop_and_then_failed_is_no_task_for_ever(flow: Flow) -> None:
+    instance_id = flow.start(flow.publish(AFTER))
+    task_id: UUID = flow.step(instance_id, "after").task_id
+    with flow.world.app.transaction(Context(flow.org.id, ENGINE_ACTOR)) as connection:
+        claimed = tasks.claim(connection, flow.org.id, task_id, worker="w", now=flow.world.now())
+    assert claimed is not None
+    flow.world.meddle("UPDATE cmis.tasks SET cancel_requested = true")
+    assert isinstance(give_back(flow.world.app, claimed, TransientError("the database was away")), Retrying)
+    assert isinstance(run_once(flow), Finished)
+    assert flow.world.task(task_id).state == "succeeded"
