@@ -20,6 +20,7 @@ from models.workflow_enums import InstanceStatus, StepStatus, StepType
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from engine.retry import Kind
     from engine.run_workflow.came import Result
     from engine.run_workflow.desk import Desk
     from engine.run_workflow.run import Known, Run
@@ -34,7 +35,7 @@ def end(turn: Desk, run: Run, signal: Mapping[str, Any]) -> None:
     if run.is_over:
         return
     if signal["kind"] == "timeout":
-        run.error = {"code": "TIMEOUT", "message": "the instance's time is up"}
+        run.error = {"code": "TIMEOUT", "message": "the instance's time is up", "kind": "transient"}
         run.decide(Ended(InstanceStatus.FAILED), turn.moment)
         return
     run.error = {"code": "CANCELLED", "message": str(signal.get("reason", "cancelled"))}
@@ -123,7 +124,9 @@ def _child(turn: Turn, known: Known, signal: Mapping[str, Any]) -> Result | None
     if child.status == InstanceStatus.COMPLETED:
         return Done({"instance_id": signal["instance_id"], "output": child.output_data or {}})
     message = f"the workflow that it started ({signal['instance_id']}) is {child.status}"
-    return Broke("SUBWORKFLOW", message + (f": {child.error['message']}" if child.error else ""), "transient")
+    error = child.error or {}
+    kind: Kind = "transient" if error.get("kind") == "transient" else "permanent"
+    return Broke("SUBWORKFLOW", message + (f": {error['message']}" if error else ""), kind)
 
 
 def _approval(run: Run, step_id: str, signal: Mapping[str, Any]) -> Result:

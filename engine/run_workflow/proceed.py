@@ -189,5 +189,10 @@ def _break(turn: Turn, run: Run, step_id: str, broke: Broke, given: Mapping[str,
     run.put(step_id, **began)
     run.written[step_id]["details"] |= {"error": {"code": broke.code, "message": broke.message}}
     if decided.status in _STOPPED:
-        run.error = {"code": broke.code, "message": f"step {step_id}: {broke.message}", "step": step_id}
+        run.error = {
+            "code": broke.code,
+            "message": f"step {step_id}: {broke.message}",
+            "step": step_id,
+            "kind": broke.kind,
+        }
     follow(turn, run, decided)

@@ -237,6 +237,7 @@ def test_calls_of_many_threads_run_at_once_and_each_gets_its_own_outcome() -> No
     assert [one.result() for one in endless] == [TimedOut(1.0)] * 3
     assert [one.result() for one in unwanted] == [Stopped()] * 3
     outputs = [one.result() for one in brief]
+    assert [one for one in outputs if not isinstance(one, Returned)] == []
     assert [one.output["params"]["number"] for one in outputs if isinstance(one, Returned)] == list(range(30))
 
 
