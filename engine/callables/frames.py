@@ -25,6 +25,15 @@ def first(received: bytes | bytearray) -> bytes | None:
     return bytes(received[_LENGTH.size : end]) if len(received) >= end else None
 
 
+def missing(received: bytes | bytearray) -> int:
+    """Return how many bytes may be read without reading beyond the frame that `received` is the beginning of."""
+    if len(received) < _LENGTH.size:
+        return _LENGTH.size - len(received)
+    [length] = _LENGTH.unpack_from(received)
+    left: int = _LENGTH.size + length - len(received)
+    return left
+
+
 def send(line: socket.socket, payload: bytes) -> None:
     """Send a frame. Raises OSError; TimeoutError where the line has a timeout that passed."""
     line.sendall(framed(payload))

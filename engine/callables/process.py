@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import logging
 import socket
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from core import clock
 from engine.callables import frames
 from engine.callables.keeper import KEEPER
 from engine.callables.outcome import Died, Raised, Stopped, TimedOut, returned
+from engine.callables.warden import BEGUN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS: Final = 0.1
 BEGIN_SECONDS: Final = 30.0
 """How long it may take until the call begins: the keeper imports the callable's module before its first."""
+_CHUNK: Final = 65_536
 _GRACE_SECONDS: Final = 30.0
 """How much later than the call's time the word of its warden may come: it kills, and the machine may be busy."""
 
@@ -54,10 +56,11 @@ def run_apart(registered: Registered, call: Call, *, timeout: float | None, stop
         }
     )
     with KEEPER.open(registered.module) as line:
+        warden = _Warden(line)
         try:
-            report = _conversation(line, request.encode(), timeout, stopped)
+            report = _conversation(warden, request.encode(), timeout, stopped)
         except _StoppedError:
-            report = _last_word(line)
+            report = _last_word(warden)
         except TimeoutError:
             return Died() if timeout is None else TimedOut(timeout)
         except (EOFError, OSError):
@@ -66,50 +69,64 @@ def run_apart(registered: Registered, call: Call, *, timeout: float | None, stop
     return _outcome(report, timeout)
 
 
+@dataclass(slots=True)
+class _Warden:
+    """The line to a call's warden, with what has come over it of the frame that is not whole yet."""
+
+    line: socket.socket
+    received: bytearray = field(default_factory=bytearray)
+
+    def frame(self, seconds: float | None, stopped: Callable[[], bool]) -> bytes:
+        """Wait for the next frame. Raises _StoppedError, TimeoutError, EOFError where it is gone, OSError.
+
+        Nothing is read beyond it: what was said quickly stands right behind what was said before.
+        """
+        end = None if seconds is None else clock.monotonic() + seconds
+        self.line.settimeout(POLL_SECONDS)
+        while (payload := frames.first(self.received)) is None:
+            try:
+                chunk = self.line.recv(min(frames.missing(self.received), _CHUNK))
+            except TimeoutError:
+                chunk = None
+            if chunk == b"":
+                raise EOFError
+            self.received += chunk or b""
+            if stopped():
+                raise _StoppedError
+            if end is not None and clock.monotonic() > end:
+                raise TimeoutError
+        self.received.clear()
+        return payload
+
+
 def _conversation(
-    line: socket.socket, request: bytes, timeout: float | None, stopped: Callable[[], bool]
+    warden: _Warden, request: bytes, timeout: float | None, stopped: Callable[[], bool]
 ) -> Mapping[str, Any]:
-    line.settimeout(BEGIN_SECONDS)
+    warden.line.settimeout(BEGIN_SECONDS)
     try:
-        frames.send(line, request)
-        _frame(line, BEGIN_SECONDS, stopped)
+        frames.send(warden.line, request)
+        warden.frame(BEGIN_SECONDS, stopped)
     except TimeoutError:
         KEEPER.close()
         logger.warning("a call did not begin within %g s, is its module slow to import? Starting anew", BEGIN_SECONDS)
         raise EOFError from None
-    report: dict[str, Any] = json.loads(_frame(line, None if timeout is None else timeout + _GRACE_SECONDS, stopped))
+    seconds = None if timeout is None else timeout + _GRACE_SECONDS
+    report: dict[str, Any] = json.loads(warden.frame(seconds, stopped))
     return report
 
 
-def _last_word(line: socket.socket) -> Mapping[str, Any]:
+def _last_word(warden: _Warden) -> Mapping[str, Any]:
     """Let the warden kill the call, and wait until it has: nothing of it may go on after we say so."""
     said = ""
     try:
-        line.shutdown(socket.SHUT_WR)
-        said = json.loads(_frame(line, _GRACE_SECONDS, lambda: False))["said"]
+        warden.line.shutdown(socket.SHUT_WR)
+        last = warden.frame(_GRACE_SECONDS, lambda: False)
+        if last == BEGUN:  # stopped just as it began
+            last = warden.frame(_GRACE_SECONDS, lambda: False)
+        said = json.loads(last)["said"]
     except (EOFError, OSError, ValueError):  # it had not begun
         pass
     return {"end": "stopped", "said": said}
-
-
-def _frame(line: socket.socket, seconds: float | None, stopped: Callable[[], bool]) -> bytes:
-    """Wait for a frame. Raises _StoppedError, TimeoutError, EOFError where the other side is gone, OSError."""
-    end = None if seconds is None else clock.monotonic() + seconds
-    line.settimeout(POLL_SECONDS)
-    received = bytearray()
-    while (payload := frames.first(received)) is None:
-        try:
-            chunk = line.recv(65_536)
-        except TimeoutError:
-            chunk = None
-        if chunk == b"":
-            raise EOFError
-        received += chunk or b""
-        if stopped():
-            raise _StoppedError
-        if end is not None and clock.monotonic() > end:
-            raise TimeoutError
-    return payload
 
 
 def _outcome(report: Mapping[str, Any], timeout: float | None) -> Outcome:
