@@ -44,8 +44,7 @@ class Ours:
     def run(self) -> None:
         """Run one instance some times, and all at once."""
         with self._running({}) as starter:
-            alone = [self._seconds(starter, 1) for _ in range(self._scale.singles)]
-            self.single.add([1000 * one for one in alone])
+            self.single.add([1000 * one for one in self._alone(starter)])
             self.many.add([self._rate(starter)])
 
     def run_per_step(self) -> None:
@@ -71,18 +70,29 @@ class Ours:
         ):
             starter.greeting()
             self._seconds(starter, _WARM)
-            for _ in range(_WARM_SINGLES):
-                self._seconds(starter, 1)
             yield starter
+
+    def _alone(self, starter: Conversation) -> list[float]:
+        """Run one instance after the other. Emptied tables in between would have every statement planned anew."""
+        self._state.reset()
+        for _ in range(_WARM_SINGLES):
+            self._ask(starter, 1)
+        alone = [self._ask(starter, 1) for _ in range(self._scale.singles)]
+        self._state.check(_WARM_SINGLES + self._scale.singles)
+        return alone
 
     def _rate(self, starter: Conversation) -> float:
         return self._scale.total / self._seconds(starter, self._scale.instances)
 
     def _seconds(self, starter: Conversation, count: int) -> float:
         self._state.reset()
-        try:
-            seconds = float(starter.ask(str(count), MANY_SECONDS + _GRACE_SECONDS)["seconds"])
-        except PeerError as error:
-            raise UnfinishedError(str(error)) from error
+        seconds = self._ask(starter, count)
         self._state.check(count)
         return seconds
+
+    @staticmethod
+    def _ask(starter: Conversation, count: int) -> float:
+        try:
+            return float(starter.ask(str(count), MANY_SECONDS + _GRACE_SECONDS)["seconds"])
+        except PeerError as error:
+            raise UnfinishedError(str(error)) from error
