@@ -125,7 +125,8 @@ def _child(turn: Turn, known: Known, signal: Mapping[str, Any]) -> Result | None
         return Done({"instance_id": signal["instance_id"], "output": child.output_data or {}})
     message = f"the workflow that it started ({signal['instance_id']}) is {child.status}"
     error = child.error or {}
-    kind: Kind = "transient" if error.get("kind") == "transient" else "permanent"
+    passing = child.status == InstanceStatus.CANCELLED or error.get("kind") == "transient"
+    kind: Kind = "transient" if passing else "permanent"
     return Broke("SUBWORKFLOW", message + (f": {error['message']}" if error else ""), kind)
 
 
