@@ -1,4 +1,4 @@
-"""Give tasks up: what waits is cancelled with all that hangs on it, what is at work asked to stop, dead letters closed."""
+"""Give tasks up: what waits is cancelled with all that hangs on it, what is at work asked to stop, dead letters end."""
 
 from __future__ import annotations
 
