@@ -20,6 +20,7 @@ from chaos.load import Load
 from core.clock import monotonic
 from core.errors import SetupError
 from dev.signals import undisturbed
+from dev.site import ROOT
 from models.enums import Queue
 from tasks import depth
 from tests.posting import SECRET_KEYS
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+CLOCKS: Final = ROOT / "chaos" / "clocks"
+"""Where processes find what moves their clock, if CHAOS_CLOCK_SHIFT says so."""
+
 _TEND_SECONDS: Final = 0.05
 _BACK_SECONDS: Final = 60.0
 """Within which a database that runs again must answer."""
@@ -48,7 +52,7 @@ class Arena:
     """One scenario's place, on a database of its own. Only the main thread uses it, besides the load's.
 
     A scenario reads and does: `crew` (processes), `postgres`, `valkey`, `receiver`, `world` (the database as each
-    role), `chance` (seeded), `faults` (to note each fault in), `wait` and `left`. While it prepares it may change `env`.
+    role), `chance` (seeded), `faults` (to note each in), `wait` and `left`. While it prepares it may change `env`.
     """
 
     def __init__(self, made: Servers, site: Site, scenario: Scenario, *, seconds: float, seed: int, logs: Path) -> None:
@@ -60,6 +64,8 @@ class Arena:
         self.logs = logs
         self.chance = random.Random(seed)
         self.faults = Faults()
+        self.seen: list[str] = []
+        """What a scenario saw during its faults that must not be: violations, in words."""
         self.stack = ExitStack()
         """Closed at the end, before the servers: for a scenario's own proxies and files."""
         self.receiver = self.stack.enter_context(Receiver())
@@ -75,7 +81,7 @@ class Arena:
             "CMIS_SECRET_KEYS": SECRET_KEYS,
             "CMIS_ORG_DELIVERIES": "100000",
             "CMIS_FAULTS_SEED": str(self.seed),
-            "PYTHONPATH": str(stage.lay_callables(self.logs / "packages")),
+            "PYTHONPATH": os.pathsep.join(map(str, (stage.lay_callables(self.logs / "packages"), CLOCKS))),
         }
         return self.site.full_env() | given
 
@@ -145,10 +151,14 @@ class Arena:
                 server.start()
             else:
                 os.kill(server.pid, signal.SIGCONT)
-        for name in self.scenario.env:
-            self.crew.env.pop(name)
-            if name in self.env:
-                self.crew.env[name] = self.env[name]
+        if self.scenario.env:
+            self._disarm()
+
+    def _disarm(self) -> None:
+        """Ask all to end, so that they start again without the scenario's variables."""
+        self.crew.env = dict(self.env)
+        for place in self.crew.running():
+            place.terminate()
 
     def rows(self, query: str, **values: Any) -> Sequence[Any]:
         """Read from all orgs; a database that has just come back is given the time to answer."""

@@ -145,6 +145,10 @@ class Crew:
         """Return those that ended though nobody told or killed them."""
         return [one for one in self.ended if not one.asked]
 
+    def said(self, words: str, name: str = "") -> int:
+        """Return how often the processes (those of one place) have said so, in their logs."""
+        return sum(text.count(words) for log, text in self.texts().items() if log.name.startswith(name))
+
     def texts(self) -> Mapping[Path, str]:
         """Return all that the processes have said so far, by the file of each."""
         return {log: log.read_text(errors="replace") for log in sorted(self.logs.glob("*.log"))}

@@ -6,6 +6,7 @@ import statistics
 from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ SELECT a.worker, a.started_at, coalesce(min(n.started_at), t.finished_at) AS aga
   FROM cmis.task_attempts a JOIN cmis.tasks t USING (org_id, task_id)
   LEFT JOIN cmis.task_attempts n ON n.org_id = a.org_id AND n.task_id = a.task_id AND n.fence > a.fence
  WHERE a.outcome = 'lost' GROUP BY a.org_id, a.attempt_id, a.worker, a.started_at, t.finished_at"""
+_MOMENT: Final = timedelta(seconds=1)
 _CLAIMS: Final = "SELECT started_at FROM cmis.task_attempts ORDER BY started_at"
 
 
@@ -84,11 +86,9 @@ def _resumed(log: Sequence[Fault], claims: Sequence[Any]) -> list[tuple[str, flo
 
 
 def _late(log: Sequence[Fault], starts: Sequence[tuple[Any, Any]]) -> list[tuple[str, float]]:
-    """Return how late each planned time began, by the fault before it began."""
-    times = [fault.at for fault in log]
+    """Return how late each planned time began that fell due during a fault, or a moment before or after it."""
     found = []
     for due, started in starts:
-        place = bisect_right(times, started)
-        if place:
-            found.append((log[place - 1].kind, (started - due).total_seconds()))
+        under = [one for one in log if one.at - _MOMENT <= due <= (one.over or one.at) + _MOMENT]
+        found += [(one.kind, (started - due).total_seconds()) for one in under]
     return found

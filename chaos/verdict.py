@@ -62,7 +62,7 @@ def open_work(arena: Arena) -> list[str]:
 
 def violations(arena: Arena) -> list[str]:
     """Return everything that does not hold, in words. The load has stopped, and all is drained or will not be."""
-    found: list[str] = []
+    found = [*arena.seen]
     if arena.load.broken is not None:
         found.append(f"the load ended early: {arena.load.broken!r}")
     found += _some("not done in time", open_work(arena))
