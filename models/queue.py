@@ -115,6 +115,10 @@ class BrokerEpoch(Base):
     epoch: Mapped[str]
     lost_at: Mapped[datetime]
     """Messages published before this time are taken for lost."""
+    losses: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """How often a broker was found that had lost its messages."""
+    republished: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """How many tasks were made due again for it, in all."""
 
 
 class ClockOffset(Base):

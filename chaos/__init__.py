@@ -1,0 +1,1 @@
+"""The chaos suite: faults under load, and what must hold."""
