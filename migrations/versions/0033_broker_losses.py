@@ -1,6 +1,6 @@
-"""How often the broker lost its messages, and how many tasks were published again for it."""
+"""How often the broker lost its messages, what was published again for it, and what workers dropped."""
 
-from migrations.ddl import constant_of, run, run_as_engine
+from migrations.ddl import constant_of, drop_tables, run, run_as_engine
 
 revision = "0033"
 down_revision = "0028"
@@ -14,10 +14,14 @@ def upgrade() -> None:
           ADD COLUMN losses BIGINT DEFAULT '0' NOT NULL,
           ADD COLUMN republished BIGINT DEFAULT '0' NOT NULL;
     """)
+    run(_DROPPED)
     run_as_engine(_COUNTED)
+    run_as_engine(_COUNT_DROPPED)
 
 
 def downgrade() -> None:
+    run("DROP FUNCTION cmis.count_dropped(jsonb)")
+    drop_tables(["dropped_messages"])
     run_as_engine(constant_of("0008", "_EPOCH").replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION"))
     run("ALTER TABLE cmis.broker_epoch DROP COLUMN losses, DROP COLUMN republished")
 
@@ -52,4 +56,32 @@ BEGIN
   END IF;
   RETURN v_requeued;
 END $$;
+"""
+
+# No tenant's: who forges a message does not say truly whose it is.
+_DROPPED = """
+CREATE TABLE cmis.dropped_messages (
+    reason TEXT NOT NULL,
+    messages BIGINT NOT NULL,
+    last_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT dropped_messages_pkey PRIMARY KEY (reason),
+    CONSTRAINT dropped_messages_reason_check
+      CHECK (reason IN ('unclaimed', 'arguments', 'unknown_org', 'unknown_task', 'refused', 'unreadable'))
+);
+GRANT SELECT, INSERT, UPDATE ON cmis.dropped_messages TO cmis_engine;
+GRANT SELECT ON cmis.dropped_messages TO cmis_readonly;
+"""
+
+# Workers add up by themselves, and tell the sums each few seconds. In the order of the reasons, so that none waits in a circle.
+_COUNT_DROPPED = """
+CREATE FUNCTION cmis.count_dropped(p_counts jsonb) RETURNS void LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  INSERT INTO cmis.dropped_messages AS d (reason, messages, last_at)
+  SELECT c.key, c.value::bigint, cmis.clock() FROM jsonb_each_text(p_counts) c WHERE c.value::bigint > 0 ORDER BY c.key
+  ON CONFLICT (reason) DO UPDATE SET messages = d.messages + excluded.messages, last_at = excluded.last_at;
+END $$;
+REVOKE EXECUTE ON FUNCTION cmis.count_dropped(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION cmis.count_dropped(jsonb) TO cmis_app;
 """
