@@ -1,1 +1,0 @@
-"""The chaos suite: faults under load, and what must hold."""
