@@ -73,7 +73,7 @@ class Proxy:
 
     def __init__(self, host: str, port: int, *, seed: int = 0) -> None:
         self._upstream = (host, port)
-        self._chance = random.Random(seed)  # noqa: S311 - jitter
+        self._chance = random.Random(seed)
         self._delay = (0.0, 0.0)
         self._open = True
         self._cut: _Cut | None = None
