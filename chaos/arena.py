@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from chaos.proxy import Proxy
     from chaos.scenario import Scenario
     from chaos.stage import Stage
     from dev.postgres import Postgres
@@ -73,6 +74,8 @@ class Arena:
         self.stack.callback(self.world.close)
         self.env: dict[str, str] = self._environment()
         """What processes are started with."""
+        self.proxies: dict[str, Proxy] = {}
+        """A scenario's proxies, by what they stand before."""
         self._ends = float("inf")
 
     def _environment(self) -> dict[str, str]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery.exceptions import Ignore
-
 from engine import rescue
-from tasks.base import AutomationTask, leaving_to_the_row, process_database
+from tasks.base import AutomationTask, leaving_to_the_row, nothing_to_claim, process_database
 from tasks.broker import app
 
 
@@ -18,5 +16,5 @@ def maintain(self: AutomationTask, *message: Any, **others: Any) -> dict[str, in
     with leaving_to_the_row():
         result = rescue.maintain(process_database(), task_id, worker=self.worker)
     if result is None:
-        raise Ignore
+        raise nothing_to_claim()
     return result
