@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from http.client import HTTPConnection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -18,9 +18,6 @@ from models.process_enums import ProcessState
 from vitals import healthz
 from vitals.liveness import Judgement, Seen
 from vitals.pulse import Look, Pulse, Snapshot
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 WORKING = Judgement(ProcessState.WORKING, None, polled=True)
 
@@ -37,11 +34,11 @@ def pulse() -> Pulse:
 
 
 @pytest.fixture
-def port(pulse: Pulse) -> Iterator[int]:
+def port(pulse: Pulse) -> int:
     """Serve it on a port of its own."""
     port = free_port()
     healthz.serve(pulse, "127.0.0.1", port)
-    yield port
+    return port
 
 
 def ask(port: int, method: str = "GET", path: str = "/healthz") -> tuple[int, Any]:
