@@ -73,7 +73,8 @@ SELECT r.place, i.instance_id, i.context_data = r.context_data AS same
 _LOCK = text("""
 SELECT instance_id, template_id, version, status, revision, current_step, steps_total, steps_completed, steps_failed, steps_skipped,
        steps_cancelled, job_id, origin, scheduled_for, parent_instance_id, parent_step_id, event_id, triggered_by, timeout_at,
-       timeout_task_id, created_at, started_at, action_id
+       timeout_task_id, created_at, started_at, action_id,
+       CASE WHEN pg_column_size(context_data) <= 2000 THEN context_data END AS context
   FROM cmis.workflow_instances WHERE org_id = :org_id AND instance_id = ANY (:ids) ORDER BY instance_id FOR NO KEY UPDATE
 """).bindparams(_IDS)
 _STEPS = text("""
@@ -167,13 +168,18 @@ def known(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]
 
 
 def lock(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> list[Any]:
-    """Lock instances until the transaction ends, ascending by id, and return them without what may be large."""
+    """Lock instances until the transaction ends, ascending by id, and return them without what is large."""
     return driver.rows(connection, _LOCK, {"org_id": org_id, "ids": list(ids)})
 
 
-def steps(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> list[Any]:
-    """Return the steps of instances that are not pending, without what went in and came out."""
-    return driver.rows(connection, _STEPS, {"org_id": org_id, "ids": list(ids)})
+def lock_with_steps(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> tuple[list[Any], list[Any]]:
+    """Lock instances as `lock` does; returns them, and those of their steps that are not pending.
+
+    Of the steps is left out what went in and came out. They are read once the locks are held.
+    """
+    key = {"org_id": org_id, "ids": list(ids)}
+    found, steps = driver.all_rows(connection, ((_LOCK, key), (_STEPS, key)))
+    return found, steps
 
 
 def contexts(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
