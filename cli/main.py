@@ -25,6 +25,7 @@ from cli.demo import demo
 from cli.dev import dev
 from cli.events import events
 from cli.executions import executions
+from cli.health import health
 from cli.invariants import invariants
 from cli.jobs import jobs
 from cli.metrics import metrics
@@ -72,6 +73,7 @@ for command in (
     dev,
     events,
     executions,
+    health,
     invariants,
     jobs,
     metrics,

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import INTERVAL, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, JsonObject, one_of
-from models.enums import AttemptOutcome, Handling, Queue, TaskKind, TaskState
+from models.enums import AttemptOutcome, Dropped, Handling, Queue, TaskKind, TaskState
 
 _UNFINISHED = "state IN ('ready', 'running') AND kind <> 'deliver'"
 """Work in progress; what waits for a receiver outside is none."""
@@ -140,6 +140,21 @@ class BrokerEpoch(Base):
     epoch: Mapped[str]
     lost_at: Mapped[datetime]
     """Messages published before this time are taken for lost."""
+    losses: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """How often a broker was found that had lost its messages."""
+    republished: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """How many tasks were made due again for it, in all."""
+
+
+class DroppedMessages(Base):
+    """How many messages workers have dropped, by reason. Written by `cmis.count_dropped` only."""
+
+    __tablename__ = "dropped_messages"
+    __table_args__ = (one_of("reason", Dropped),)
+
+    reason: Mapped[str] = mapped_column(primary_key=True)
+    messages: Mapped[int] = mapped_column(BigInteger)
+    last_at: Mapped[datetime]
 
 
 class ClockOffset(Base):

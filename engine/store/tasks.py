@@ -200,7 +200,7 @@ def insert(connection: Connection, rows: Sequence[dict[str, Any]], *, now: datet
     first message itself.
     """
     if rows:
-        connection.execute(_INSERT, {"rows": rows, "now": now})
+        driver.changed(connection, _INSERT, {"rows": rows, "now": now})
 
 
 def _owned(claimed: Claim) -> dict[str, Any]:
