@@ -43,6 +43,7 @@ SCHEDULERS: Final = [
     "enqueue_maintenance",
     "publish_failed",
     "reap",
+    "pick_publishable",
     "publishable_queues",
     "record_dispatch",
     "requeue_lost",
