@@ -164,4 +164,4 @@ def _open(settings: Settings) -> tuple[Database, Duties]:
     except SetupError as error:
         sys.exit(f"error: {error}")
     dispatcher = Dispatcher(database, settings.chunk, settings.org_unfinished)
-    return database, Duties(database, dispatcher, settings.queue_waiting)
+    return database, Duties(database, dispatcher, settings.queue_waiting, settings.org_in_flight)

@@ -46,6 +46,7 @@ SCHEDULERS: Final = [
     "enqueue_maintenance",
     "publish_failed",
     "reap",
+    "pick_publishable",
     "publishable_queues",
     "record_dispatch",
     "requeue_lost",
