@@ -10,7 +10,7 @@ from models.deliveries import AutomationEvent, Connector, Destination, Secret, T
 from models.executions import AutomationAction, AutomationExecution, Notification, Permit
 from models.instances import WorkflowInstance, WorkflowStep, WorkflowTemplate, WorkflowTemplateVersion
 from models.optimizations import Optimization
-from models.queue import BrokerEpoch, ClockOffset, Task, TaskAttempt
+from models.queue import BrokerEpoch, ClockOffset, LeaseWatch, Task, TaskAttempt
 from models.rules import AutomationRule, RuleEntityState, RuleVersion
 from models.schedules import AutomationSchedule, Occurrence, OptimizationSchedule, ScheduledJob, WorkflowSchedule
 from models.tenancy import Org, User, UserOrg
@@ -32,6 +32,7 @@ __all__ = [
     "ClockOffset",
     "Connector",
     "Destination",
+    "LeaseWatch",
     "Notification",
     "Occurrence",
     "Optimization",

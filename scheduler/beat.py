@@ -100,7 +100,6 @@ class PostgresScheduler(Scheduler):
         said = first_line(error) if isinstance(error, DBAPIError) else str(error).strip()
         logger.warning("the database at %s failed, trying again in %.1f s: %s", VARIABLE, pause, said)
         self._close_listener()
-        self._duties.after_outage()
         deadline = monotonic() + pause
         while monotonic() < deadline and not self._stopping:
             time.sleep(_LOOK_SECONDS)  # in slices: the signal's handler only sets a flag, and the sleep goes on

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from celery import Task
-from celery.exceptions import Ignore, Retry
+from celery.exceptions import Ignore, Reject, Retry
 from sqlalchemy.exc import DBAPIError
 
 from core.config import Settings, require
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _REFUSED: Final = "42501"
+NO_IDS: Final = "its arguments are not the ids of an org and a task"
 _OUTAGE_PAUSE: Final = (0.5, 1.5)
 _CONNECTIONS: Final = 64
 """Two for each task at work, its transaction and the heartbeat: a forked child opens two, 32 threads all of them."""
@@ -47,6 +48,7 @@ class AutomationTask(Task):
     """Base of all tasks: a message carries two ids, of an org and of a task, and nothing else."""
 
     abstract = True
+    Request = "tasks.lost:RescuedRequest"
 
     @property
     def worker(self) -> str:
@@ -57,15 +59,14 @@ class AutomationTask(Task):
 
     @staticmethod
     def ids(message: tuple[Any, ...], others: Mapping[str, Any]) -> tuple[UUID, UUID]:
-        """Parse a message's arguments, two ids; a forged or garbled message is logged and dropped."""
+        """Parse a message's arguments, two ids; a forged or garbled message is dropped, and the parent counts it."""
         try:
             org_id, task_id = message
             if not others:
                 return UUID(str(org_id)), UUID(str(task_id))
         except ValueError:
             pass
-        logger.warning("dropped a message whose arguments are not the ids of an org and a task")
-        raise Ignore
+        raise Reject(NO_IDS, requeue=False)
 
 
 @contextmanager
@@ -79,13 +80,12 @@ def leaving_to_the_row() -> Iterator[None]:
         yield
     except DBAPIError as error:
         if sqlstate(error) == _REFUSED:
-            logger.warning("dropped a message: %s", first_line(error))
-        elif is_outage(error):
+            raise Reject(first_line(error), requeue=False) from None
+        if is_outage(error):
             logger.warning("left a task for later, the database failed: %s", first_line(error))
             time.sleep(random.uniform(*_OUTAGE_PAUSE))  # noqa: S311 - jitter
-        else:
-            raise
-        raise Ignore from None
+            raise Ignore from None
+        raise
 
 
 def process_database() -> Database:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-from celery.exceptions import Ignore
+from celery.exceptions import Reject
 from kombu.connection import Connection
 
 from core.clock import monotonic
@@ -283,7 +283,7 @@ def test_publishing_says_which_messages_were_not_taken(
     ],
 )
 def test_a_message_that_is_not_two_ids_is_dropped(message: tuple[Any, ...], others: dict[str, Any]) -> None:
-    with pytest.raises(Ignore):
+    with pytest.raises(Reject):
         AutomationTask.ids(message, others)
 
 

@@ -16,6 +16,7 @@ NOT_TENANTS: Final = {
     "alembic_version": "the revision of the schema",
     "clock_offset": "one row for the database; the owner's alone",
     "broker_epoch": "one row for the database",
+    "lease_watch": "one row for the database",
 }
 GLOBAL_KEYS: Final = {"orgs_name_key": "names of orgs are unique among all, since --org takes one"}
 _CONTEXT: Final = (
@@ -50,6 +51,7 @@ SCHEDULERS: Final = [
     "swap_broker_epoch",
     "take_publishable",
     "unfinished_tasks",
+    "watch_leases",
 ]
 """Everything that the scheduler's role may do."""
 
