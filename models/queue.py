@@ -177,6 +177,18 @@ class DroppedMessages(Base):
     last_at: Mapped[datetime]
 
 
+class LeaseWatch(Base):
+    """When a scheduler last looked for leases that expired, and from when on they may be taken from their owners."""
+
+    __tablename__ = "lease_watch"
+    __table_args__ = (CheckConstraint("only_row", name="only_row"),)
+
+    only_row: Mapped[bool] = mapped_column(primary_key=True, server_default=text("true"))
+    looked_at: Mapped[datetime]
+    resumes_at: Mapped[datetime]
+    """After an outage one lease later: workers could not extend theirs meanwhile."""
+
+
 class ClockOffset(Base):
     """How far the product's clock is moved against the server's; other than zero only in tests."""
 

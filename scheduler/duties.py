@@ -13,7 +13,6 @@ from core.clock import monotonic
 from core.db import is_outage
 from engine import rescue
 from engine.store import dispatch as store
-from engine.store.tasks import LEASE_SECONDS
 from scheduler.publishing import QUEUES, Publisher
 from scheduler.second_hand import SecondHand
 from tasks import epoch
@@ -81,6 +80,8 @@ class Duties:
     upkeep: Timer = field(default_factory=lambda: Timer(MAINTAIN_EVERY))
     resting: dict[str, Timer] = field(default_factory=dict)
     """Duties that failed a moment ago."""
+    resting_leases: bool = False
+    """Whether no lease is taken from its owner, because of an outage a moment ago."""
     second_hand: SecondHand = field(init=False)
     dispatched: int = 0
     """Jobs that the passes of this process have decided so far."""
@@ -134,17 +135,22 @@ class Duties:
         return IDLE_SECONDS if seconds is None else seconds
 
     def _reap(self) -> float:
-        full = self.reaping.due() and rescue.reap(self.database) >= rescue.BATCH
-        return 0.0 if full else IDLE_SECONDS
+        """Take expired leases, but not just after an outage: who could not reach the database could not extend any."""
+        if not self.reaping.due() or self._rests():
+            return IDLE_SECONDS
+        return 0.0 if rescue.reap(self.database) >= rescue.BATCH else IDLE_SECONDS
+
+    def _rests(self) -> bool:
+        seconds = rescue.grace(self.database)
+        if seconds and not self.resting_leases:
+            logger.warning("no lease is taken for %.0f s: the database was out of reach", seconds)
+        self.resting_leases = seconds > 0
+        return self.resting_leases
 
     def _keep_up(self) -> float:
         if self.upkeep.due():
             rescue.enqueue_maintenance(self.database)
         return IDLE_SECONDS
-
-    def after_outage(self) -> None:
-        """Reap nothing for one lease: workers that could not reach the database could not extend theirs either."""
-        self.reaping.postpone(LEASE_SECONDS)
 
     def close(self) -> None:
         """End the second hand's work, and release the broker's connection."""
