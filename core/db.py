@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from uuid import UUID
 from weakref import WeakSet
 
@@ -17,19 +17,18 @@ import orjson
 import psycopg
 from psycopg import sql
 from sqlalchemy import Connection, create_engine, event, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 
 from core import commits, driver
-from core.config import redact
-from core.errors import SetupError
+from core.errors import SetupError, UnreachableError
+from core.refusals import is_refusal
+from core.urls import parse_url
 from core.written import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sqlalchemy import Engine
-    from sqlalchemy.engine import URL
 
     from core.commits import Landed
 
@@ -40,7 +39,15 @@ CLI_ACTOR: Final = UUID("00000000-0000-0000-0000-000000000002")
 RESERVED_ORG: Final = UUID(int=0)
 """Owner of tasks that cover several orgs; a row of `orgs` hidden from every list."""
 
-_STATEMENT_SECONDS = _CONNECT_SECONDS = 5
+_STATEMENT_SECONDS = 5
+_LINK: Final[dict[str, Any]] = {
+    "connect_timeout": 5,
+    # no timeout of the server's ends the wait for one that has vanished: its host, not its process, is gone
+    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
 _SET_CONTEXT = text("SELECT cmis.init_transaction_context(:user_id, :org_id, :ip)")
 _ROLE = text(
     "SELECT current_user, rolsuper, rolbypassrls, "
@@ -101,7 +108,7 @@ class Database:
             pool_pre_ping=True,
             json_serializer=to_json,
             json_deserializer=orjson.loads,
-            connect_args={"options": options, "application_name": application, "connect_timeout": _CONNECT_SECONDS},
+            connect_args={"options": options, "application_name": application, **_LINK},
         )
         event.listen(self._engine, "connect", _forbid_autocommit)
         event.listen(self._engine, "commit", self._forbid_commit)
@@ -184,7 +191,7 @@ class Database:
             self._url.set(drivername="postgresql").render_as_string(hide_password=False),
             autocommit=True,
             application_name=f"{self._application}-listen",
-            connect_timeout=_CONNECT_SECONDS,
+            **_LINK,
         )
         connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
         return connection
@@ -271,27 +278,17 @@ def is_outage(error: DBAPIError) -> bool:
 
 
 def explain(error: DBAPIError, variable: str) -> SetupError:
-    """Turn a failed connection or a missing schema into an error that names the variable and the remedy."""
+    """Turn a failed connection or a missing schema into an error that names the variable and the remedy.
+
+    An UnreachableError is one that time alone may mend.
+    """
     state = sqlstate(error)
     reason = first_line(error)
     if state in {"42P01", "42883", "3F000"}:
         return SetupError(f"the database at {variable} has no schema of this version: {reason}", "run `cmis migrate`")
-    return SetupError(
-        f"{variable} cannot be used: {reason}", f"check that the server runs and that {variable} is right"
-    )
-
-
-def parse_url(url: str, variable: str) -> URL:
-    """Return the SQLAlchemy URL of a `postgresql://` URL, for psycopg; a SetupError names `variable`."""
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
-        message = f"{variable} is no database URL: {redact(url)}"
-        raise SetupError(message, "write postgresql://user:password@host:5432/database") from error
-    if parsed.get_backend_name() not in {"postgresql", "postgres"}:
-        message = f"{variable} names {parsed.get_backend_name()}, but only PostgreSQL is supported"
-        raise SetupError(message, "write postgresql://user:password@host:5432/database")
-    return parsed.set(drivername="postgresql+psycopg")
+    away = isinstance(error.orig, psycopg.OperationalError) and is_outage(error) and not is_refusal(str(error.orig))
+    kind = UnreachableError if away else SetupError
+    return kind(f"{variable} cannot be used: {reason}", f"check that the server runs and that {variable} is right")
 
 
 def _forbid_autocommit(connection: psycopg.Connection[tuple[object, ...]], _record: object) -> None:

@@ -14,14 +14,12 @@ from uuid import UUID
 
 from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
-from celery.exceptions import Reject
 from celery.worker.request import Request
 from sqlalchemy.exc import DBAPIError
 
 from core.config import Settings, require
 from core.db import Database, first_line
 from engine import rescue
-from tasks import dropped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,8 +42,6 @@ class RescuedRequest(Request):
         cause = _cause(exc_info)
         if isinstance(cause, MemoryError):  # the child's: taken for the parent's own it would end the whole worker
             exc_info = _told_as(OutOfMemoryError(str(cause)))
-        if isinstance(cause, Reject) and not cause.requeue:
-            dropped.drop("its task refused it:", cause.reason)
         super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
         if isinstance(cause, WorkerLostError | TimeLimitExceeded | SystemExit | KeyboardInterrupt):
             self._rescue()
