@@ -38,6 +38,7 @@ from cli.rules import rules
 from cli.schedules import schedules
 from cli.schedules_load import load_command
 from cli.secrets import secrets
+from cli.tasks import tasks
 from cli.workflows import workflows
 from core.db import explain, first_line, sqlstate
 from core.errors import CmisError, InputError, Problem, SetupError
@@ -84,6 +85,7 @@ for command in (
     rules,
     schedules,
     secrets,
+    tasks,
     workflows,
 ):
     cli.add_command(command)

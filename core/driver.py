@@ -41,9 +41,7 @@ def rows(connection: Connection, statement: TextClause, values: Mapping[str, Any
     return found
 
 
-def all_rows(
-    connection: Connection, statements: Iterable[tuple[TextClause, Mapping[str, Any]]]
-) -> list[list[Any]]:
+def all_rows(connection: Connection, statements: Iterable[tuple[TextClause, Mapping[str, Any]]]) -> list[list[Any]]:
     """Send different statements one after another, and then take the rows of each as `rows` does: one round trip."""
     with together(connection):
         cursors = [_sent(connection, statement, values) for statement, values in statements]

@@ -11,7 +11,7 @@ from models.executions import AutomationAction, AutomationExecution, Notificatio
 from models.instances import WorkflowInstance, WorkflowStep, WorkflowTemplate, WorkflowTemplateVersion
 from models.optimizations import Optimization
 from models.processes import Process
-from models.queue import BrokerEpoch, ClockOffset, Task, TaskAttempt
+from models.queue import BrokerEpoch, ClockOffset, DroppedMessages, Task, TaskAttempt
 from models.rules import AutomationRule, RuleEntityState, RuleVersion
 from models.schedules import AutomationSchedule, Occurrence, OptimizationSchedule, ScheduledJob, WorkflowSchedule
 from models.tenancy import Org, User, UserOrg
@@ -33,6 +33,7 @@ __all__ = [
     "ClockOffset",
     "Connector",
     "Destination",
+    "DroppedMessages",
     "Notification",
     "Occurrence",
     "Optimization",

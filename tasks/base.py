@@ -15,6 +15,8 @@ from sqlalchemy.exc import DBAPIError
 from core.backoff import DATABASE, until_reached
 from core.config import Settings, require
 from core.db import Database, first_line, is_outage, sqlstate
+from models.enums import Dropped
+from tasks import dropped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,6 +46,12 @@ def again(reason: str, after: timedelta) -> Retry:
     return Retry(reason, exc=TriedAgainError(reason), when=after.total_seconds())
 
 
+def nothing_to_claim() -> Ignore:
+    """Return what drops a message that finds nothing to claim, most often a duplicate; it is counted."""
+    dropped.count(Dropped.UNCLAIMED)
+    return Ignore()
+
+
 class AutomationTask(Task):
     """Base of all tasks: a message carries two ids, of an org and of a task, and nothing else."""
 
@@ -66,6 +74,7 @@ class AutomationTask(Task):
         except ValueError:
             pass
         logger.warning("dropped a message whose arguments are not the ids of an org and a task")
+        dropped.count(Dropped.ARGUMENTS)
         raise Ignore
 
 
@@ -87,6 +96,7 @@ def through_outages(body: Callable[[], T]) -> T:
         except DBAPIError as error:
             if sqlstate(error) == _REFUSED:
                 logger.warning("dropped a message: %s", first_line(error))
+                dropped.count(Dropped.UNKNOWN_ORG)
                 raise Ignore from None
             if is_outage(error):
                 raise _AwayError(first_line(error)) from error

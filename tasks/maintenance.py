@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery.exceptions import Ignore
-
 from engine import rescue
-from tasks.base import AutomationTask, process_database, through_outages
+from tasks.base import AutomationTask, nothing_to_claim, process_database, through_outages
 from tasks.broker import app
 
 
@@ -17,5 +15,5 @@ def maintain(self: AutomationTask, *message: Any, **others: Any) -> dict[str, in
     _, task_id = self.ids(message, others)
     result = through_outages(lambda: rescue.maintain(process_database(), task_id, worker=self.worker))
     if result is None:
-        raise Ignore
+        raise nothing_to_claim()
     return result

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from celery.exceptions import Ignore
-
 from engine.run_rules import service
 from engine.run_rules.work import Applied, Finished, GaveUp, NotClaimed, Retrying, TakenApart
-from tasks.base import AutomationTask, TaskFailedError, again, process_database, through_outages
+from tasks.base import AutomationTask, TaskFailedError, again, nothing_to_claim, process_database, through_outages
 from tasks.broker import app
 
 
@@ -40,4 +38,4 @@ def _run(task: AutomationTask, message: tuple[Any, ...], others: dict[str, Any])
         case GaveUp(error=error):
             raise TaskFailedError(error["message"])
         case NotClaimed():
-            raise Ignore
+            raise nothing_to_claim()

@@ -6,12 +6,10 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from celery.exceptions import Ignore
-
 from core.config import Settings
 from engine.run_workflow import service
 from engine.run_workflow.work import Finished, GaveUp, NotClaimed, Retrying, TakenApart
-from tasks.base import AutomationTask, TaskFailedError, again, process_database, through_outages
+from tasks.base import AutomationTask, TaskFailedError, again, nothing_to_claim, process_database, through_outages
 from tasks.broker import app
 from tasks.publish import send
 
@@ -47,4 +45,4 @@ def _told(result: Result) -> dict[str, Any]:
         case GaveUp(error=error):
             raise TaskFailedError(error["message"])
         case NotClaimed():
-            raise Ignore
+            raise nothing_to_claim()

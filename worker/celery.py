@@ -7,9 +7,9 @@ import sys
 from core.config import Settings
 from core.errors import SetupError
 from tasks.broker import app, check_broker_url
-from worker import signals
+from worker import dropping, signals
 
-__all__ = ["app", "signals"]
+__all__ = ["app", "dropping", "signals"]
 
 try:
     check_broker_url(Settings.load())

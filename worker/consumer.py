@@ -1,4 +1,4 @@
-"""The consumer, but for how it waits for a broker that is away: with jitter, and never more than two seconds."""
+"""The consumer, but for how it waits for a broker that is away (with jitter, 2 s at most), and what it counts."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from kombu.exceptions import OperationalError
 
 from core.backoff import BROKER, Backoff, sleep
 from core.clock import monotonic
+from models.enums import Dropped
+from tasks import dropped
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,11 @@ class PatientConsumer(Consumer):
             self._wait("the connection did not last")
         else:
             self._backoff.reset()
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """Log and drop a message that cannot be read, as Celery does, and count it: of these no signal tells."""
+        dropped.count(Dropped.UNREADABLE)
+        super().on_decode_error(message, exc)
 
     def _wait(self, reason: str) -> None:
         pause = self._backoff.next()

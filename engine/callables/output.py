@@ -31,10 +31,8 @@ class Unusable:
 
 def checked(output: object) -> Mapping[str, Any] | Unusable:
     """Return an output as its JSON is read back (tuples are lists, keys are texts); None is `{}`."""
-    if output is None:
-        return {}
-    if _is_plain(output):
-        return dict(output)
+    if output is None or _is_plain(output):
+        return dict(output or {})
     if not isinstance(output, Mapping):
         return Unusable(INVALID, f"returned {kind_of(output)} (return a mapping, or None)")
     try:
@@ -54,7 +52,12 @@ def checked(output: object) -> Mapping[str, Any] | Unusable:
 
 def _is_plain(output: object) -> TypeGuard[dict[str, Any]]:
     """Say whether nothing can be wrong with an output, and JSON would not change it: few short texts and numbers."""
-    return type(output) is dict and len(output) <= _FEW and all(map(_is_name, output)) and all(map(_is_value, output.values()))
+    return (
+        type(output) is dict
+        and len(output) <= _FEW
+        and all(map(_is_name, output))
+        and all(map(_is_value, output.values()))
+    )
 
 
 def _is_name(value: object) -> bool:

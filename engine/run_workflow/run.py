@@ -141,7 +141,10 @@ class Run:
 
     def known(self, step_id: str) -> Known:
         """Return what is known of a step."""
-        return self.steps.setdefault(step_id, Known())
+        known = self.steps.get(step_id)
+        if known is None:
+            known = self.steps[step_id] = Known()
+        return known
 
     def assigned(self, task_id: UUID) -> list[str]:
         """Return the steps under way that belong to a task: one that waits does so only if the task is its timer."""

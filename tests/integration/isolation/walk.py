@@ -16,6 +16,7 @@ NOT_TENANTS: Final = {
     "alembic_version": "the revision of the schema",
     "clock_offset": "one row for the database; the owner's alone",
     "broker_epoch": "one row for the database",
+    "dropped_messages": "one row for each reason; who forges a message does not say truly whose it is",
     "processes": "workers and schedulers serve all orgs; written by cmis.beat alone",
 }
 GLOBAL_KEYS: Final = {"orgs_name_key": "names of orgs are unique among all, since --org takes one"}
