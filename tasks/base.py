@@ -27,6 +27,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 _REFUSED: Final = "42501"
+NO_IDS: Final = "its arguments are not the ids of an org and a task"
 _HELD_SECONDS: Final = 10.0
 """Shorter than a message takes to be sent again, and than a process has for its end."""
 _CONNECTIONS: Final = 64
@@ -56,6 +57,7 @@ class AutomationTask(Task):
     """Base of all tasks: a message carries two ids, of an org and of a task, and nothing else."""
 
     abstract = True
+    Request = "tasks.lost:RescuedRequest"
 
     @property
     def worker(self) -> str:
@@ -66,15 +68,14 @@ class AutomationTask(Task):
 
     @staticmethod
     def ids(message: tuple[Any, ...], others: Mapping[str, Any]) -> tuple[UUID, UUID]:
-        """Parse a message's arguments, two ids; a forged or garbled message is logged and dropped."""
+        """Parse a message's arguments, two ids; a forged or garbled message is counted and dropped."""
         try:
             org_id, task_id = message
             if not others:
                 return UUID(str(org_id)), UUID(str(task_id))
         except ValueError:
             pass
-        logger.warning("dropped a message whose arguments are not the ids of an org and a task")
-        dropped.count(Dropped.ARGUMENTS)
+        dropped.drop(Dropped.ARGUMENTS, NO_IDS)
         raise Ignore
 
 
@@ -95,8 +96,7 @@ def through_outages(body: Callable[[], T]) -> T:
             return body()
         except DBAPIError as error:
             if sqlstate(error) == _REFUSED:
-                logger.warning("dropped a message: %s", first_line(error))
-                dropped.count(Dropped.UNKNOWN_ORG)
+                dropped.drop(Dropped.UNKNOWN_ORG, first_line(error))
                 raise Ignore from None
             if is_outage(error):
                 raise _AwayError(first_line(error)) from error
