@@ -16,6 +16,7 @@ from models.enums import AttemptOutcome, Queue, TaskKind, TaskState
 _UNFINISHED = "state IN ('ready', 'running') AND kind <> 'deliver'"
 """Work in progress; what waits for a receiver outside is none."""
 
+_UNSUCCESSFUL = "state <> 'succeeded'"
 _WAITING = "state = 'ready' AND published_at IS NULL"
 _PUBLISHED = "state = 'ready' AND published_at IS NOT NULL"
 
@@ -44,7 +45,9 @@ class Task(Base):
         Index("tasks_unfinished_by_org", "org_id", "run_at", postgresql_where=text(_UNFINISHED)),
         Index("tasks_lease", "lease_expires_at", postgresql_where=text("state = 'running'")),
         Index("tasks_final", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
-        Index("tasks_by_state", "org_id", "state", "queue", "published_at", postgresql_where=text("state <> 'succeeded'")),
+        Index(
+            "tasks_by_state", "org_id", "state", "queue", "published_at", postgresql_where=text("state <> 'succeeded'")
+        ),
         Index(
             "tasks_held_instance",
             "org_id",
