@@ -42,7 +42,7 @@ def ask(place: Arena, kind: Kind, key: str) -> None:
 
 
 def evaluate(place: Arena) -> str:
-    """Run the rule that adds 1 to the budget, asked for as the load does, done as a worker does it; returns its execution."""
+    """Run the rule that adds 1 to the budget, as the load asks for it and a worker does it; returns its execution."""
     first = place.stages[0]
     queued = queue_rule(place.world.app, first.context, first.raising)
     place.world.run(first.org.id, queued.task_id)
