@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from chaos.proxy import Proxy
     from chaos.scenario import Scenario
     from chaos.stage import Stage
     from dev.postgres import Postgres
@@ -76,6 +77,8 @@ class Arena:
         """What processes are started with."""
         self.crew = Crew(self.env, logs / "processes")
         self.stack.callback(self.end_crew)
+        self.proxies: dict[str, Proxy] = {}
+        """A scenario's proxies, by what they stand before."""
         self._ends = float("inf")
 
     def _environment(self) -> dict[str, str]:

@@ -26,7 +26,9 @@ SELECT a.worker, a.started_at, coalesce(min(n.started_at), t.finished_at) AS aga
   LEFT JOIN cmis.task_attempts n ON n.org_id = a.org_id AND n.task_id = a.task_id AND n.fence > a.fence
  WHERE a.outcome = 'lost' GROUP BY a.org_id, a.attempt_id, a.worker, a.started_at, t.finished_at"""
 _MOMENT: Final = timedelta(seconds=1)
-_CLAIMS: Final = "SELECT started_at FROM cmis.task_attempts ORDER BY started_at"
+_CLAIMS: Final = "SELECT started_at, split_part(worker, '@', 1) AS worker FROM cmis.task_attempts ORDER BY started_at"
+_IN_HAND: Final = 2
+"""Messages that a worker's children may have taken from the broker already when it loses all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,14 @@ def measure(arena: Arena) -> Measured:
     by_kind: dict[tuple[str, Measure], list[float]] = defaultdict(list)
     for kind, seconds in [*_recovered(log, lost)]:
         by_kind[kind, "recovered"].append(seconds)
-    for kind, seconds in _resumed(log, [row.started_at for row in arena.rows(_CLAIMS)]):
+    claims = arena.rows(_CLAIMS)
+    times = [row.started_at for row in claims]
+    for kind, seconds in _resumed(log, times):
         by_kind[kind, "resumed"].append(seconds)
+    for kind, seconds in _resumed(log, times, after=_IN_HAND * arena.scenario.hands.workers):
+        by_kind[kind, "consuming"].append(seconds)
+    for kind, seconds in _everyone(log, claims):
+        by_kind[kind, "everyone"].append(seconds)
     for kind, seconds in _late(log, starts):
         by_kind[kind, "late"].append(seconds)
     return Measured([(started - due).total_seconds() for due, started in starts], len(lost), by_kind)
@@ -75,13 +83,28 @@ def _recovered(log: Sequence[Fault], lost: Sequence[Any]) -> list[tuple[str, flo
     return found
 
 
-def _resumed(log: Sequence[Fault], claims: Sequence[Any]) -> list[tuple[str, float]]:
-    """Return, for each fault that took something away, how long after its end anything was claimed."""
+def _resumed(log: Sequence[Fault], claims: Sequence[Any], *, after: int = 0) -> list[tuple[str, float]]:
+    """Return, for each fault that took something away, how long after its end anything was claimed, `after` so many."""
     found = []
     for fault in log:
-        place = bisect_right(claims, fault.over) if fault.over is not None else len(claims)
+        place = bisect_right(claims, fault.over) + after if fault.over is not None else len(claims)
         if fault.over is not None and place < len(claims):
             found.append((fault.kind, (claims[place] - fault.over).total_seconds()))
+    return found
+
+
+def _everyone(log: Sequence[Fault], claims: Sequence[Any]) -> list[tuple[str, float]]:
+    """Return, for each fault that took something away, how long after its end each worker had claimed something."""
+    names = {row.worker for row in claims}
+    found = []
+    for fault in log:
+        if fault.over is None:
+            continue
+        first: dict[str, Any] = {}
+        for row in claims[bisect_right(claims, fault.over, key=lambda row: row.started_at) :]:
+            first.setdefault(row.worker, row.started_at)
+        all_of_them = names == first.keys()
+        found.append((fault.kind, (max(first.values()) - fault.over).total_seconds() if all_of_them else float("inf")))
     return found
 
 

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     Prepare: TypeAlias = Callable[[Arena], None]
     Check: TypeAlias = Callable[[Arena], Iterable[str]]
 
-Measure: TypeAlias = Literal["recovered", "resumed", "late"]
+Measure: TypeAlias = Literal["recovered", "resumed", "consuming", "everyone", "late"]
 """`recovered`: from the fault to the next claim of each task that was lost with its process. `resumed`: from the end of
-the fault to the first claim of anything. `late`: from a planned time to its evaluation, under the fault."""
+the fault to the first claim of anything; `consuming`: to one that nobody had in hand before; `everyone`: until each
+worker has claimed something. `late`: from a planned time to its evaluation, under the fault."""
 
 
 @dataclass(frozen=True, slots=True)
