@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from core.config import Settings, require
 from core.db import Database, first_line, is_outage, sqlstate
 from models.enums import Dropped
-from tasks import dropped
+from tasks import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,7 +47,7 @@ def again(reason: str, after: timedelta) -> Retry:
 
 def nothing_to_claim() -> Ignore:
     """Return what drops a message that finds nothing to claim, most often a duplicate; it is counted."""
-    dropped.count(Dropped.UNCLAIMED)
+    counted.count(Dropped.UNCLAIMED)
     return Ignore()
 
 
@@ -73,7 +73,7 @@ class AutomationTask(Task):
         except ValueError:
             pass
         logger.warning("dropped a message whose arguments are not the ids of an org and a task")
-        dropped.count(Dropped.ARGUMENTS)
+        counted.count(Dropped.ARGUMENTS)
         raise Ignore
 
 
@@ -89,7 +89,7 @@ def leaving_to_the_row() -> Iterator[None]:
     except DBAPIError as error:
         if sqlstate(error) == _REFUSED:
             logger.warning("dropped a message: %s", first_line(error))
-            dropped.count(Dropped.UNKNOWN_ORG)
+            counted.count(Dropped.UNKNOWN_ORG)
         elif is_outage(error):
             logger.warning("left a task for later, the database failed: %s", first_line(error))
             time.sleep(random.uniform(*_OUTAGE_PAUSE))  # noqa: S311 - jitter

@@ -14,7 +14,7 @@ from core.config import Settings, require
 from core.db import Database, first_line
 from engine.store.dropped import count_dropped
 from models.enums import Dropped
-from tasks import dropped
+from tasks import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ class CountingConsumer(Consumer):
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         """Log and drop such a message, as Celery does, and count it."""
-        dropped.count(Dropped.UNREADABLE)
+        counted.count(Dropped.UNREADABLE)
         super().on_decode_error(message, exc)
 
 
@@ -58,7 +58,7 @@ class Teller(Thread):
 
     def tell(self) -> None:
         """Tell what is new; what the database does not take now is told the next time."""
-        totals = dropped.totals()
+        totals = counted.totals()
         new = {reason: number - self._told.get(reason, 0) for reason, number in totals.items()}
         if not any(new.values()):
             return
@@ -99,10 +99,10 @@ def end_telling(**_: object) -> None:
 @task_unknown.connect
 def count_unknown_task(**_: object) -> None:
     """Count a message that names a task which there is not."""
-    dropped.count(Dropped.UNKNOWN_TASK)
+    counted.count(Dropped.UNKNOWN_TASK)
 
 
 @task_rejected.connect
 def count_unreadable(**_: object) -> None:
     """Count a message that is none of Celery's, or comes in a format that is not accepted."""
-    dropped.count(Dropped.UNREADABLE)
+    counted.count(Dropped.UNREADABLE)
