@@ -25,6 +25,7 @@ from cli.demo import demo
 from cli.dev import dev
 from cli.events import events
 from cli.executions import executions
+from cli.health import health
 from cli.invariants import invariants
 from cli.jobs import jobs
 from cli.metrics import metrics
@@ -37,6 +38,7 @@ from cli.rules import rules
 from cli.schedules import schedules
 from cli.schedules_load import load_command
 from cli.secrets import secrets
+from cli.tasks import tasks
 from cli.workflows import workflows
 from core.db import explain, first_line, sqlstate
 from core.errors import CmisError, InputError, Problem, SetupError
@@ -71,6 +73,7 @@ for command in (
     dev,
     events,
     executions,
+    health,
     invariants,
     jobs,
     metrics,
@@ -82,6 +85,7 @@ for command in (
     rules,
     schedules,
     secrets,
+    tasks,
     workflows,
 ):
     cli.add_command(command)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from uuid import UUID
 from weakref import WeakSet
 
@@ -22,7 +22,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from core import driver
 from core.config import redact
-from core.errors import SetupError
+from core.errors import SetupError, UnreachableError
+from core.refusals import is_refusal
 from core.written import Written
 
 if TYPE_CHECKING:
@@ -39,7 +40,14 @@ RESERVED_ORG: Final = UUID(int=0)
 """Owner of tasks that cover several orgs; a row of `orgs` hidden from every list."""
 
 _STATEMENT_SECONDS = 5
-_CONNECT_SECONDS = 5
+_LINK: Final[dict[str, Any]] = {
+    "connect_timeout": 5,
+    # no timeout of the server's ends the wait for one that has vanished: its host, not its process, is gone
+    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
 _SET_CONTEXT = text("SELECT cmis.init_transaction_context(:user_id, :org_id, :ip)")
 _ROLE = text(
     "SELECT current_user, rolsuper, rolbypassrls, "
@@ -97,7 +105,7 @@ class Database:
             pool_pre_ping=True,
             json_serializer=_to_json,
             json_deserializer=orjson.loads,
-            connect_args={"options": options, "application_name": application, "connect_timeout": _CONNECT_SECONDS},
+            connect_args={"options": options, "application_name": application, **_LINK},
         )
         event.listen(self._engine, "connect", _forbid_autocommit)
         event.listen(self._engine, "commit", self._forbid_commit)
@@ -157,7 +165,7 @@ class Database:
             self._url.set(drivername="postgresql").render_as_string(hide_password=False),
             autocommit=True,
             application_name=f"{self._application}-listen",
-            connect_timeout=_CONNECT_SECONDS,
+            **_LINK,
         )
         connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
         return connection
@@ -244,14 +252,17 @@ def is_outage(error: DBAPIError) -> bool:
 
 
 def explain(error: DBAPIError, variable: str) -> SetupError:
-    """Turn a failed connection or a missing schema into an error that names the variable and the remedy."""
+    """Turn a failed connection or a missing schema into an error that names the variable and the remedy.
+
+    An UnreachableError is one that time alone may mend.
+    """
     state = sqlstate(error)
     reason = first_line(error)
     if state in {"42P01", "42883", "3F000"}:
         return SetupError(f"the database at {variable} has no schema of this version: {reason}", "run `cmis migrate`")
-    return SetupError(
-        f"{variable} cannot be used: {reason}", f"check that the server runs and that {variable} is right"
-    )
+    away = isinstance(error.orig, psycopg.OperationalError) and is_outage(error) and not is_refusal(str(error.orig))
+    kind = UnreachableError if away else SetupError
+    return kind(f"{variable} cannot be used: {reason}", f"check that the server runs and that {variable} is right")
 
 
 def parse_url(url: str, variable: str) -> URL:

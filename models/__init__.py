@@ -10,6 +10,7 @@ from models.deliveries import AutomationEvent, Connector, Destination, Secret, T
 from models.executions import AutomationAction, AutomationExecution, Notification, Permit
 from models.instances import WorkflowInstance, WorkflowStep, WorkflowTemplate, WorkflowTemplateVersion
 from models.optimizations import Optimization
+from models.processes import Process
 from models.queue import BrokerEpoch, ClockOffset, DroppedMessages, Task, TaskAttempt
 from models.rules import AutomationRule, RuleEntityState, RuleVersion
 from models.schedules import AutomationSchedule, Occurrence, OptimizationSchedule, ScheduledJob, WorkflowSchedule
@@ -39,6 +40,7 @@ __all__ = [
     "OptimizationSchedule",
     "Org",
     "Permit",
+    "Process",
     "RuleEntityState",
     "RuleVersion",
     "RunChange",

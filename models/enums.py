@@ -306,6 +306,14 @@ class TaskState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Handling(StrEnum):
+    """How a dead letter was dealt with; `resolved` = somebody said what became of what it was to deliver."""
+
+    RETRIED = "retried"
+    DISCARDED = "discarded"
+    RESOLVED = "resolved"
+
+
 class AttemptOutcome(StrEnum):
     """How one claim of a task ended; NULL = still running."""
 

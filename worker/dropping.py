@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from celery.signals import task_rejected, task_unknown, worker_ready, worker_shutdown
-from celery.worker.consumer import Consumer
 from sqlalchemy.exc import DBAPIError
 
 from core.config import Settings, require
@@ -22,15 +21,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EVERY_SECONDS: Final = 10.0
-
-
-class CountingConsumer(Consumer):
-    """Celery's consumer, which also counts the messages that cannot be read: of those no signal tells."""
-
-    def on_decode_error(self, message: Any, exc: Exception) -> None:
-        """Log and drop such a message, as Celery does, and count it."""
-        counted.count(Dropped.UNREADABLE)
-        super().on_decode_error(message, exc)
 
 
 class Teller(Thread):

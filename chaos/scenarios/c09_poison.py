@@ -25,7 +25,7 @@ _PAUSE: Final = 3.0
 _SPINS_SECONDS: Final = 1
 """The timeout of a job that never returns; its process is killed ten seconds later."""
 _MOST_DEATHS: Final = 12
-"""Of one poison: what it shared a chunk with is told apart by halves, seven times at most, and five attempts are its own."""
+"""Of one poison: a chunk is halved seven times at most until it is alone, and five attempts are its own."""
 _RULES: Final = """
 SELECT r.name, e.status, e.error ->> 'code' AS code, t.state, t.attempt, o.outcome
   FROM cmis.automation_rules r JOIN cmis.occurrences o ON o.org_id = r.org_id AND o.decision = 'run'

@@ -104,10 +104,6 @@ class Turn(Desk):
                 self.runs[instance_id].context = found
         return run.context or {}
 
-    def about(self, run: Run) -> dict[str, Any]:
-        """Return what steps may know of their instance."""
-        return {"id": str(run.instance_id), "template_id": str(run.row.template_id), "version": run.row.version}
-
     def resume(self, runs: Mapping[UUID, Run]) -> list[Run]:
         """Lock the instances of the transaction before this one; those that were written meanwhile are read anew.
 

@@ -111,13 +111,13 @@ RETURNING task_id),
 """).bindparams(bindparam("error", type_=JSONB(none_as_null=True)))
 _INSERT = with_rows("""
 INSERT INTO cmis.tasks (org_id, task_id, kind, queue, payload, state, run_at, publish_at, published_at, delivery, attempt,
-       timeout_seconds, started_at, max_attempts, created_at)
+       timeout_seconds, started_at, max_attempts, retry_of, created_at)
 SELECT r.org_id, r.task_id, r.kind, r.queue, r.payload, coalesce(r.state, 'ready'), r.run_at, coalesce(r.publish_at, r.run_at),
        CASE WHEN r.delivery > 0 THEN CAST(:now AS timestamptz) END, coalesce(r.delivery, 0), r.attempt,
-       coalesce(r.timeout_seconds, 300), r.started_at, coalesce(r.max_attempts, 5), :now
+       coalesce(r.timeout_seconds, 300), r.started_at, coalesce(r.max_attempts, 5), r.retry_of, :now
   FROM jsonb_to_recordset(:rows) AS r(org_id uuid, task_id uuid, kind text, queue text, payload jsonb, state text, run_at timestamptz,
        publish_at timestamptz, delivery integer, attempt integer, timeout_seconds integer, started_at timestamptz,
-       max_attempts integer)
+       max_attempts integer, retry_of uuid)
 """)
 
 
@@ -194,13 +194,13 @@ def retry(
 def insert(connection: Connection, rows: Sequence[dict[str, Any]], *, now: datetime) -> None:
     """Enqueue tasks: org_id, task_id, kind, queue, payload, run_at, attempt (attempts already used).
 
-    Optional: timeout_seconds (default 300), max_attempts (default 5), started_at where their time is running already, and state (`ready`, or
-    `held` for a task that another one will release).
+    Optional: timeout_seconds (default 300), max_attempts (default 5), started_at where their time is running already, state
+    (`ready`, or `held` for a task that another one will release), and retry_of (the task whose work it does again).
     `publish_at` may be later than `run_at` where the inserting process claims the task itself, or (`delivery` 1) sends its
     first message itself.
     """
     if rows:
-        connection.execute(_INSERT, {"rows": rows, "now": now})
+        driver.changed(connection, _INSERT, {"rows": rows, "now": now})
 
 
 def _owned(claimed: Claim) -> dict[str, Any]:

@@ -17,6 +17,7 @@ NOT_TENANTS: Final = {
     "clock_offset": "one row for the database; the owner's alone",
     "broker_epoch": "one row for the database",
     "dropped_messages": "one row for each reason; who forges a message does not say truly whose it is",
+    "processes": "workers and schedulers serve all orgs; written by cmis.beat alone",
 }
 GLOBAL_KEYS: Final = {"orgs_name_key": "names of orgs are unique among all, since --org takes one"}
 _CONTEXT: Final = (
@@ -36,6 +37,7 @@ SHARED: Final = {
 }
 """Policies by which the app reads rows that other orgs show to all: their whole expressions."""
 SCHEDULERS: Final = [
+    "beat",
     "broker_epoch",
     "claim_due_jobs",
     "clock",
