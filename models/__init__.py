@@ -11,7 +11,15 @@ from models.executions import AutomationAction, AutomationExecution, Notificatio
 from models.instances import WorkflowInstance, WorkflowStep, WorkflowTemplate, WorkflowTemplateVersion
 from models.optimizations import Optimization
 from models.processes import Process
-from models.queue import BrokerEpoch, ClockOffset, DroppedMessages, Task, TaskAttempt
+from models.queue import (
+    BrokerEpoch,
+    ClockOffset,
+    DroppedMessages,
+    LeaseWatch,
+    OrgQueueLimit,
+    Task,
+    TaskAttempt,
+)
 from models.rules import AutomationRule, RuleEntityState, RuleVersion
 from models.schedules import AutomationSchedule, Occurrence, OptimizationSchedule, ScheduledJob, WorkflowSchedule
 from models.tenancy import Org, User, UserOrg
@@ -34,11 +42,13 @@ __all__ = [
     "Connector",
     "Destination",
     "DroppedMessages",
+    "LeaseWatch",
     "Notification",
     "Occurrence",
     "Optimization",
     "OptimizationSchedule",
     "Org",
+    "OrgQueueLimit",
     "Permit",
     "Process",
     "RuleEntityState",

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, SmallInteger, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, SmallInteger, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import INTERVAL, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -17,6 +17,10 @@ _UNFINISHED = "state IN ('ready', 'running') AND kind <> 'deliver'"
 """Work in progress; what waits for a receiver outside is none."""
 _DEAD_LETTER = "state IN ('failed', 'dead') AND handled_at IS NULL"
 """What ended badly, and nobody has dealt with yet."""
+
+_WAITING = "state = 'ready' AND published_at IS NULL"
+_PUBLISHED = "state = 'ready' AND published_at IS NOT NULL"
+_NOT_DONE = "state <> 'succeeded'"
 
 
 class Task(Base):
@@ -43,7 +47,10 @@ class Task(Base):
             name="handled",
         ),
         CheckConstraint("handled_at IS NULL OR state IN ('failed', 'dead')", name="handled_at"),
-        Index("tasks_publish", "queue", "publish_at", postgresql_where=text("state = 'ready'")),
+        Index("tasks_waiting", "queue", "publish_at", postgresql_where=text(_WAITING)),
+        Index("tasks_turns", "queue", "org_id", "priority", "publish_at", postgresql_where=text(_WAITING)),
+        Index("tasks_published", "queue", "publish_at", postgresql_where=text(_PUBLISHED)),
+        Index("tasks_by_state", "org_id", "state", "queue", "published_at", postgresql_where=text(_NOT_DONE)),
         Index("tasks_unfinished", "run_at", postgresql_where=text(_UNFINISHED)),
         Index("tasks_unfinished_by_org", "org_id", "run_at", postgresql_where=text(_UNFINISHED)),
         Index("tasks_lease", "lease_expires_at", postgresql_where=text("state = 'running'")),
@@ -76,6 +83,7 @@ class Task(Base):
     publish_at: Mapped[datetime | None]
     """When the next message is due."""
     published_at: Mapped[datetime | None]
+    """When its last message was sent; NULL = since it became ready, none was."""
     delivery: Mapped[int] = mapped_column(server_default=text("0"))
     """Messages sent so far; never reset."""
     priority: Mapped[int] = mapped_column(SmallInteger, server_default=text("4"))
@@ -130,6 +138,18 @@ class TaskAttempt(Base):
     error: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
 
 
+class OrgQueueLimit(Base):
+    """How much of one org may be in flight in one queue, published or running, where its admins have said so."""
+
+    __tablename__ = "org_queue_limits"
+    __table_args__ = (one_of("queue", Queue), CheckConstraint("in_flight > 0", name="in_flight"))
+
+    org_id: Mapped[UUID] = mapped_column(ForeignKey("cmis.orgs.org_id"), primary_key=True)
+    queue: Mapped[str] = mapped_column(primary_key=True)
+    in_flight: Mapped[int | None]
+    """NULL = as many as the deployment lets any org have (CMIS_ORG_IN_FLIGHT)."""
+
+
 class BrokerEpoch(Base):
     """What the broker's random epoch was when last seen; another value there means that it lost its messages."""
 
@@ -155,6 +175,18 @@ class DroppedMessages(Base):
     reason: Mapped[str] = mapped_column(primary_key=True)
     messages: Mapped[int] = mapped_column(BigInteger)
     last_at: Mapped[datetime]
+
+
+class LeaseWatch(Base):
+    """When a scheduler last looked for leases that expired, and from when on they may be taken from their owners."""
+
+    __tablename__ = "lease_watch"
+    __table_args__ = (CheckConstraint("only_row", name="only_row"),)
+
+    only_row: Mapped[bool] = mapped_column(primary_key=True, server_default=text("true"))
+    looked_at: Mapped[datetime]
+    resumes_at: Mapped[datetime]
+    """After an outage one lease later: workers could not extend theirs meanwhile."""
 
 
 class ClockOffset(Base):

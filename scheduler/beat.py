@@ -132,7 +132,6 @@ class PostgresScheduler(Scheduler):
         logger.warning("the database at %s failed, trying again in %.1f s: %s", VARIABLE, pause, said)
         self._passes.fail(f"the database at {VARIABLE} is out of reach")
         self._close_listener()
-        self._duties.after_outage()
         sleep(pause, lambda: self._stopping)
 
     def _close_listener(self) -> None:
@@ -164,4 +163,4 @@ def _open(settings: Settings) -> tuple[Database, Duties]:
     except SetupError as error:
         sys.exit(f"error: {error}")
     dispatcher = Dispatcher(database, settings.chunk, settings.org_unfinished)
-    return database, Duties(database, dispatcher, settings.queue_waiting)
+    return database, Duties(database, dispatcher, settings.queue_waiting, settings.org_in_flight)

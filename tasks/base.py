@@ -16,7 +16,7 @@ from core.backoff import DATABASE, until_reached
 from core.config import Settings, require
 from core.db import Database, first_line, is_outage, sqlstate
 from models.enums import Dropped
-from tasks import counted
+from tasks import dropped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,6 +27,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 _REFUSED: Final = "42501"
+NO_IDS: Final = "its arguments are not the ids of an org and a task"
 _HELD_SECONDS: Final = 10.0
 """Shorter than a message takes to be sent again, and than a process has for its end."""
 _CONNECTIONS: Final = 64
@@ -48,7 +49,7 @@ def again(reason: str, after: timedelta) -> Retry:
 
 def nothing_to_claim() -> Ignore:
     """Return what drops a message that finds nothing to claim, most often a duplicate; it is counted."""
-    counted.count(Dropped.UNCLAIMED)
+    dropped.count(Dropped.UNCLAIMED)
     return Ignore()
 
 
@@ -56,6 +57,7 @@ class AutomationTask(Task):
     """Base of all tasks: a message carries two ids, of an org and of a task, and nothing else."""
 
     abstract = True
+    Request = "tasks.lost:RescuedRequest"
 
     @property
     def worker(self) -> str:
@@ -66,15 +68,14 @@ class AutomationTask(Task):
 
     @staticmethod
     def ids(message: tuple[Any, ...], others: Mapping[str, Any]) -> tuple[UUID, UUID]:
-        """Parse a message's arguments, two ids; a forged or garbled message is logged and dropped."""
+        """Parse a message's arguments, two ids; a forged or garbled message is counted and dropped."""
         try:
             org_id, task_id = message
             if not others:
                 return UUID(str(org_id)), UUID(str(task_id))
         except ValueError:
             pass
-        logger.warning("dropped a message whose arguments are not the ids of an org and a task")
-        counted.count(Dropped.ARGUMENTS)
+        dropped.drop(Dropped.ARGUMENTS, NO_IDS)
         raise Ignore
 
 
@@ -95,8 +96,7 @@ def through_outages(body: Callable[[], T]) -> T:
             return body()
         except DBAPIError as error:
             if sqlstate(error) == _REFUSED:
-                logger.warning("dropped a message: %s", first_line(error))
-                counted.count(Dropped.UNKNOWN_ORG)
+                dropped.drop(Dropped.UNKNOWN_ORG, first_line(error))
                 raise Ignore from None
             if is_outage(error):
                 raise _AwayError(first_line(error)) from error

@@ -19,7 +19,7 @@ from core.db import ENGINE_ACTOR, Context, first_line, must_restart, sqlstate
 from core.errors import InputError
 from engine import emit
 from models.enums import Dropped
-from tasks import counted
+from tasks import dropped
 from tasks.base import AutomationTask, TaskFailedError, process_database
 from tasks.broker import app
 
@@ -75,7 +75,7 @@ def emit_event(
 def _give_up(key: object, reason: str) -> NoReturn:
     """End a message that no second time would make better."""
     logger.warning("refused an event, key %.200r: %s", key, reason)
-    counted.count(Dropped.REFUSED)
+    dropped.count(Dropped.REFUSED)
     raise TaskFailedError(reason)
 
 

@@ -31,8 +31,8 @@ def _run(task: AutomationTask, message: tuple[Any, ...], others: dict[str, Any])
             return asdict(done)
         case Applied(counts=counts):
             return dict(counts)
-        case TakenApart(items=items):
-            return {"split": items}
+        case TakenApart(parts=parts):
+            return {"split": parts}
         case Retrying(after=after, error=error):
             raise again(error["message"], after)
         case GaveUp(error=error):

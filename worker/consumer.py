@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from celery.worker import state
 from celery.worker.consumer import Consumer
@@ -12,7 +12,12 @@ from kombu.exceptions import OperationalError
 from core.backoff import BROKER, Backoff, sleep
 from core.clock import monotonic
 from models.enums import Dropped
-from tasks import counted
+from tasks import dropped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kombu.message import Message
 
 logger = logging.getLogger(__name__)
 
@@ -49,9 +54,27 @@ class PatientConsumer(Consumer):
         else:
             self._backoff.reset()
 
+    def create_task_handler(self, *args: Any, **others: Any) -> Callable[[Message], Any]:
+        """Return what each message is handed to; one that it cannot even look at is dropped."""
+        handle = super().create_task_handler(*args, **others)
+        ours = (*self.connection_errors, *self.channel_errors)
+
+        def guarded(message: Message) -> Any:
+            try:
+                return handle(message)
+            except ours:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever a message makes fail is the message's
+                dropped.drop(Dropped.UNREADABLE, repr(error))
+                if not message.acknowledged:
+                    message.reject_log_error(logger, self.connection_errors)
+                return None
+
+        return guarded
+
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         """Log and drop a message that cannot be read, as Celery does, and count it: of these no signal tells."""
-        counted.count(Dropped.UNREADABLE)
+        dropped.count(Dropped.UNREADABLE)
         super().on_decode_error(message, exc)
 
     def _wait(self, reason: str) -> None:

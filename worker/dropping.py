@@ -13,7 +13,7 @@ from core.config import Settings, require
 from core.db import Database, first_line
 from engine.store.dropped import count_dropped
 from models.enums import Dropped
-from tasks import counted
+from tasks import dropped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +48,7 @@ class Teller(Thread):
 
     def tell(self) -> None:
         """Tell what is new; what the database does not take now is told the next time."""
-        totals = counted.totals()
+        totals = dropped.totals()
         new = {reason: number - self._told.get(reason, 0) for reason, number in totals.items()}
         if not any(new.values()):
             return
@@ -89,10 +89,10 @@ def end_telling(**_: object) -> None:
 @task_unknown.connect
 def count_unknown_task(**_: object) -> None:
     """Count a message that names a task which there is not."""
-    counted.count(Dropped.UNKNOWN_TASK)
+    dropped.count(Dropped.UNKNOWN_TASK)
 
 
 @task_rejected.connect
 def count_unreadable(**_: object) -> None:
     """Count a message that is none of Celery's, or comes in a format that is not accepted."""
-    counted.count(Dropped.UNREADABLE)
+    dropped.count(Dropped.UNREADABLE)

@@ -122,12 +122,16 @@ class Turn(Desk):
         """Keep an item of a paused instance, and the steps that the task has of it, for when it goes on."""
         self.pass_on(run, item, state="held")
 
-    def pass_on(self, run: Run, item: Mapping[str, Any], **others: Any) -> None:
-        """Give an item, and the steps that this task has of its instance, to another task; they stay as they are."""
+    def pass_on(self, run: Run, item: Mapping[str, Any], **others: Any) -> UUID:
+        """Give an item, and the steps that this task has of its instance, to another task; they stay as they are.
+
+        Returns that task.
+        """
         task_id = self.carry(item, **others)
         for step_id in run.assigned(self.task_id):
             run.known(step_id).task_id = task_id
             self.assigned.append({"instance_id": run.instance_id, "step_id": step_id, "task_id": task_id})
+        return task_id
 
 
 def _size(document: Mapping[str, Any]) -> int:

@@ -3,7 +3,7 @@
 from migrations.ddl import constant_of, drop_tables, run, run_as_engine
 
 revision = "0033"
-down_revision = "0031"
+down_revision = "0032"
 branch_labels = None
 depends_on = None
 

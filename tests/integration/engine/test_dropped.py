@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from engine.store.dropped import count_dropped, dropped_messages
 from models.enums import Dropped
-from tasks import counted
+from tasks import dropped
 from worker.dropping import Teller
 
 if TYPE_CHECKING:
@@ -31,17 +31,17 @@ def _in_child(number: int, reason: Dropped, *, times: int) -> None:
         return
     current_process().index = number
     for _ in range(times):
-        counted.count(reason)
+        dropped.count(reason)
     os._exit(0)
 
 
 def test_children_and_those_that_replace_them_are_added_up() -> None:
-    before = counted.totals()
+    before = dropped.totals()
     assert set(before) == {reason.value for reason in Dropped}
     for number in (0, 1, 1, 255, 300):
         _in_child(number, Dropped.UNCLAIMED, times=3)
-    counted.count(Dropped.UNREADABLE)
-    grown = {reason: count - before[reason] for reason, count in counted.totals().items()}
+    dropped.count(Dropped.UNREADABLE)
+    grown = {reason: count - before[reason] for reason, count in dropped.totals().items()}
     assert {reason: count for reason, count in grown.items() if count} == {"unclaimed": 15, "unreadable": 1}
 
 
@@ -50,18 +50,18 @@ def test_what_is_told_is_told_once_and_what_could_not_be_told_is_told_later(
 ) -> None:
     away = world.site.urls.on("is_not_there").app
     teller = Teller(away)
-    teller._told = counted.totals()
+    teller._told = dropped.totals()
     teller.tell()
     assert caplog.text == ""
-    counted.count(Dropped.ARGUMENTS)
+    dropped.count(Dropped.ARGUMENTS)
     teller.tell()
     assert "counted in the database later" in caplog.text
-    counted.count(Dropped.ARGUMENTS)
+    dropped.count(Dropped.ARGUMENTS)
     teller._url = world.site.urls.app
     for _ in range(2):
         teller.tell()
     assert _counts(world) == {"arguments": 2}
-    counted.count(Dropped.REFUSED)
+    dropped.count(Dropped.REFUSED)
     teller.start()
     teller.end()
     assert _counts(world) == {"arguments": 2, "refused": 1}

@@ -16,9 +16,10 @@ from core.db import RESERVED_ORG
 from dev.launch import wait_until
 from engine import rescue
 from engine.dispatch import Dispatcher
-from engine.store import activity
+from engine.store import activity, publishing
 from engine.store import dispatch as store
 from scheduler import duties
+from scheduler import publishing as scheduler_publishing
 from scheduler.duties import Duties, Timer
 from tasks import epoch
 from tasks.base import AutomationTask
@@ -60,7 +61,8 @@ def _ids(broker: Valkey) -> list[str]:
 
 def _take(world: World, *backlogged: str) -> list[UUID]:
     with world.scheduler.transaction(None) as connection:
-        return [one.task_id for one in store.take_publishable(connection, 100, {"rules": 100}, backlogged).messages]
+        picked = publishing.pick(connection, {"rules": 100}, {}, cap=100)
+        return [one.task_id for one in publishing.take(connection, list(picked.values()), backlogged).messages]
 
 
 def _publish_times(world: World) -> tuple[datetime, datetime, int]:
@@ -96,7 +98,7 @@ def test_what_the_broker_refuses_is_due_again_at_once(
 ) -> None:
     task_ids = [world.enqueue({org.id: [org.rule()]}) for _ in range(3)]
     with monkeypatch.context() as refusing:
-        refusing.setattr(duties, "publish", lambda _, messages: list(messages)[1:])
+        refusing.setattr(scheduler_publishing, "publish", lambda _, messages: list(messages)[1:])
         scheduler.run()
     waiting = world.rows(
         "SELECT task_id, published_at FROM cmis.tasks WHERE publish_at <= cmis.clock() AND kind <> 'maintain'"
@@ -304,7 +306,8 @@ def test_publishing_says_which_messages_were_not_taken(
     del scheduler
     world.enqueue({org.id: [org.rule()]})
     with world.scheduler.transaction(None) as connection:
-        messages = store.take_publishable(connection, 10, {"rules": 10}, ()).messages
+        picked = publishing.pick(connection, {"rules": 10}, {}, cap=10)
+        messages = publishing.take(connection, list(picked.values()), ()).messages
     with app.connection_for_write() as connection:
         connection.ensure_connection(max_retries=1)
         broker.kill()

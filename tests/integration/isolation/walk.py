@@ -18,6 +18,7 @@ NOT_TENANTS: Final = {
     "broker_epoch": "one row for the database",
     "dropped_messages": "one row for each reason; who forges a message does not say truly whose it is",
     "processes": "workers and schedulers serve all orgs; written by cmis.beat alone",
+    "lease_watch": "one row for the database",
 }
 GLOBAL_KEYS: Final = {"orgs_name_key": "names of orgs are unique among all, since --org takes one"}
 _CONTEXT: Final = (
@@ -46,6 +47,7 @@ SCHEDULERS: Final = [
     "enqueue_maintenance",
     "publish_failed",
     "reap",
+    "pick_publishable",
     "publishable_queues",
     "record_dispatch",
     "requeue_lost",
@@ -53,6 +55,7 @@ SCHEDULERS: Final = [
     "swap_broker_epoch",
     "take_publishable",
     "unfinished_tasks",
+    "watch_leases",
 ]
 """Everything that the scheduler's role may do."""
 

@@ -6,6 +6,7 @@ child that replaces another goes on with it. `worker.dropping` tells the sums to
 
 from __future__ import annotations
 
+import logging
 import mmap
 from threading import Lock
 from typing import Final
@@ -13,6 +14,8 @@ from typing import Final
 from billiard.process import current_process
 
 from models.enums import Dropped
+
+logger = logging.getLogger(__name__)
 
 _SLOTS: Final = 257
 """The worker's main process, whose threads take turns, and its children; were there more, they would share."""
@@ -31,6 +34,12 @@ def count(reason: Dropped) -> None:
             _memory[_PLACES[reason]] += 1
     else:
         _memory[(1 + child % (_SLOTS - 1)) * len(_PLACES) + _PLACES[reason]] += 1
+
+
+def drop(reason: Dropped, said: object) -> None:
+    """Count a message that is dropped, and log why; of what it says itself, which anybody may have written, little."""
+    count(reason)
+    logger.warning("dropped a message (%s): %.200s", reason, said)
 
 
 def totals() -> dict[str, int]:
