@@ -11,6 +11,15 @@ from models.executions import AutomationAction, AutomationExecution, Notificatio
 from models.instances import WorkflowInstance, WorkflowStep, WorkflowTemplate, WorkflowTemplateVersion
 from models.optimizations import Optimization
 from models.queue import BrokerEpoch, ClockOffset, Task, TaskAttempt
+from models.retention import (
+    LateChange,
+    Retained,
+    Retention,
+    RetiredEffects,
+    RetiredExecutions,
+    RetiredInstances,
+    RetiredOccurrences,
+)
 from models.rules import AutomationRule, RuleEntityState, RuleVersion
 from models.schedules import AutomationSchedule, Occurrence, OptimizationSchedule, ScheduledJob, WorkflowSchedule
 from models.tenancy import Org, User, UserOrg
@@ -32,12 +41,19 @@ __all__ = [
     "ClockOffset",
     "Connector",
     "Destination",
+    "LateChange",
     "Notification",
     "Occurrence",
     "Optimization",
     "OptimizationSchedule",
     "Org",
     "Permit",
+    "Retained",
+    "Retention",
+    "RetiredEffects",
+    "RetiredExecutions",
+    "RetiredInstances",
+    "RetiredOccurrences",
     "RuleEntityState",
     "RuleVersion",
     "RunChange",
