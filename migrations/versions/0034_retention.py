@@ -140,6 +140,13 @@ BEGIN
            WHERE x.org_id = o.org_id AND x.status = 'running'
              AND x.execution_id >= v_first AND x.execution_id < v_end LIMIT 1) e LIMIT 1;
     END IF;
+    IF v_held IS NULL THEN
+      SELECT format('task %s of org %s has yet to write execution %s', t.task_id, t.org_id, id) INTO v_held
+        FROM cmis.tasks t CROSS JOIN LATERAL (
+          SELECT (one #>> '{}')::uuid AS id
+            FROM jsonb_path_query(t.payload, 'lax $.groups[*].items[*].execution_id') one) items
+       WHERE t.kind = 'evaluate_rules' AND t.state IN ('ready', 'held', 'running') AND id >= v_first AND id < v_end LIMIT 1;
+    END IF;
   WHEN 'automation_actions' THEN
     SELECT 'its executions are there still' INTO v_held
       FROM cmis.retained r WHERE r.relation = 'automation_executions' AND r.kept_from < p_to;
@@ -169,11 +176,6 @@ BEGIN
     SELECT format('the run of job %s of org %s that was planned for %s is open', o.job_id, o.org_id, o.scheduled_for)
       INTO v_held FROM cmis.occurrences o
      WHERE (o.outcome IS NULL OR o.decision = 'buffered') AND o.scheduled_for < p_to LIMIT 1;
-    IF v_held IS NULL THEN
-      SELECT format('older planned times of job %s of org %s come first', o.job_id, o.org_id) INTO v_held
-        FROM cmis.occurrences o WHERE o.tableoid = 'cmis.occurrences_default'::regclass AND o.origin = 'schedule'
-         AND o.scheduled_for < p_from LIMIT 1;
-    END IF;
   WHEN 'automation_audit_log' THEN
     SELECT format('%s are kept from %s on', r.relation, r.kept_from) INTO v_held FROM cmis.retained r
      WHERE r.relation IN ('automation_executions', 'automation_actions') AND r.kept_from < p_to LIMIT 1;
@@ -185,7 +187,8 @@ GRANT EXECUTE ON FUNCTION cmis.held_in(text, timestamptz, timestamptz) TO cmis_o
 """
 
 # Notes what counters stand for, and deletes what goes with the month's rows. When a rule last acted on an entity is noted
-# with the executions, whatever month their effects are in: only with their execution it can be told.
+# with the executions, whatever month their effects are in: only with their execution it can be told. A job's times that are
+# older than their month, and were decided late, go with it: of a chain what is gone is always its beginning.
 _RETIRE = """
 CREATE FUNCTION cmis.retire_rows(p_relation text, p_from timestamptz, p_to timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan
@@ -211,10 +214,21 @@ BEGIN
     ON CONFLICT (org_id, rule_id, entity_id) DO UPDATE SET last_acted_at = greatest(r.last_acted_at, excluded.last_acted_at);
     DELETE FROM cmis.optimizations p WHERE p.optimization_id < v_end;
   ELSIF p_relation = 'occurrences' THEN
+    WITH month AS MATERIALIZED (
+      SELECT o.org_id, o.job_id, count(*) FILTER (WHERE o.decision = 'run') AS runs, max(o.until) AS until,
+             max(o.scheduled_for) FILTER (WHERE o.decision = 'run') AS last_run_for
+        FROM cmis.occurrences o WHERE o.origin = 'schedule' AND o.scheduled_for >= p_from AND o.scheduled_for < p_to
+       GROUP BY 1, 2),
+    older AS (
+      DELETE FROM cmis.occurrences o USING month m
+       WHERE o.org_id = m.org_id AND o.job_id = m.job_id AND o.origin = 'schedule' AND o.scheduled_for < p_from
+      RETURNING o.org_id, o.job_id, o.decision, o.until, o.scheduled_for)
     INSERT INTO cmis.retired_occurrences AS r (org_id, job_id, runs, until, last_run_for)
-    SELECT o.org_id, o.job_id, count(*) FILTER (WHERE o.decision = 'run'), max(o.until),
-           max(o.scheduled_for) FILTER (WHERE o.decision = 'run')
-      FROM cmis.occurrences o WHERE o.origin = 'schedule' AND o.scheduled_for >= p_from AND o.scheduled_for < p_to GROUP BY 1, 2
+    SELECT k.org_id, k.job_id, sum(k.runs), max(k.until), max(k.last_run_for) FROM (
+      SELECT * FROM month
+      UNION ALL
+      SELECT o.org_id, o.job_id, (o.decision = 'run')::integer, o.until, CASE o.decision WHEN 'run' THEN o.scheduled_for END
+        FROM older o) k GROUP BY 1, 2
     ON CONFLICT (org_id, job_id) DO UPDATE SET runs = r.runs + excluded.runs, until = greatest(r.until, excluded.until),
       last_run_for = greatest(r.last_run_for, excluded.last_run_for);
   END IF;
@@ -224,7 +238,7 @@ GRANT EXECUTE ON FUNCTION cmis.retire_rows(text, timestamptz, timestamptz) TO cm
 """
 
 # Runs from the leaves of their tree on: one that another was forked from, or is part of, waits for that one. A planned time
-# of long ago has no month of its own: a backfill's is deleted once it was decided on long ago, too.
+# of long ago has no month of its own: it goes once it was decided on long ago, too.
 _PURGE = """
 CREATE FUNCTION cmis.purge_instances(p_limit integer) RETURNS integer LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -266,7 +280,7 @@ BEGIN
   WITH old AS MATERIALIZED (
     SELECT o.org_id, o.job_id, o.origin, o.scheduled_for FROM cmis.occurrences o
      WHERE o.tableoid = 'cmis.occurrences_default'::regclass AND o.scheduled_for < v_before AND o.outcome IS NOT NULL
-       AND o.decision <> 'buffered' AND (o.origin = 'schedule' OR o.decided_at < v_before)
+       AND o.decision <> 'buffered' AND o.decided_at < v_before
      ORDER BY o.scheduled_for LIMIT p_limit),
   gone AS (
     DELETE FROM cmis.occurrences o USING old
