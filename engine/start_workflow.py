@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
+from core import driver
 from core.errors import ConflictError, InputError
 from core.ids import uuid7
 from engine import published
@@ -96,9 +97,10 @@ def start(
     planned = _plan(connection, org_id, starts, task_id, now)
     new = instances.create(connection, org_id, [_row(one, now) for one in planned], now=now)
     mine = [one for one in planned if one.instance_id in new]
-    _enqueue(connection, org_id, mine, sent=sent, own=task_id is None, now=now)
     counts = Counter(one.start.template_id for one in mine if counted)
-    versions.count(connection, org_id, {key: (n, 0) for key, n in sorted(counts.items())}, now=now)
+    with driver.together(connection):
+        _enqueue(connection, org_id, mine, sent=sent, own=task_id is None, now=now)
+        versions.count(connection, org_id, {key: (n, 0) for key, n in sorted(counts.items())}, now=now)
     there = _there(connection, org_id, [one for one in planned if one.instance_id not in new])
     return [
         Started(one.instance_id, already=False, task_id=one.task_id)

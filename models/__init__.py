@@ -10,7 +10,16 @@ from models.deliveries import AutomationEvent, Connector, Destination, Secret, T
 from models.executions import AutomationAction, AutomationExecution, Notification, Permit
 from models.instances import WorkflowInstance, WorkflowStep, WorkflowTemplate, WorkflowTemplateVersion
 from models.optimizations import Optimization
-from models.queue import BrokerEpoch, ClockOffset, Task, TaskAttempt
+from models.processes import Process
+from models.queue import (
+    BrokerEpoch,
+    ClockOffset,
+    DroppedMessages,
+    LeaseWatch,
+    OrgQueueLimit,
+    Task,
+    TaskAttempt,
+)
 from models.retention import (
     LateChange,
     Retained,
@@ -41,13 +50,17 @@ __all__ = [
     "ClockOffset",
     "Connector",
     "Destination",
+    "DroppedMessages",
     "LateChange",
+    "LeaseWatch",
     "Notification",
     "Occurrence",
     "Optimization",
     "OptimizationSchedule",
     "Org",
+    "OrgQueueLimit",
     "Permit",
+    "Process",
     "Retained",
     "Retention",
     "RetiredEffects",

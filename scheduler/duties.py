@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import DBAPIError
 
-from core import faults
+from core.backoff import BROKER, Backoff
 from core.clock import monotonic
 from core.db import is_outage
 from engine import rescue
 from engine.store import dispatch as store
-from engine.store.tasks import LEASE_SECONDS
-from models.enums import Queue
+from scheduler.publishing import QUEUES, Publisher
 from scheduler.second_hand import SecondHand
-from tasks import depth, epoch
+from tasks import epoch
 from tasks.broker import app, broker_errors
-from tasks.publish import publish
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,11 +28,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PUBLISH_BATCH: Final = 500
 EPOCH_EVERY: Final = 1.0
 REAP_EVERY: Final = 1.0
 MAINTAIN_EVERY: Final = 60.0
-BROKER_PAUSE: Final = 1.0
 FAILED_PAUSE: Final = 5.0
 IDLE_SECONDS: Final = 0.5
 """How long a pass that found nothing waits for a wake-up; polling is the truth, NOTIFY only makes it faster."""
@@ -42,11 +38,7 @@ HELD_BACK_SECONDS: Final = 0.05
 """How long one waits that left work behind, because an org or a queue has enough of it unfinished."""
 BESIDE_SECONDS: Final = 0.01
 """How long one waits beside whose pass the second hand still dispatches: what it does is to be published."""
-_QUEUES: Final = [queue.value for queue in Queue]
-_IN_WORK: Final = 64
-"""How many messages may be in the hands of workers, and so be missing from a queue that lost none."""
 _SHORTEST: Final = 0.001
-_BATCHES: Final = 4
 
 
 @dataclass(slots=True)
@@ -77,20 +69,29 @@ class Duties:
     dispatcher: Dispatcher
     queue_cap: int = 2_000
     """Messages that wait in one queue of the broker at which no further ones are sent."""
+    org_cap: int = 500
+    """Tasks of one org in flight in one queue, published or running, at which no further ones are sent."""
     broker: Connection | None = None
     """The open connection; None while the broker is out of reach."""
-    connecting: Timer = field(default_factory=lambda: Timer(BROKER_PAUSE))
+    connecting: Timer = field(default_factory=lambda: Timer(0.0))
+    broker_outage: Backoff = field(default_factory=lambda: Backoff(BROKER))
     watching: Timer = field(default_factory=lambda: Timer(EPOCH_EVERY))
     reaping: Timer = field(default_factory=lambda: Timer(REAP_EVERY))
     upkeep: Timer = field(default_factory=lambda: Timer(MAINTAIN_EVERY))
     resting: dict[str, Timer] = field(default_factory=dict)
     """Duties that failed a moment ago."""
+    resting_leases: bool = False
+    """Whether no lease is taken from its owner, because of an outage a moment ago."""
     second_hand: SecondHand = field(init=False)
+    dispatched: int = 0
+    """Jobs that the passes of this process have decided so far."""
+    publisher: Publisher = field(init=False)
     losing: bool = True
     """Whether tasks of a lost broker may have to be requeued; true at start, since a predecessor may have died."""
 
     def __post_init__(self) -> None:
         self.second_hand = SecondHand(replace(self.dispatcher))
+        self.publisher = Publisher(self.database, self.queue_cap, self.org_cap)
 
     def run(self) -> float:
         """Do everything that is due once; returns after how many seconds to do it again, 0 where there is more."""
@@ -119,6 +120,7 @@ class Duties:
         """Dispatch a batch; while there are more, a second hand dispatches beside this one."""
         busy = self.second_hand.is_busy()
         done = self.dispatcher.dispatch()
+        self.dispatched += done.jobs
         if done.more:
             self.second_hand.start()
             return 0.0
@@ -129,21 +131,26 @@ class Duties:
     def _until_due(self) -> float:
         """Look when something falls due, so that it starts in time and not at the next poll."""
         with self.database.transaction(None) as transaction:
-            seconds = store.seconds_until_due(transaction, _QUEUES)
+            seconds = store.seconds_until_due(transaction, QUEUES)
         return IDLE_SECONDS if seconds is None else seconds
 
     def _reap(self) -> float:
-        full = self.reaping.due() and rescue.reap(self.database) >= rescue.BATCH
-        return 0.0 if full else IDLE_SECONDS
+        """Take expired leases, but not just after an outage: who could not reach the database could not extend any."""
+        if not self.reaping.due() or self._rests():
+            return IDLE_SECONDS
+        return 0.0 if rescue.reap(self.database) >= rescue.BATCH else IDLE_SECONDS
+
+    def _rests(self) -> bool:
+        seconds = rescue.grace(self.database)
+        if seconds and not self.resting_leases:
+            logger.warning("no lease is taken for %.0f s: the database was out of reach", seconds)
+        self.resting_leases = seconds > 0
+        return self.resting_leases
 
     def _keep_up(self) -> float:
         if self.upkeep.due():
             rescue.enqueue_maintenance(self.database)
         return IDLE_SECONDS
-
-    def after_outage(self) -> None:
-        """Reap nothing for one lease: workers that could not reach the database could not extend theirs either."""
-        self.reaping.postpone(LEASE_SECONDS)
 
     def close(self) -> None:
         """End the second hand's work, and release the broker's connection."""
@@ -164,11 +171,14 @@ class Duties:
             self._connect(connection)
             if self.watching.due():
                 self._watch_broker(connection)
-            return self._publish(connection)
+            wait = self._publish(connection)
         except broker_errors(connection) as error:
-            logger.warning("the broker at BROKER_URL cannot be used, trying again in %s s: %s", BROKER_PAUSE, error)
-            self._lose()
+            pause = self._lose()
+            logger.warning("the broker at BROKER_URL cannot be used, trying again in %.1f s: %s", pause, error)
             return IDLE_SECONDS
+        if self.broker is not None:  # it may have refused what it was sent
+            self.broker_outage.reset()
+        return wait
 
     def _connect(self, connection: Connection) -> None:
         """Take a new connection into use; whatever the broker was before, it is looked at anew."""
@@ -177,9 +187,12 @@ class Duties:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=3)
             self.watching = Timer(EPOCH_EVERY)
 
-    def _lose(self) -> None:
+    def _lose(self) -> float:
+        """Leave the broker alone for a while; returns for how long."""
         self._release()
-        self.connecting.postpone(BROKER_PAUSE)
+        pause = self.broker_outage.next()
+        self.connecting.postpone(pause)
+        return pause
 
     def _watch_broker(self, connection: Connection) -> None:
         """Notice a broker that lost its messages, and make due again what it held."""
@@ -192,35 +205,8 @@ class Duties:
                 logger.warning("republishing %d tasks after a broker loss", requeued)
 
     def _publish(self, connection: Connection) -> float:
-        """Mark, commit, send. What the broker does not take is due again at once; what has no room there waits."""
-        for _ in range(_BATCHES):
-            with self.database.transaction(None) as transaction:
-                due = store.publishable_queues(transaction, _QUEUES, PUBLISH_BATCH)
-            if not due:
-                return IDLE_SECONDS
-            depths = depth.waiting(connection, due)
-            rooms = {queue: self.queue_cap - waiting for queue, waiting in depths.items() if waiting < self.queue_cap}
-            if not rooms:
-                return HELD_BACK_SECONDS
-            backlogged = [queue for queue, published in due.items() if _is_backlog(depths[queue], published)]
-            with self.database.transaction(None) as transaction:
-                taken = store.take_publishable(transaction, PUBLISH_BATCH, rooms, backlogged)
-            faults.crash("publish.marked")
-            refused = publish(connection, taken.messages)
-            if refused:
-                with self.database.transaction(None) as transaction:
-                    store.publish_failed(transaction, refused)
-                self._lose()
-                return IDLE_SECONDS
-            if len(taken.messages) + taken.postponed < min(PUBLISH_BATCH, *rooms.values()):
-                return IDLE_SECONDS if len(rooms) == len(due) else HELD_BACK_SECONDS
-        return 0.0
-
-
-def _is_backlog(waiting: int, published: int | None) -> bool:
-    """Say whether a queue is about as long as what was published into it: its messages wait, and few are lost.
-
-    Not to the message: those that workers have just taken are neither in the queue nor, while their first transaction
-    lasts, anything but ready. What is lost among many is sent again by its age.
-    """
-    return published is not None and waiting > 0 and waiting + max(_IN_WORK, published // 10) >= published
+        """Publish what is due; returns after how many seconds to look again."""
+        look = self.publisher.look(connection)
+        if look.refused:
+            self._lose()
+        return IDLE_SECONDS if look.again is None else look.again

@@ -83,9 +83,9 @@ class Desk:
 
     def lock(self, ids: Sequence[UUID]) -> None:
         """Lock instances and read their steps; those that are not there are left out."""
-        found = instances.lock(self.connection, self.org_id, ids) if ids else []
+        found, under_way = instances.lock_with_steps(self.connection, self.org_id, ids) if ids else ([], [])
         steps: dict[UUID, list[Any]] = {row.instance_id: [] for row in found}
-        for step in instances.steps(self.connection, self.org_id, list(steps)) if steps else []:
+        for step in under_way:
             steps[step.instance_id].append(step)
         for row in found:
             definition = published.definition(self.connection, self.org_id, row.template_id, row.version)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.types import Integer, Text, Uuid
+from sqlalchemy.types import Text, Uuid
 
 from engine.store.claimed import ClaimedJob
 from engine.store.statements import with_rows
@@ -38,23 +38,13 @@ _RECORD = with_rows(
     "released",
     "cancelled",
 )
-_PUBLISHABLE = text("SELECT queue, published FROM cmis.publishable_queues(:queues, :limit)").bindparams(
-    bindparam("queues", type_=ARRAY(Text()))
-)
 _UNTIL_DUE = text("SELECT cmis.seconds_until_due(:queues)").bindparams(bindparam("queues", type_=ARRAY(Text())))
-_TAKE = text(
-    "SELECT org_id, task_id, kind, queue, priority, timeout_seconds, waits "
-    "FROM cmis.take_publishable(:limit, :queues, :rooms, :backlogged)"
-).bindparams(
-    bindparam("queues", type_=ARRAY(Text())),
-    bindparam("rooms", type_=ARRAY(Integer())),
-    bindparam("backlogged", type_=ARRAY(Text())),
-)
 _PUBLISH_FAILED = with_rows("SELECT cmis.publish_failed(:rows)")
 _EPOCH = text("SELECT cmis.broker_epoch()")
 _SWAP_EPOCH = text("SELECT cmis.swap_broker_epoch(:old, :new)")
 _REQUEUE_LOST = text("SELECT cmis.requeue_lost(:limit)")
 _REAP = text("SELECT org_id, task_id, state FROM cmis.reap(:limit)")
+_WATCH_LEASES = text("SELECT cmis.watch_leases(make_interval(secs => :gap), make_interval(secs => :rest))")
 _MAINTENANCE = text("SELECT cmis.enqueue_maintenance(:task_id)")
 
 
@@ -120,38 +110,10 @@ def record(
     connection.execute(_RECORD, rows | {"now": now})
 
 
-def publishable_queues(connection: Connection, queues: Sequence[str], limit: int) -> dict[str, int | None]:
-    """Return those of the queues that have a message due.
-
-    Where one of the next `limit` is due again, with how many of the queue's tasks are published.
-    """
-    rows = connection.execute(_PUBLISHABLE, {"queues": list(queues), "limit": limit})
-    return {row.queue: row.published for row in rows}
-
-
 def seconds_until_due(connection: Connection, queues: Sequence[str]) -> float | None:
     """Return how long no job and no message of these queues falls due; None if none is known to."""
     seconds: float | None = connection.execute(_UNTIL_DUE, {"queues": list(queues)}).scalar_one()
     return seconds
-
-
-class Taken(NamedTuple):
-    """What one take marked: the messages to send, urgent ones first, and how many tasks were put off instead."""
-
-    messages: list[Message]
-    postponed: int
-
-
-def take_publishable(connection: Connection, limit: int, rooms: Mapping[str, int], backlogged: Sequence[str]) -> Taken:
-    """Mark tasks as published and return them; commit before sending.
-
-    `rooms`: for each queue how many it has room for; it gives no more, and no more than `limit`. A task whose message
-    still waits in one of the `backlogged` queues is postponed instead.
-    """
-    values = {"limit": limit, "queues": list(rooms), "rooms": list(rooms.values()), "backlogged": list(backlogged)}
-    rows = connection.execute(_TAKE, values).all()
-    messages = [Message(*row[:-1]) for row in rows if not row.waits]
-    return Taken(messages, len(rows) - len(messages))
 
 
 def publish_failed(connection: Connection, messages: Sequence[Message]) -> None:
@@ -181,6 +143,15 @@ def requeue_lost(connection: Connection, limit: int) -> int:
 def reap(connection: Connection, limit: int) -> Sequence[Row[Any]]:
     """Take expired leases from their owners: the tasks are ready again, dead or cancelled, and audited."""
     return connection.execute(_REAP, {"limit": limit}).all()
+
+
+def watch_leases(connection: Connection, *, gap: float, rest: float) -> float:
+    """Note that somebody looks for expired leases, and return for how many seconds none may be taken from its owner.
+
+    That is `rest` seconds from the first look on after nobody could look for more than `gap` seconds.
+    """
+    seconds: float = connection.execute(_WATCH_LEASES, {"gap": gap, "rest": rest}).scalar_one()
+    return seconds
 
 
 def enqueue_maintenance(connection: Connection, task_id: UUID) -> bool:

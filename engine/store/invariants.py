@@ -15,6 +15,7 @@ from engine.store import audit_invariants as of_the_log
 from engine.store import delivery_invariants as of_deliveries
 from engine.store import occurrence_invariants as of_occurrences
 from engine.store import reference_invariants as of_references
+from engine.store import split_invariants as of_splits
 from engine.store import step_invariants as of_steps
 from engine.store import workflow_invariants as of_workflows
 from engine.store.kept import first_id, kept_from
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 CHECKS: Final[Mapping[str, str]] = {
     **of_occurrences.CHECKS,
+    **of_splits.CHECKS,
     "a queued action has a task that will apply it": """
         SELECT a.org_id || ' ' || a.action_id AS offender FROM cmis.automation_actions a
          WHERE a.status = 'queued' AND NOT EXISTS (

@@ -77,7 +77,7 @@ _OTHERS: Final = (
     """
         SELECT 'task ' || t.task_id FROM cmis.tasks t CROSS JOIN jsonb_array_elements(t.payload -> 'groups') g
          WHERE t.kind IN ('evaluate_rules', 'apply_actions') AND t.org_id <> '00000000-0000-0000-0000-000000000000'
-           AND (g ->> 'org_id')::uuid <> t.org_id""",
+           AND t.state NOT IN ('failed', 'dead') AND (g ->> 'org_id')::uuid <> t.org_id""",
     """
         SELECT 'task ' || t.task_id FROM cmis.tasks t CROSS JOIN jsonb_array_elements(t.payload -> 'items') one
           JOIN cmis.workflow_instances i ON i.instance_id = (one ->> 'instance_id')::uuid

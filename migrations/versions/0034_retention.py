@@ -3,7 +3,7 @@
 from migrations.ddl import drop_tables, protect, run, run_as_engine
 
 revision = "0034"
-down_revision = "0028"
+down_revision = "0033"
 branch_labels = None
 depends_on = None
 

@@ -70,7 +70,9 @@ def _empty(site: Site) -> None:
         connection.execute(
             "UPDATE cmis.retention SET work_months = DEFAULT, workflow_months = DEFAULT, audit_months = DEFAULT"
         )
-        connection.execute("UPDATE cmis.broker_epoch SET epoch = '', lost_at = '-infinity'")
+        connection.execute(
+            "UPDATE cmis.broker_epoch SET epoch = '', lost_at = '-infinity', losses = 0, republished = 0"
+        )
 
 
 @pytest.fixture

@@ -16,8 +16,10 @@ from core.db import RESERVED_ORG
 from dev.launch import wait_until
 from engine import rescue
 from engine.dispatch import Dispatcher
+from engine.store import activity, publishing
 from engine.store import dispatch as store
 from scheduler import duties
+from scheduler import publishing as scheduler_publishing
 from scheduler.duties import Duties, Timer
 from tasks import epoch
 from tasks.base import AutomationTask
@@ -59,7 +61,8 @@ def _ids(broker: Valkey) -> list[str]:
 
 def _take(world: World, *backlogged: str) -> list[UUID]:
     with world.scheduler.transaction(None) as connection:
-        return [one.task_id for one in store.take_publishable(connection, 100, {"rules": 100}, backlogged).messages]
+        picked = publishing.pick(connection, {"rules": 100}, {}, cap=100)
+        return [one.task_id for one in publishing.take(connection, list(picked.values()), backlogged).messages]
 
 
 def _publish_times(world: World) -> tuple[datetime, datetime, int]:
@@ -95,7 +98,7 @@ def test_what_the_broker_refuses_is_due_again_at_once(
 ) -> None:
     task_ids = [world.enqueue({org.id: [org.rule()]}) for _ in range(3)]
     with monkeypatch.context() as refusing:
-        refusing.setattr(duties, "publish", lambda _, messages: list(messages)[1:])
+        refusing.setattr(scheduler_publishing, "publish", lambda _, messages: list(messages)[1:])
         scheduler.run()
     waiting = world.rows(
         "SELECT task_id, published_at FROM cmis.tasks WHERE publish_at <= cmis.clock() AND kind <> 'maintain'"
@@ -184,6 +187,43 @@ def test_a_broker_that_forgot_everything_gets_it_again_once(
     scheduler.watching = Timer(1)
     scheduler.run()
     assert _ids(broker) == task_ids
+    assert _losses(world) == (1, 3)
+
+
+def _losses(world: World) -> tuple[int, int]:
+    """Return how many losses there were, and what was published again for them, but for the hour's upkeep."""
+    with world.reader.snapshot() as connection:
+        found = activity.broker_losses(connection)
+    assert (found.lost_at is None) == (found.losses == 0)
+    return found.losses, found.republished - found.losses
+
+
+def test_the_first_broker_that_is_seen_has_lost_nothing(world: World, org: Org, scheduler: Duties) -> None:
+    world.enqueue({org.id: [org.rule()]})
+    scheduler.run()
+    assert _losses(world) == (0, 0)
+
+
+def test_what_is_sent_after_the_loss_and_before_it_is_noticed_arrives_at_most_once_more(
+    world: World, org: Org, scheduler: Duties, broker: Valkey
+) -> None:
+    early = str(world.enqueue({org.id: [org.rule()]}))
+    scheduler.run()
+    broker.flush()
+    scheduler.watching.postpone(60)
+    late = str(world.enqueue({org.id: [org.rule()]}))
+    scheduler.run()
+    assert _ids(broker) == [late]
+    for _ in range(3):
+        scheduler.watching = Timer(1)
+        scheduler.run()
+    assert sorted(_ids(broker)) == sorted([early, late, late])
+    assert _losses(world) == (1, 2)
+    broker.flush()
+    scheduler.watching = Timer(1)
+    scheduler.run()
+    assert sorted(_ids(broker)) == sorted([early, late])
+    assert _losses(world) == (2, 4)
 
 
 def test_of_two_schedulers_one_notices_the_loss_and_nothing_is_sent_twice(
@@ -200,6 +240,7 @@ def test_of_two_schedulers_one_notices_the_loss_and_nothing_is_sent_twice(
     other.close()
     assert _ids(broker) == [str(task_id)]
     assert world.task(task_id).delivery == 2
+    assert _losses(world) == (1, 1)
 
 
 def test_only_one_of_two_schedulers_changes_the_epoch(world: World) -> None:
@@ -265,7 +306,8 @@ def test_publishing_says_which_messages_were_not_taken(
     del scheduler
     world.enqueue({org.id: [org.rule()]})
     with world.scheduler.transaction(None) as connection:
-        messages = store.take_publishable(connection, 10, {"rules": 10}, ()).messages
+        picked = publishing.pick(connection, {"rules": 10}, {}, cap=10)
+        messages = publishing.take(connection, list(picked.values()), ()).messages
     with app.connection_for_write() as connection:
         connection.ensure_connection(max_retries=1)
         broker.kill()

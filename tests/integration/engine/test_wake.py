@@ -14,6 +14,7 @@ from engine.store import dispatch as store
 from scheduler import duties
 from scheduler.beat import PostgresScheduler
 from scheduler.duties import Duties
+from scheduler.publishing import QUEUES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +61,7 @@ def test_running_a_job_by_hand_wakes_the_schedulers(world: World, org: Org, slee
 
 def _until_due(world: World) -> float | None:
     with world.scheduler.transaction(None) as connection:
-        return store.seconds_until_due(connection, duties._QUEUES)
+        return store.seconds_until_due(connection, QUEUES)
 
 
 def test_a_scheduler_knows_when_the_next_thing_falls_due(world: World, org: Org) -> None:

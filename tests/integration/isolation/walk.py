@@ -19,6 +19,9 @@ NOT_TENANTS: Final = {
     "retention": "one row for the database; the owner of the deployment decides",
     "retained": "one row for each table",
     "late_changes": "names transactions that changed a month which is about to be dropped",
+    "dropped_messages": "one row for each reason; who forges a message does not say truly whose it is",
+    "processes": "workers and schedulers serve all orgs; written by cmis.beat alone",
+    "lease_watch": "one row for the database",
 }
 GLOBAL_KEYS: Final = {"orgs_name_key": "names of orgs are unique among all, since --org takes one"}
 _CONTEXT: Final = (
@@ -38,6 +41,7 @@ SHARED: Final = {
 }
 """Policies by which the app reads rows that other orgs show to all: their whole expressions."""
 SCHEDULERS: Final = [
+    "beat",
     "broker_epoch",
     "claim_due_jobs",
     "clock",
@@ -46,6 +50,7 @@ SCHEDULERS: Final = [
     "enqueue_maintenance",
     "publish_failed",
     "reap",
+    "pick_publishable",
     "publishable_queues",
     "record_dispatch",
     "requeue_lost",
@@ -53,6 +58,7 @@ SCHEDULERS: Final = [
     "swap_broker_epoch",
     "take_publishable",
     "unfinished_tasks",
+    "watch_leases",
 ]
 """Everything that the scheduler's role may do."""
 

@@ -180,7 +180,11 @@ def test_planned_times_of_the_far_past_go_with_the_months_that_follow_them(world
     org.campaign()
     behind = "cmis.occurrences_default"
     first = world.now().replace(minute=0, second=0, microsecond=0) - timedelta(days=300)
-    times = {"cron_expression": "*/5 * * * *", "start_date": None, "anchor_at": first - timedelta(minutes=5)}
+    times: dict[str, Any] = {
+        "cron_expression": "*/5 * * * *",
+        "start_date": None,
+        "anchor_at": first - timedelta(minutes=5),
+    }
     org.job(org.rule(actions=NOTIFY), schedule_type="cron", misfire="skip", next_run_at=first, **times)
     while world.dispatch().jobs:
         world.run_all()

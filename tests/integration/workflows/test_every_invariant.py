@@ -34,6 +34,9 @@ SELECT org_id, cmis.uuid_v7(created_at), job_id, 'schedule', created_at, job_id,
 PERMIT: Final = """
 INSERT INTO cmis.permits (org_id, permit_id, action_id, verb, entity_id, columns, user_id, created_at)
 SELECT org_id, action_id, action_id, 'apply', entity_id, '{}', entity_id, created_at FROM cmis.automation_actions"""
+PARTED: Final = """
+result = jsonb_build_object('split', (SELECT jsonb_agg(p.task_id) FROM cmis.tasks p
+                                       WHERE p.kind = 'evaluate_rules' AND p.task_id <> t.task_id))"""
 REFERENCES: Final = "no reference crosses orgs"
 GONE: Final = "DELETE FROM cmis.{}"
 STRAYED: Final = (
@@ -176,6 +179,22 @@ BROKEN: Final = [
         for noun in ("rule", "job", "campaign")
     ),
     ("a task that its crashes used up is in the audit log", TASK.format("state = 'dead', finished_at = created_at")),
+    (
+        "tasks that take a chunk's place carry exactly its evaluations",
+        TASK.format(
+            "state = 'cancelled', result = jsonb_build_object('split', jsonb_build_array(task_id)), "
+            "payload = jsonb_set(payload, '{groups,1}', payload #> '{groups,0}') WHERE kind = 'evaluate_rules'"
+        )
+        + "; UPDATE cmis.tasks t SET "
+        + PARTED,
+    ),
+    (
+        "of evaluations only one that is alone in its task dies with it",
+        TASK.format(
+            """state = 'dead', error = '{"code": "LOST"}', """
+            "payload = jsonb_set(payload, '{groups,1}', payload #> '{groups,0}') WHERE kind = 'evaluate_rules'"
+        ),
+    ),
     ("a delivery that is being called has a claim", ACTION.format("status = 'running'")),
     ("an open delivery is in its task's parcel", ACTION.format("status = 'queued', channel = 'webhook'")),
     ("each key is one effect's", ACTION.format("idempotency_key = 'one'")),

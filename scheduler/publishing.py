@@ -1,0 +1,123 @@
+"""Publishing as one scheduler does it: look, pick, mark, commit, send. Postgres keeps what has no room in the broker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from core import faults
+from core.clock import monotonic
+from engine.store import dispatch, publishing
+from models.enums import Queue
+from scheduler.window import LOOK_SECONDS, Window
+from tasks import depth
+from tasks.publish import publish
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from uuid import UUID
+
+    from kombu.connection import Connection
+
+    from core.db import Database
+
+BATCH: Final = 500
+"""How many messages of one queue are sent in one look."""
+QUEUES: Final = [queue.value for queue in Queue]
+DRY_SECONDS: Final = 0.01
+"""How long one waits that found a queue empty and had to leave tasks behind: its window was too small."""
+_IN_WORK: Final = 64
+"""How many messages may be in the hands of workers, and so be missing from a queue that lost none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look came to: tasks published or put off, whether the broker refused messages, when to look again."""
+
+    handled: int = 0
+    refused: bool = False
+    again: float | None = None
+    """After how many seconds; None = when something falls due."""
+
+
+@dataclass(slots=True)
+class Publisher:
+    """One scheduler's publishing. All that it remembers is how fast queues drain, and whose turn was the last."""
+
+    database: Database
+    queue_cap: int = 2_000
+    """Messages that wait in one queue of the broker, whatever its workers take, at which no further ones are sent."""
+    org_cap: int = 500
+    """Tasks of one org that are in flight in one queue, published or running, at which no further ones are sent."""
+    windows: dict[str, Window] = field(default_factory=dict)
+    reached: dict[str, UUID | None] = field(default_factory=dict)
+
+    def look(self, connection: Connection) -> Look:
+        """Publish what is due and has room. What the broker does not take is due again at once."""
+        with self.database.transaction(None) as transaction:
+            due = publishing.publishable_queues(transaction, QUEUES)
+        if not due:
+            return Look()
+        waiting = depth.waiting(connection, due)
+        rooms = self._rooms(waiting)
+        if not rooms:
+            return Look(again=LOOK_SECONDS)
+        backlogged = [queue for queue, published in due.items() if _is_backlog(waiting[queue], published)]
+        with self.database.transaction(None) as transaction:
+            picked = publishing.pick(transaction, rooms, self.reached, cap=self.org_cap)
+            taken = publishing.take(transaction, list(picked.values()), backlogged)
+        faults.crash("publish.marked")
+        refused = publish(connection, taken.messages)
+        if refused:
+            with self.database.transaction(None) as transaction:
+                dispatch.publish_failed(transaction, refused)
+            return Look(refused=True)
+        self._note(picked, rooms, waiting, taken)
+        again = _again(picked, waiting, taken, left_out=len(rooms) < len(due))
+        return Look(len(taken.messages) + taken.postponed, again=again)
+
+    def _rooms(self, waiting: Mapping[str, int]) -> dict[str, int]:
+        """Return for how many messages each queue has room; queues that have none are left out."""
+        now = monotonic()
+        rooms = {}
+        for queue, length in waiting.items():
+            window = self.windows.setdefault(queue, Window(self.queue_cap))
+            rooms[queue] = min(BATCH, window.room(length, now))
+            if not rooms[queue]:
+                window.looked(length, now, short=True)
+        return {queue: room for queue, room in rooms.items() if room}
+
+    def _note(
+        self,
+        picked: Mapping[str, publishing.Picked],
+        rooms: Mapping[str, int],
+        waiting: Mapping[str, int],
+        taken: publishing.Taken,
+    ) -> None:
+        """Remember what this look left behind for the next one."""
+        now = monotonic()
+        for queue, one in picked.items():
+            sent = sum(message.queue == queue for message in taken.messages)
+            self.reached[queue] = one.reached
+            self.windows[queue].looked(waiting[queue] + sent, now, short=one.short and len(one.tasks) >= rooms[queue])
+
+
+def _again(
+    picked: Mapping[str, publishing.Picked], waiting: Mapping[str, int], taken: publishing.Taken, *, left_out: bool
+) -> float | None:
+    """Return after how many seconds to look again; None where nothing was left behind."""
+    short: Collection[str] = [queue for queue, one in picked.items() if one.short]
+    if any(len(picked[queue].tasks) >= BATCH for queue in picked):
+        return 0.0
+    if any(waiting[queue] == 0 for queue in short) and taken.messages:
+        return DRY_SECONDS
+    return LOOK_SECONDS if short or left_out else None
+
+
+def _is_backlog(waiting: int, published: int | None) -> bool:
+    """Say whether a queue is about as long as what was published into it: its messages wait, and few are lost.
+
+    Not to the message: those that workers have just taken are neither in the queue nor, while their first transaction
+    lasts, anything but ready. What is lost among many is sent again by its age.
+    """
+    return published is not None and waiting > 0 and waiting + max(_IN_WORK, published // 10) >= published
