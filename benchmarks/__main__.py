@@ -13,9 +13,10 @@ from benchmarks.environment import describe
 from benchmarks.parts import PARTS, chosen
 from benchmarks.report import emit, print_environment, say, show
 from benchmarks.rows import missed
-from benchmarks.servers import ignored, own_servers
+from benchmarks.servers import own_servers
 from core.clock import monotonic
 from core.errors import InputError, SetupError
+from dev.apart import ignored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

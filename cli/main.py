@@ -25,6 +25,7 @@ from cli.demo import demo
 from cli.dev import dev
 from cli.events import events
 from cli.executions import executions
+from cli.health import health
 from cli.invariants import invariants
 from cli.jobs import jobs
 from cli.metrics import metrics
@@ -37,7 +38,9 @@ from cli.rules import rules
 from cli.schedules import schedules
 from cli.schedules_load import load_command
 from cli.secrets import secrets
+from cli.tasks import tasks
 from cli.workflows import workflows
+from core.commits import CommitUnknownError
 from core.db import explain, first_line, sqlstate
 from core.errors import CmisError, InputError, Problem, SetupError
 
@@ -53,6 +56,10 @@ _LESSER: Final = re.compile(r"user \S+ is no (operator|editor|admin) of org")
 _GUARDRAIL: Final = "CM010"
 # Classes of errors that a wrong statement or wrong values make: bugs, whatever the environment is.
 _BUGS: Final = ("0A", "21", "22", "23", "42")
+_UNKNOWN: Final = (
+    "the connection to DATABASE_URL ended during the commit, and nobody answers since: it may be done or not "
+    "(look before you try again: `list` and `show` of the same group say)"
+)
 _NO_SCHEMA: Final = frozenset({"42P01", "42883"})
 
 
@@ -71,6 +78,7 @@ for command in (
     dev,
     events,
     executions,
+    health,
     invariants,
     jobs,
     metrics,
@@ -82,6 +90,7 @@ for command in (
     rules,
     schedules,
     secrets,
+    tasks,
     workflows,
 ):
     cli.add_command(command)
@@ -126,6 +135,8 @@ def failure(error: Exception) -> tuple[int, list[str]]:
 
 def _database_failure(error: DBAPIError) -> tuple[int, list[str]]:
     state = sqlstate(error) or ""
+    if isinstance(error, CommitUnknownError):
+        return EXIT_ENVIRONMENT, [_UNKNOWN]
     if state == _GUARDRAIL:
         remedy = "let a rule plan it and approve the held action, or change the guardrails"
         return EXIT_INPUT, [str(Problem("", first_line(error), remedy))]

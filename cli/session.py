@@ -47,7 +47,8 @@ def org_command(function: Callable[..., Any]) -> Callable[..., Any]:
 def open_database() -> Iterator[Database]:
     """Open the app role's database, refusing roles that could pass row-level security."""
     settings = Settings.load()
-    database = Database(require(settings.database_url, "DATABASE_URL"), variable="DATABASE_URL", application="cmis-cli")
+    url = require(settings.database_url, "DATABASE_URL")
+    database = Database(url, variable="DATABASE_URL", application="cmis-cli", certain=True)
     try:
         database.check(test_clock=settings.test_clock)
         yield database

@@ -54,6 +54,13 @@ class Settings:
     """Deliveries a minute that an org may make, unless it was given a rate of its own."""
     workflow_commit_steps: int
     """Internal steps of one instance of a workflow that share a commit, at most."""
+    stop_seconds: int
+    """What a worker has to finish its tasks once it was asked to end; what is not done then is done again by others."""
+    watchdog_seconds: int
+    """After how long a process that takes no work, although some waits, ends to be started again."""
+    health_port: int | None
+    """Where this process answers `/healthz`; None = nowhere."""
+    health_host: str
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -82,6 +89,10 @@ class Settings:
             workflow_commit_steps=_number(
                 "CMIS_WORKFLOW_COMMIT_STEPS", env.get("CMIS_WORKFLOW_COMMIT_STEPS"), 1_000, 100_000
             ),
+            stop_seconds=_number("CMIS_STOP_SECONDS", env.get("CMIS_STOP_SECONDS"), 20, 3_600),
+            watchdog_seconds=_number("CMIS_WATCHDOG_SECONDS", env.get("CMIS_WATCHDOG_SECONDS"), 60, 3_600),
+            health_port=_port("CMIS_HEALTH_PORT", env.get("CMIS_HEALTH_PORT")),
+            health_host=env.get("CMIS_HEALTH_HOST") or "127.0.0.1",
         )
 
 
@@ -94,6 +105,10 @@ def _number(name: str, text: str | None, default: int, high: int) -> int:
         return number
     message = f"{name} is {(text or '')[:40]!r}, which is no whole number from 1 to {high}"
     raise SetupError(message, f"set one, or leave it unset for {default}")
+
+
+def _port(name: str, text: str | None) -> int | None:
+    return _number(name, text, 0, 65_535) if text else None
 
 
 def require(value: str | None, name: str) -> str:

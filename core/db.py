@@ -6,10 +6,10 @@ Tenant context is set per transaction, never per session: `cmis.init_transaction
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from uuid import UUID
 from weakref import WeakSet
 
@@ -20,16 +20,19 @@ from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from core import driver
+from core import commits, driver
 from core.config import redact
-from core.errors import SetupError
-from core.written import Written
+from core.errors import SetupError, UnreachableError
+from core.refusals import is_refusal
+from core.written import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sqlalchemy import Engine
     from sqlalchemy.engine import URL
+
+    from core.commits import Landed
 
 ENGINE_ACTOR: Final = UUID("00000000-0000-0000-0000-000000000001")
 """The named system actor that the engine acts as; the only one who may take the reserved org's context."""
@@ -39,7 +42,14 @@ RESERVED_ORG: Final = UUID(int=0)
 """Owner of tasks that cover several orgs; a row of `orgs` hidden from every list."""
 
 _STATEMENT_SECONDS = 5
-_CONNECT_SECONDS = 5
+_LINK: Final[dict[str, Any]] = {
+    "connect_timeout": 5,
+    # no timeout of the server's ends the wait for one that has vanished: its host, not its process, is gone
+    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
 _SET_CONTEXT = text("SELECT cmis.init_transaction_context(:user_id, :org_id, :ip)")
 _ROLE = text(
     "SELECT current_user, rolsuper, rolbypassrls, "
@@ -70,6 +80,7 @@ class Database:
     """One process's pool of connections to one database as one role.
 
     `plans`: whether statements that come again and again are planned for the values of each time, or once for all.
+    `certain`: whether each transaction asks for its name, so that the server can be asked what became of its COMMIT.
     """
 
     def __init__(
@@ -81,6 +92,7 @@ class Database:
         pool_size: int = 5,
         statement_seconds: int = _STATEMENT_SECONDS,
         plans: Literal["auto", "force_generic_plan"] = "auto",
+        certain: bool = False,
     ) -> None:
         options = (
             f"-c statement_timeout={statement_seconds}s -c idle_in_transaction_session_timeout=5s -c TimeZone=UTC "
@@ -89,26 +101,50 @@ class Database:
         self.variable = variable
         self._url = parse_url(url, variable)
         self._application = application
+        self._certain = certain
         self._lent: WeakSet[Connection] = WeakSet()
         self._engine: Engine = create_engine(
             self._url,
             pool_size=pool_size,
             max_overflow=2,
             pool_pre_ping=True,
-            json_serializer=_to_json,
+            json_serializer=to_json,
             json_deserializer=orjson.loads,
-            connect_args={"options": options, "application_name": application, "connect_timeout": _CONNECT_SECONDS},
+            connect_args={"options": options, "application_name": application, **_LINK},
         )
         event.listen(self._engine, "connect", _forbid_autocommit)
         event.listen(self._engine, "commit", self._forbid_commit)
 
     @contextmanager
-    def transaction(self, context: Context | None) -> Iterator[Connection]:
+    def transaction(self, context: Context | None, landed: Landed | None = None) -> Iterator[Connection]:
         """Open a transaction of `context`; commit at the end, roll back on any exception.
 
         None opens one without a tenant: under row-level security it sees nothing, and only functions that were made
         for it (the scheduler's, `cmis.resolve_org` …) return anything.
+
+        Where the answer to the COMMIT does not arrive, `landed` is asked in another one. Raises the error if what was
+        written is not there, and CommitUnknownError, which is an outage, if nobody knows.
         """
+        done = False
+        try:
+            with self._begun(context) as connection:
+                yield connection
+                if self._certain and landed is None:
+                    landed = commits.landed(commits.name(connection))
+                done = True
+        except DBAPIError as error:
+            if not done or not commits.is_open(error):
+                raise
+            if landed is None:
+                raise commits.unknown(error) from error
+            commits.find_out(partial(self._ask, context, landed), error)
+
+    def _ask(self, context: Context | None, landed: Landed) -> bool | None:
+        with self._begun(context) as connection:
+            return landed(connection)
+
+    @contextmanager
+    def _begun(self, context: Context | None) -> Iterator[Connection]:
         with self._engine.begin() as connection:
             if context is not None:
                 switch(connection, context)
@@ -157,7 +193,7 @@ class Database:
             self._url.set(drivername="postgresql").render_as_string(hide_password=False),
             autocommit=True,
             application_name=f"{self._application}-listen",
-            connect_timeout=_CONNECT_SECONDS,
+            **_LINK,
         )
         connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
         return connection
@@ -244,14 +280,17 @@ def is_outage(error: DBAPIError) -> bool:
 
 
 def explain(error: DBAPIError, variable: str) -> SetupError:
-    """Turn a failed connection or a missing schema into an error that names the variable and the remedy."""
+    """Turn a failed connection or a missing schema into an error that names the variable and the remedy.
+
+    An UnreachableError is one that time alone may mend.
+    """
     state = sqlstate(error)
     reason = first_line(error)
     if state in {"42P01", "42883", "3F000"}:
         return SetupError(f"the database at {variable} has no schema of this version: {reason}", "run `cmis migrate`")
-    return SetupError(
-        f"{variable} cannot be used: {reason}", f"check that the server runs and that {variable} is right"
-    )
+    away = isinstance(error.orig, psycopg.OperationalError) and is_outage(error) and not is_refusal(str(error.orig))
+    kind = UnreachableError if away else SetupError
+    return kind(f"{variable} cannot be used: {reason}", f"check that the server runs and that {variable} is right")
 
 
 def parse_url(url: str, variable: str) -> URL:
@@ -265,22 +304,6 @@ def parse_url(url: str, variable: str) -> URL:
         message = f"{variable} names {parsed.get_backend_name()}, but only PostgreSQL is supported"
         raise SetupError(message, "write postgresql://user:password@host:5432/database")
     return parsed.set(drivername="postgresql+psycopg")
-
-
-def _to_json(value: object) -> str | bytes:
-    """Serialise bound JSON; ids, times and exact decimals travel as text, which the statement's column types read."""
-    try:
-        return orjson.dumps(value, default=_as_it_stands)
-    except TypeError:  # numbers beyond 64 bits and keys that are no text: the standard library knows more, slowly
-        return json.dumps(value, default=_read_back, separators=(",", ":"))
-
-
-def _as_it_stands(value: object) -> object:
-    return orjson.Fragment(value.text) if isinstance(value, Written) else str(value)
-
-
-def _read_back(value: object) -> object:
-    return value.document() if isinstance(value, Written) else str(value)
 
 
 def _forbid_autocommit(connection: psycopg.Connection[tuple[object, ...]], _record: object) -> None:

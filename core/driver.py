@@ -41,6 +41,19 @@ def rows(connection: Connection, statement: TextClause, values: Mapping[str, Any
     return found
 
 
+def all_rows(connection: Connection, statements: Iterable[tuple[TextClause, Mapping[str, Any]]]) -> list[list[Any]]:
+    """Send different statements one after another, and then take the rows of each as `rows` does: one round trip."""
+    with together(connection):
+        cursors = [_sent(connection, statement, values) for statement, values in statements]
+        return [cursor.fetchall() for cursor in cursors]
+
+
+def asked(connection: Connection, statement: TextClause, values: Mapping[str, Any]) -> Callable[[], list[Any]]:
+    """Send a statement whose rows can be had after the block of `together` that it is in, until it is sent again."""
+    found: Callable[[], list[Any]] = _sent(connection, statement, values).fetchall
+    return found
+
+
 def changed(connection: Connection, statement: TextClause, values: Mapping[str, Any]) -> int:
     """Send a statement; returns how many rows it met. Raises DBAPIError as `connection.execute` does."""
     met: int = _sent(connection, statement, values).rowcount

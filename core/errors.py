@@ -69,6 +69,10 @@ class SetupError(CmisError):
         super().__init__(f"{message} ({remedy})")
 
 
+class UnreachableError(SetupError):
+    """A server gives no answer at the moment. What runs for long waits until it does; a command says so and ends."""
+
+
 class TransientError(CmisError):
     """A failure that is expected to pass; the engine retries with backoff."""
 

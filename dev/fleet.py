@@ -85,10 +85,7 @@ class Fleet:
     def start(self, kind: str) -> Member:
         """Start one more `worker`, `deliveries` or `scheduler`, without waiting for it."""
         name = f"{kind}{1 + sum(member.kind == kind for member in self.members)}"
-        log = self.logs / f"{name}.log"
-        with log.open("wb") as output:
-            process = spawn(shell(_command(kind, name)), output=output, env=self.env, cwd=ROOT)
-        member = Member(kind, name, process, log)
+        member = launch(kind, name, self.env, self.logs / f"{name}.log")
         self.members.append(member)
         return member
 
@@ -98,6 +95,16 @@ class Fleet:
             if not wait_until(member.is_ready, _READY_SECONDS):
                 said = tail(member.log)
                 raise SetupError(f"{member.name} is not ready after {_READY_SECONDS:.0f} s:\n{said}\n", "try again")
+
+
+def launch(kind: str, name: str, env: Mapping[str, str], log: Path) -> Member:
+    """Start a process of the Procfile with the whole environment `env`, its output in `log`, without waiting for it.
+
+    It dies with the thread that starts it: the kernel ties its life to that one (`dev.guard`).
+    """
+    with log.open("wb") as output:
+        process = spawn(shell(_command(kind, name)), output=output, env=env, cwd=ROOT)
+    return Member(kind, name, process, log)
 
 
 def _command(kind: str, name: str) -> str:

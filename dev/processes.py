@@ -12,10 +12,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Final
 
+from core import exits
+from core.backoff import PROCESS, Backoff
 from dev.launch import has_ended, spawn, stop, wait_until
 from dev.signals import exit_code, undisturbed
 
@@ -24,8 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TextIO
 
-STOP_SECONDS: Final = 20.0
-"""What a process has for a warm shutdown before it is killed."""
+STOP_SECONDS: Final = 30.0
+"""What a process has for a warm shutdown before it is killed: more than it takes for itself (CMIS_STOP_SECONDS)."""
 
 READY: Final = {
     "worker": re.compile(r"@\S+ ready\b|\bworker ready\b"),
@@ -105,31 +108,73 @@ class Console:
         return name in self._ready
 
 
+@dataclass
+class _Running:
+    """The processes of one run, and those that are about to be started again."""
+
+    commands: Mapping[str, str]
+    env: Mapping[str, str]
+    cwd: Path
+    console: Console
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _pumps: list[threading.Thread] = field(default_factory=list)
+    _pauses: dict[str, Backoff] = field(default_factory=dict)
+    _due: dict[str, float] = field(default_factory=dict)
+
+    def start(self, name: str) -> None:
+        """Start one, its output to the console."""
+        process = self.processes[name] = spawn(
+            shell(self.commands[name]), output=subprocess.PIPE, env=self.env, cwd=self.cwd
+        )
+        self._pumps.append(threading.Thread(target=self.console.copy, args=(name, process.stdout), daemon=True))
+        self._pumps[-1].start()
+
+    def await_predecessor(self, name: str) -> None:
+        """Wait for the process that this one must not start before."""
+        before = _AFTER.get(name, "")
+        if before in self.processes:
+            wait_until(lambda: self.console.is_ready(before) or has_ended(self.processes[before]), _AFTER_SECONDS)
+
+    def gone(self) -> list[str]:
+        """Return which have ended for good. Those whose exit code asks for it are started again, after a pause."""
+        gone = []
+        for name, process in list(self.processes.items()):
+            if not has_ended(process):
+                continue
+            if stop(process, signal.SIGKILL, 0) == exits.STUCK:
+                self._start_again(name)
+            else:
+                gone.append(name)
+        return gone
+
+    def _start_again(self, name: str) -> None:
+        if name not in self._due:
+            pause = self._pauses.setdefault(name, Backoff(PROCESS)).next()
+            self._due[name] = time.monotonic() + pause
+            self.console.say("dev", f"{name} ended with exit code {exits.STUCK}; starting it again in {pause:.1f} s")
+        elif time.monotonic() >= self._due[name]:
+            del self._due[name]
+            self.start(name)
+
+    def end(self) -> None:
+        """Ask all to end, and say what became of each."""
+        for name, status in stop_all(self.processes).items():
+            self.console.say("dev", f"{name} ended: {_described(status)}")
+        for pump in self._pumps:
+            pump.join(timeout=1)
+
+
 @contextmanager
-def _started(
-    commands: Mapping[str, str], env: Mapping[str, str], cwd: Path, console: Console
-) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-    processes: dict[str, subprocess.Popen[bytes]] = {}
-    pumps = []
+def _started(commands: Mapping[str, str], env: Mapping[str, str], cwd: Path, console: Console) -> Iterator[_Running]:
+    running = _Running(commands, env, cwd, console)
     try:
-        for name, command in commands.items():
-            _await_predecessor(name, processes, console)
-            process = processes[name] = spawn(shell(command), output=subprocess.PIPE, env=env, cwd=cwd)
-            pumps.append(threading.Thread(target=console.copy, args=(name, process.stdout), daemon=True))
-            pumps[-1].start()
-        yield processes
+        for name in commands:
+            running.await_predecessor(name)
+            running.start(name)
+        yield running
     finally:
         with undisturbed():
-            for name, status in stop_all(processes).items():
-                console.say("dev", f"{name} ended: {_described(status)}")
-            for pump in pumps:
-                pump.join(timeout=1)
-
-
-def _await_predecessor(name: str, processes: Mapping[str, subprocess.Popen[bytes]], console: Console) -> None:
-    before = _AFTER.get(name, "")
-    if before in processes:
-        wait_until(lambda: console.is_ready(before) or has_ended(processes[before]), _AFTER_SECONDS)
+            running.end()
 
 
 def _described(status: int) -> str:
@@ -138,9 +183,10 @@ def _described(status: int) -> str:
 
 def run_to_end(name: str, command: str, env: Mapping[str, str], cwd: Path, console: Console) -> int:
     """Run one command alone; its exit code."""
-    with _started({name: command}, env, cwd, console) as processes:
-        wait_until(lambda: has_ended(processes[name]), _FOREVER, _LOOK_SECONDS)
-    return exit_code(processes[name].wait())
+    with _started({name: command}, env, cwd, console) as running:
+        process = running.processes[name]
+        wait_until(lambda: has_ended(process), _FOREVER, _LOOK_SECONDS)
+    return exit_code(process.wait())
 
 
 def run_until_asked(
@@ -152,22 +198,26 @@ def run_until_asked(
 ) -> int:
     """Run all until Ctrl-C, SIGTERM or SIGHUP (then 0), or until one ends by itself (then its exit code, at least 1).
 
+    One whose watchdog ended it (`core.exits.STUCK`) is started again.
     `needed` are servers that they cannot do without, by name, each with what tells whether it has died; nobody starts
     it again, so that its death ends them, too (1). The caller turns SIGTERM and SIGHUP into SystemExit
     (`dev.signals.ending_on_signals`).
     """
     servers = needed or {}
-    with _started(commands, env, cwd, console) as processes:
+    with _started(commands, env, cwd, console) as running:
+        gone: list[str] = []
 
-        def gone() -> list[str]:
-            dead = [name for name, has_died in servers.items() if has_died()]
-            return dead + [name for name, process in processes.items() if has_ended(process)]
+        def look() -> bool:
+            gone.extend(name for name, has_died in servers.items() if has_died())
+            gone.extend(running.gone())
+            return bool(gone)
 
         try:
-            wait_until(lambda: bool(gone()), _FOREVER, _LOOK_SECONDS)
+            wait_until(look, _FOREVER, _LOOK_SECONDS)
         except (KeyboardInterrupt, SystemExit):
             console.say("dev", "stopping")
             return 0
-        first = gone()[0]
+        first = gone[0]
         console.say("dev", f"{first} ended by itself; stopping the others")
-    return max(1, exit_code(processes[first].wait())) if first in processes else 1
+    ended = running.processes.get(first)
+    return 1 if ended is None else max(1, exit_code(ended.wait()))

@@ -60,4 +60,7 @@ def _announce(env: Mapping[str, str], made: Servers, data: Path, console: Consol
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
         stream.writelines(f"export {name}={shlex.quote(env[name])}\n" for name in names)
     console.say("dev", f"Flower: http://127.0.0.1:{env['FLOWER_PORT']}  (log in as {env['FLOWER_BASIC_AUTH']})")
-    console.say("dev", f"in another terminal: . {shlex.quote(str(file))}; cmis --help    Ctrl-C here ends everything")
+    console.say(
+        "dev",
+        f"in another terminal: . {shlex.quote(str(file))}; cmis health; cmis --help    Ctrl-C here ends everything",
+    )

@@ -14,6 +14,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from core.errors import PermanentError
 from core.ids import uuid_of
 from engine.urgency import NORMAL
 
@@ -26,6 +27,7 @@ MAX_PAIRS: Final = 20_000
 MAX_ORGS: Final = 10
 MAX_REPEATS: Final = 10
 """Evaluations of one rule in a chunk: they run one after another, and a task that takes long keeps others waiting."""
+_SHOWN: Final = 500
 
 
 class Item(NamedTuple):
@@ -142,8 +144,33 @@ def payload(groups: Iterable[Group]) -> dict[str, Any]:
 
 
 def groups(document: Mapping[str, Any]) -> tuple[Group, ...]:
-    """Read a payload back, its groups ascending by org id: the lock order."""
-    return tuple(sorted(map(_group, document["groups"]), key=lambda group: group.org_id))
+    """Read a payload back, its groups ascending by org id: the lock order. Raises PermanentError if it is none."""
+    try:
+        found = tuple(sorted(map(_group, document["groups"]), key=lambda group: group.org_id))
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        message = f"the task's payload cannot be read: {type(error).__name__}: {error}"
+        raise PermanentError(message[:_SHOWN]) from error
+    if not any(group.size for group in found):
+        message = "the task's payload names nothing to do"
+        raise PermanentError(message)
+    return found
+
+
+def halves(whole: Sequence[Group]) -> tuple[tuple[Group, ...], tuple[Group, ...]]:
+    """Cut a chunk of two or more evaluations in two that differ by one at most, in their order."""
+    items = [(group.org_id, item) for group in whole for item in group.items]
+    middle = (len(items) + 1) // 2
+    return _regrouped(items[:middle]), _regrouped(items[middle:])
+
+
+def singles(whole: Sequence[Group]) -> list[tuple[Group, ...]]:
+    """Cut a chunk into its evaluations."""
+    return [(Group(group.org_id, (item,)),) for group in whole for item in group.items]
+
+
+def _regrouped(items: Iterable[tuple[UUID, Item]]) -> tuple[Group, ...]:
+    by_org = groupby(items, key=lambda one: one[0])
+    return tuple(Group(org_id, tuple(item for _, item in of_org)) for org_id, of_org in by_org)
 
 
 def pack(due: Sequence[Due], size: int = MAX_ITEMS) -> Iterator[tuple[Group, ...]]:

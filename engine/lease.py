@@ -13,8 +13,12 @@ from core.errors import CmisError
 from engine.store import tasks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
+    from sqlalchemy import Connection
+
+    from core.commits import Landed
     from core.db import Database
 
 logger = logging.getLogger(__name__)
@@ -31,6 +35,21 @@ def owned(still: bool) -> None:  # noqa: FBT001 - the answer of a fenced write
     if not still:
         message = "the task's fence moved on"
         raise LostClaimError(message)
+
+
+def begun(claimed: Callable[[], tasks.Claim | None]) -> Landed:
+    """Return what says, where the answer to a claim's COMMIT was lost, whether it is on record; so is none at all."""
+
+    def ask(connection: Connection) -> bool:
+        one = claimed()
+        return one is None or tasks.begun(connection, one)
+
+    return ask
+
+
+def ended(claimed: tasks.Claim) -> Landed:
+    """Return what says, where the answer to a COMMIT that ends a claim was lost, whether that end is on record."""
+    return lambda connection: tasks.ended(connection, claimed)
 
 
 class Heartbeat:

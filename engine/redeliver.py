@@ -1,6 +1,7 @@
 """What people decide about deliveries: send again what failed or is in doubt, give up what waits, say that one arrived.
 
-Each is one transaction, by an operator or more, on record. What is decided so already is left as it is.
+Each is one transaction, by an operator or more, on record. What is decided so already is left as it is. The task that
+had failed to deliver is dealt with thereby.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from core.errors import ConflictError
 from core.ids import uuid7
 from engine import effects, urgency
 from engine.deliver.enqueue import Parcel
-from engine.store import actions, audit, deliveries, tasks
+from engine.store import actions, audit, dead_letters, deliveries, tasks
 from models.audit_actions import AuditAction
-from models.enums import ActionStatus, Role
+from models.enums import ActionStatus, Handling, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,17 +102,37 @@ def _decide(
 
     def body() -> Redelivered:
         with database.transaction(context) as connection:
-            actions.require_role(connection, Role.OPERATOR)
-            seen = effects.find(connection, context.org_id, action_id)
-            if seen.channel is None:
-                message = f"action {action_id} is no delivery: {seen.type} changes only what is inside"
-                raise ConflictError.of("ACTION", message, "see `cmis actions undo`")
-            tasks.lock(connection, context.org_id, seen.task_id)  # the task before its effects, as workers do
-            row = actions.lock(connection, context.org_id, action_id)
-            parcel = [one for one in deliveries.lock_parcel(connection, row) if one.status == row.status]
-            return verdict(_Decision(connection, row, parcel, note, clock.now(connection)))
+            return _decide_in(connection, context.org_id, action_id, note, verdict)
 
     return repeat_on_conflict(body)
+
+
+def retry_in(connection: Connection, org_id: UUID, action_id: UUID, note: str | None) -> Redelivered:
+    """Do what `retry` does, in the caller's transaction."""
+    return _decide_in(connection, org_id, action_id, note, _retry)
+
+
+def discard_in(connection: Connection, org_id: UUID, action_id: UUID, note: str | None) -> Redelivered:
+    """Do what `discard` does, in the caller's transaction."""
+    return _decide_in(connection, org_id, action_id, note, _discard)
+
+
+def _decide_in(
+    connection: Connection,
+    org_id: UUID,
+    action_id: UUID,
+    note: str | None,
+    verdict: Callable[[_Decision], Redelivered],
+) -> Redelivered:
+    actions.require_role(connection, Role.OPERATOR)
+    seen = effects.find(connection, org_id, action_id)
+    if seen.channel is None:
+        message = f"action {action_id} is no delivery: {seen.type} changes only what is inside"
+        raise ConflictError.of("ACTION", message, "see `cmis actions undo`")
+    tasks.lock(connection, org_id, seen.task_id)  # the task before its effects, as workers do
+    row = actions.lock(connection, org_id, action_id)
+    parcel = [one for one in deliveries.lock_parcel(connection, row) if one.status == row.status]
+    return verdict(_Decision(connection, row, parcel, note, clock.now(connection)))
 
 
 def _retry(decision: _Decision) -> Redelivered:
@@ -122,7 +143,10 @@ def _retry(decision: _Decision) -> Redelivered:
     parcel = Parcel(uuid7(now), [one.action_id for one in decision.parcel])
     if not deliveries.send_again(connection, row.org_id, parcel.action_ids, parcel.task_id, decision.note, now=now):
         raise _refused(row)
-    tasks.insert(connection, [parcel.row(row.org_id, now=now) | {"priority": urgency.MANUAL}], now=now)
+    tasks.insert(
+        connection, [parcel.row(row.org_id, now=now) | {"retry_of": row.task_id, "priority": urgency.MANUAL}], now=now
+    )
+    dead_letters.handle(connection, row.org_id, row.task_id, Handling.RETRIED, decision.note, now=now)
     entries = [decision.record(one, AuditAction.ACTION_RETRIED, was=one.status) for one in decision.parcel]
     audit.record(connection, row.org_id, entries, now=now)
     return Redelivered(row.action_id, ActionStatus.QUEUED, already=False)
@@ -152,6 +176,9 @@ def _end(
         raise _refused(row)
     audit.record(connection, row.org_id, entries, now=now)
     effects.settle(connection, row.org_id, row, now=now)
+    if len(rows) == len(decision.parcel):  # nothing of it is left in doubt
+        how = Handling.RESOLVED if status == ActionStatus.SUCCEEDED else Handling.DISCARDED
+        dead_letters.handle(connection, row.org_id, row.task_id, how, decision.note, now=now)
     return Redelivered(row.action_id, status, already=False)
 
 

@@ -1,4 +1,4 @@
-"""Retries: how long to wait, and whether trying again can help at all. The only importer of tenacity."""
+"""Retries: how long to wait, and whether trying again can help at all (servers that are away: core.backoff)."""
 
 from __future__ import annotations
 

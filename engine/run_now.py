@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -14,6 +13,7 @@ from core import clock
 from core.db import sqlstate
 from core.errors import ConflictError
 from core.ids import uuid7
+from core.waiting import until_found
 from engine import chunk, urgency
 from engine.enqueue import job_run, one_task
 from engine.store import audit, executions, maintenance, occurrences, optimizations, tasks
@@ -39,8 +39,6 @@ OURS_FOR: Final = timedelta(seconds=15)
 """No message is sent for a task that this process is about to claim; if it dies first, the scheduler sends one then."""
 _AT_ONCE: Final = timedelta(0)
 _UNIQUE_VIOLATION: Final = "23505"
-_FIRST_PAUSE: Final = 0.05
-_LONGEST_PAUSE: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +125,11 @@ def wait_for_run(database: Database, context: Context, run: Triggered, *, second
 
 
 def _wait_for(database: Database, context: Context, get: Get, key: UUID, seconds: float) -> Row[Any] | None:
-    deadline, pause = clock.monotonic() + seconds, _FIRST_PAUSE
-    while True:
+    def look() -> Row[Any] | None:
         with database.transaction(context) as connection:
-            row = get(connection, context.org_id, key)
-        left = deadline - clock.monotonic()
-        if row is not None or left <= 0:
-            return row
-        time.sleep(min(pause, left))
-        pause = min(pause * 2, _LONGEST_PAUSE)
+            return get(connection, context.org_id, key)
+
+    return until_found(look, seconds=seconds)
 
 
 def _rule_item(context: Context, rule_id: UUID, now: datetime) -> chunk.Item:

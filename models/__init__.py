@@ -10,7 +10,16 @@ from models.deliveries import AutomationEvent, Connector, Destination, Secret, T
 from models.executions import AutomationAction, AutomationExecution, Notification, Permit
 from models.instances import WorkflowInstance, WorkflowStep, WorkflowTemplate, WorkflowTemplateVersion
 from models.optimizations import Optimization
-from models.queue import BrokerEpoch, ClockOffset, OrgQueueLimit, Task, TaskAttempt
+from models.processes import Process
+from models.queue import (
+    BrokerEpoch,
+    ClockOffset,
+    DroppedMessages,
+    LeaseWatch,
+    OrgQueueLimit,
+    Task,
+    TaskAttempt,
+)
 from models.rules import AutomationRule, RuleEntityState, RuleVersion
 from models.schedules import AutomationSchedule, Occurrence, OptimizationSchedule, ScheduledJob, WorkflowSchedule
 from models.tenancy import Org, User, UserOrg
@@ -32,6 +41,8 @@ __all__ = [
     "ClockOffset",
     "Connector",
     "Destination",
+    "DroppedMessages",
+    "LeaseWatch",
     "Notification",
     "Occurrence",
     "Optimization",
@@ -39,6 +50,7 @@ __all__ = [
     "Org",
     "OrgQueueLimit",
     "Permit",
+    "Process",
     "RuleEntityState",
     "RuleVersion",
     "RunChange",

@@ -71,3 +71,5 @@ class AuditAction(StrEnum):
     TASK_DIED = "task_died"
     TASK_CANCELLED = "task_cancelled"
     TASK_FAILED = "task_failed"
+    TASK_RETRIED = "task_retried"
+    TASK_DISCARDED = "task_discarded"

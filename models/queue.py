@@ -11,14 +11,16 @@ from sqlalchemy.dialects.postgresql import INTERVAL, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, JsonObject, one_of
-from models.enums import AttemptOutcome, Queue, TaskKind, TaskState
+from models.enums import AttemptOutcome, Dropped, Handling, Queue, TaskKind, TaskState
 
 _UNFINISHED = "state IN ('ready', 'running') AND kind <> 'deliver'"
 """Work in progress; what waits for a receiver outside is none."""
+_DEAD_LETTER = "state IN ('failed', 'dead') AND handled_at IS NULL"
+"""What ended badly, and nobody has dealt with yet."""
 
-_UNSUCCESSFUL = "state <> 'succeeded'"
 _WAITING = "state = 'ready' AND published_at IS NULL"
 _PUBLISHED = "state = 'ready' AND published_at IS NOT NULL"
+_NOT_DONE = "state <> 'succeeded'"
 
 
 class Task(Base):
@@ -30,6 +32,7 @@ class Task(Base):
         one_of("kind", TaskKind),
         one_of("queue", Queue),
         one_of("state", TaskState),
+        one_of("handled_as", Handling),
         CheckConstraint("(state = 'running') = (lease_owner IS NOT NULL)", name="lease_owner"),
         CheckConstraint("(state = 'running') = (lease_expires_at IS NOT NULL)", name="lease_expires_at"),
         CheckConstraint(
@@ -38,16 +41,30 @@ class Task(Base):
         CheckConstraint("state <> 'ready' OR publish_at IS NOT NULL", name="publish_at"),
         CheckConstraint("attempt BETWEEN 0 AND max_attempts AND max_attempts > 0", name="attempt"),
         CheckConstraint("priority BETWEEN 0 AND 9", name="priority"),
+        CheckConstraint(
+            "(handled_at IS NULL) = (handled_as IS NULL) AND (handled_at IS NULL) = (handled_by IS NULL) AND "
+            "(handled_note IS NULL OR handled_at IS NOT NULL)",
+            name="handled",
+        ),
+        CheckConstraint("handled_at IS NULL OR state IN ('failed', 'dead')", name="handled_at"),
         Index("tasks_waiting", "queue", "publish_at", postgresql_where=text(_WAITING)),
         Index("tasks_turns", "queue", "org_id", "priority", "publish_at", postgresql_where=text(_WAITING)),
         Index("tasks_published", "queue", "publish_at", postgresql_where=text(_PUBLISHED)),
+        Index("tasks_by_state", "org_id", "state", "queue", "published_at", postgresql_where=text(_NOT_DONE)),
         Index("tasks_unfinished", "run_at", postgresql_where=text(_UNFINISHED)),
         Index("tasks_unfinished_by_org", "org_id", "run_at", postgresql_where=text(_UNFINISHED)),
         Index("tasks_lease", "lease_expires_at", postgresql_where=text("state = 'running'")),
-        Index("tasks_final", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
         Index(
-            "tasks_by_state", "org_id", "state", "queue", "published_at", postgresql_where=text("state <> 'succeeded'")
+            "tasks_final",
+            "finished_at",
+            postgresql_where=text(
+                "finished_at IS NOT NULL AND (state NOT IN ('failed', 'dead') OR handled_at IS NOT NULL)"
+            ),
         ),
+        Index("tasks_unhandled", "finished_at", postgresql_where=text(_DEAD_LETTER)),
+        Index("tasks_dead_letters", "org_id", "task_id", postgresql_where=text(_DEAD_LETTER)),
+        Index(None, "org_id", "state", "task_id"),
+        Index(None, "org_id", "retry_of", postgresql_where=text("retry_of IS NOT NULL")),
         Index(
             "tasks_held_instance",
             "org_id",
@@ -89,6 +106,13 @@ class Task(Base):
     error: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
+    handled_at: Mapped[datetime | None]
+    """When somebody dealt with it after it had failed for good."""
+    handled_by: Mapped[UUID | None]
+    handled_as: Mapped[str | None]
+    handled_note: Mapped[str | None]
+    retry_of: Mapped[UUID | None]
+    """The task that ended badly, and whose work this one does again, because somebody wanted so."""
 
 
 class TaskAttempt(Base):
@@ -136,6 +160,33 @@ class BrokerEpoch(Base):
     epoch: Mapped[str]
     lost_at: Mapped[datetime]
     """Messages published before this time are taken for lost."""
+    losses: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """How often a broker was found that had lost its messages."""
+    republished: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """How many tasks were made due again for it, in all."""
+
+
+class DroppedMessages(Base):
+    """How many messages workers have dropped, by reason. Written by `cmis.count_dropped` only."""
+
+    __tablename__ = "dropped_messages"
+    __table_args__ = (one_of("reason", Dropped),)
+
+    reason: Mapped[str] = mapped_column(primary_key=True)
+    messages: Mapped[int] = mapped_column(BigInteger)
+    last_at: Mapped[datetime]
+
+
+class LeaseWatch(Base):
+    """When a scheduler last looked for leases that expired, and from when on they may be taken from their owners."""
+
+    __tablename__ = "lease_watch"
+    __table_args__ = (CheckConstraint("only_row", name="only_row"),)
+
+    only_row: Mapped[bool] = mapped_column(primary_key=True, server_default=text("true"))
+    looked_at: Mapped[datetime]
+    resumes_at: Mapped[datetime]
+    """After an outage one lease later: workers could not extend theirs meanwhile."""
 
 
 class ClockOffset(Base):

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import gc
 import logging
-import random
 import signal
 import sys
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 from celery.beat import Scheduler
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from core import faults
-from core.clock import monotonic
+from core import exits, faults
+from core.backoff import DATABASE, Backoff, sleep
 from core.config import Settings, require
 from core.db import Database, first_line
 from core.errors import SetupError
+from core.starting import check_when_reached
 from engine.dispatch import Dispatcher
 from engine.store.maintenance import WAKE_CHANNEL
 from scheduler.duties import Duties
+from scheduler.passes import Passes
 from tasks.broker import check_broker_url
+from vitals import healthz, identity
+from vitals.ending import STUCK_SECONDS, end_within
+from vitals.pulse import Pulse
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -30,8 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 VARIABLE: Final = "SCHEDULER_DATABASE_URL"
-_OUTAGE_PAUSE: Final = (0.5, 5.0)
-_LOOK_SECONDS: Final = 0.1
+_BROKER_AWAY: Final = "the broker at BROKER_URL is out of reach"
 _COLLECT_AFTER: Final = 50_000
 
 
@@ -39,10 +41,15 @@ class PostgresScheduler(Scheduler):
     """One of any number of schedulers; there is no leader, and one that dies loses nothing."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._settings = Settings.load()
         self._stopping = False
+        self._exit_code = 0
         self._signals_taken = False
+        self._outage = Backoff(DATABASE)
+        self._passes = Passes()
+        self._pulse: Pulse | None = None
         self._listener: psycopg.Connection[tuple[object, ...]] | None = None
-        self._database, self._duties = _open()
+        self._database, self._duties = _open(self._settings)
         super().__init__(*args, **kwargs)
 
     def setup_schedule(self) -> None:
@@ -60,11 +67,14 @@ class PostgresScheduler(Scheduler):
         """Do what is due, then wait for a wake-up; returns 0, since the waiting is done here."""
         self._take_signals()
         try:
-            self._wait(self._duties.run())
+            wait = self._duties.run()
+            self._passes.end(self._duties.dispatched, None if self._duties.broker else _BROKER_AWAY)
+            self._wait(wait)
+            self._outage.reset()
         except (SQLAlchemyError, psycopg.Error) as error:
             self._survive_outage(error)
         if self._stopping:
-            raise SystemExit(0)
+            raise SystemExit(self._exit_code)
         return 0
 
     def close(self) -> None:
@@ -72,6 +82,9 @@ class PostgresScheduler(Scheduler):
         self._duties.close()
         self._close_listener()
         self._database.close()
+        if self._pulse is not None:
+            self._pulse.stop("ended because it was stuck" if self._exit_code else "ended as asked")
+            self._pulse = None
 
     def _take_signals(self) -> None:
         """Replace beat's handlers, which raise SystemExit at any line, also inside a transaction, by a flag."""
@@ -80,10 +93,28 @@ class PostgresScheduler(Scheduler):
                 signal.signal(number, self._stop)
             self._signals_taken = True
             _collect_rarely()
+            self._pulse = self._show_signs_of_life()
             logger.info("scheduler ready")
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        if not self._stopping:
+            end_within(self._settings.stop_seconds, 0, lambda: "a pass that did not end")
         self._stopping = True
+
+    def _show_signs_of_life(self) -> Pulse:
+        settings = self._settings
+        database = _connect(settings, "cmis-scheduler-pulse", 1)
+        pulse = Pulse(identity.of_scheduler(), database, self._passes.look, self._end_stuck, settings.watchdog_seconds)
+        pulse.start()
+        if settings.health_port is not None:
+            healthz.serve(pulse, settings.health_host, settings.health_port)
+        return pulse
+
+    def _end_stuck(self, reason: str) -> None:
+        """End after the pass at hand, if it ends; else soon. The exit code asks for another start."""
+        logger.critical("this scheduler is stuck and ends, to be started again (exit code %d): %s", exits.STUCK, reason)
+        self._exit_code, self._stopping = exits.STUCK, True
+        end_within(STUCK_SECONDS, exits.STUCK, lambda: reason)
 
     def _wait(self, seconds: float) -> None:
         if self._stopping or not seconds:
@@ -96,14 +127,12 @@ class PostgresScheduler(Scheduler):
 
     def _survive_outage(self, error: SQLAlchemyError | psycopg.Error) -> None:
         """Wait with jitter and come back: an exception out of tick would end the process."""
-        pause = random.uniform(*_OUTAGE_PAUSE)  # noqa: S311 - jitter
+        pause = self._outage.next()
         said = first_line(error) if isinstance(error, DBAPIError) else str(error).strip()
         logger.warning("the database at %s failed, trying again in %.1f s: %s", VARIABLE, pause, said)
+        self._passes.fail(f"the database at {VARIABLE} is out of reach")
         self._close_listener()
-        self._duties.after_outage()
-        deadline = monotonic() + pause
-        while monotonic() < deadline and not self._stopping:
-            time.sleep(_LOOK_SECONDS)  # in slices: the signal's handler only sets a flag, and the sleep goes on
+        sleep(pause, lambda: self._stopping)
 
     def _close_listener(self) -> None:
         if self._listener is not None:
@@ -120,13 +149,16 @@ def _collect_rarely() -> None:
     gc.set_threshold(_COLLECT_AFTER, 20, 20)
 
 
-def _open() -> tuple[Database, Duties]:
-    settings = Settings.load()
+def _connect(settings: Settings, application: str, pool_size: int) -> Database:
+    url = require(settings.scheduler_database_url, VARIABLE)
+    return Database(url, variable=VARIABLE, application=application, pool_size=pool_size)
+
+
+def _open(settings: Settings) -> tuple[Database, Duties]:
     try:
         check_broker_url(settings)
-        url = require(settings.scheduler_database_url, VARIABLE)
-        database = Database(url, variable=VARIABLE, application="cmis-scheduler", pool_size=2)
-        database.check(test_clock=settings.test_clock)
+        database = _connect(settings, "cmis-scheduler", 2)
+        check_when_reached(database, test_clock=settings.test_clock)
         faults.arm(settings)
     except SetupError as error:
         sys.exit(f"error: {error}")

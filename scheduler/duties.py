@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import DBAPIError
 
+from core.backoff import BROKER, Backoff
 from core.clock import monotonic
 from core.db import is_outage
 from engine import rescue
 from engine.store import dispatch as store
-from engine.store.tasks import LEASE_SECONDS
 from scheduler.publishing import QUEUES, Publisher
 from scheduler.second_hand import SecondHand
 from tasks import epoch
@@ -31,7 +31,6 @@ logger = logging.getLogger(__name__)
 EPOCH_EVERY: Final = 1.0
 REAP_EVERY: Final = 1.0
 MAINTAIN_EVERY: Final = 60.0
-BROKER_PAUSE: Final = 1.0
 FAILED_PAUSE: Final = 5.0
 IDLE_SECONDS: Final = 0.5
 """How long a pass that found nothing waits for a wake-up; polling is the truth, NOTIFY only makes it faster."""
@@ -74,13 +73,18 @@ class Duties:
     """Tasks of one org in flight in one queue, published or running, at which no further ones are sent."""
     broker: Connection | None = None
     """The open connection; None while the broker is out of reach."""
-    connecting: Timer = field(default_factory=lambda: Timer(BROKER_PAUSE))
+    connecting: Timer = field(default_factory=lambda: Timer(0.0))
+    broker_outage: Backoff = field(default_factory=lambda: Backoff(BROKER))
     watching: Timer = field(default_factory=lambda: Timer(EPOCH_EVERY))
     reaping: Timer = field(default_factory=lambda: Timer(REAP_EVERY))
     upkeep: Timer = field(default_factory=lambda: Timer(MAINTAIN_EVERY))
     resting: dict[str, Timer] = field(default_factory=dict)
     """Duties that failed a moment ago."""
+    resting_leases: bool = False
+    """Whether no lease is taken from its owner, because of an outage a moment ago."""
     second_hand: SecondHand = field(init=False)
+    dispatched: int = 0
+    """Jobs that the passes of this process have decided so far."""
     publisher: Publisher = field(init=False)
     losing: bool = True
     """Whether tasks of a lost broker may have to be requeued; true at start, since a predecessor may have died."""
@@ -116,6 +120,7 @@ class Duties:
         """Dispatch a batch; while there are more, a second hand dispatches beside this one."""
         busy = self.second_hand.is_busy()
         done = self.dispatcher.dispatch()
+        self.dispatched += done.jobs
         if done.more:
             self.second_hand.start()
             return 0.0
@@ -130,17 +135,22 @@ class Duties:
         return IDLE_SECONDS if seconds is None else seconds
 
     def _reap(self) -> float:
-        full = self.reaping.due() and rescue.reap(self.database) >= rescue.BATCH
-        return 0.0 if full else IDLE_SECONDS
+        """Take expired leases, but not just after an outage: who could not reach the database could not extend any."""
+        if not self.reaping.due() or self._rests():
+            return IDLE_SECONDS
+        return 0.0 if rescue.reap(self.database) >= rescue.BATCH else IDLE_SECONDS
+
+    def _rests(self) -> bool:
+        seconds = rescue.grace(self.database)
+        if seconds and not self.resting_leases:
+            logger.warning("no lease is taken for %.0f s: the database was out of reach", seconds)
+        self.resting_leases = seconds > 0
+        return self.resting_leases
 
     def _keep_up(self) -> float:
         if self.upkeep.due():
             rescue.enqueue_maintenance(self.database)
         return IDLE_SECONDS
-
-    def after_outage(self) -> None:
-        """Reap nothing for one lease: workers that could not reach the database could not extend theirs either."""
-        self.reaping.postpone(LEASE_SECONDS)
 
     def close(self) -> None:
         """End the second hand's work, and release the broker's connection."""
@@ -161,11 +171,14 @@ class Duties:
             self._connect(connection)
             if self.watching.due():
                 self._watch_broker(connection)
-            return self._publish(connection)
+            wait = self._publish(connection)
         except broker_errors(connection) as error:
-            logger.warning("the broker at BROKER_URL cannot be used, trying again in %s s: %s", BROKER_PAUSE, error)
-            self._lose()
+            pause = self._lose()
+            logger.warning("the broker at BROKER_URL cannot be used, trying again in %.1f s: %s", pause, error)
             return IDLE_SECONDS
+        if self.broker is not None:  # it may have refused what it was sent
+            self.broker_outage.reset()
+        return wait
 
     def _connect(self, connection: Connection) -> None:
         """Take a new connection into use; whatever the broker was before, it is looked at anew."""
@@ -174,9 +187,12 @@ class Duties:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=3)
             self.watching = Timer(EPOCH_EVERY)
 
-    def _lose(self) -> None:
+    def _lose(self) -> float:
+        """Leave the broker alone for a while; returns for how long."""
         self._release()
-        self.connecting.postpone(BROKER_PAUSE)
+        pause = self.broker_outage.next()
+        self.connecting.postpone(pause)
+        return pause
 
     def _watch_broker(self, connection: Connection) -> None:
         """Notice a broker that lost its messages, and make due again what it held."""

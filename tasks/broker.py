@@ -48,6 +48,7 @@ def settings_for(settings: Settings) -> dict[str, Any]:
         **_LIMITS,
         **_observation(settings),
         "task_queues": [Queue(name.value, _EXCHANGE, routing_key=name.value) for name in QueueName],
+        "worker_consumer": "worker.consumer:PatientConsumer",
         "beat_scheduler": "scheduler.beat:PostgresScheduler",
         "beat_schedule": {},
         "imports": ["tasks.rules", "tasks.workflows", "tasks.deliver", "tasks.ingest", "tasks.maintenance"],

@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from celery.exceptions import Ignore
-
 from core.config import Settings
 from engine.deliver import service
 from engine.deliver.admission import Waits
@@ -15,7 +13,7 @@ from engine.deliver.couriers.registry import couriers
 from engine.deliver.outcome import Again, Discarded, Doubtful, Failed, Succeeded
 from engine.deliver.post import Post
 from engine.secrets.sealing import Keys
-from tasks.base import AutomationTask, TaskFailedError, again, leaving_to_the_row, process_database
+from tasks.base import AutomationTask, TaskFailedError, again, nothing_to_claim, process_database, through_outages
 from tasks.broker import app
 
 if TYPE_CHECKING:
@@ -33,11 +31,12 @@ def process_post() -> Post:
 def deliver(self: AutomationTask, *message: Any, **others: Any) -> dict[str, Any]:
     """Claim and deliver one message; Celery is told what the row says already, and publishes nothing."""
     org_id, task_id = self.ids(message, others)
-    with leaving_to_the_row():
-        result = service.run(process_database(), org_id, task_id, worker=self.worker, post=process_post())
+    result = through_outages(
+        lambda: service.run(process_database(), org_id, task_id, worker=self.worker, post=process_post())
+    )
     match result:
         case NotClaimed():
-            raise Ignore
+            raise nothing_to_claim()
         case Waits(reason=reason, after=after):
             raise again(reason, after)
         case Done(outcome=outcome):

@@ -7,8 +7,6 @@ idempotency key makes the second time harmless.
 from __future__ import annotations
 
 import logging
-import random
-import time
 from datetime import datetime
 from typing import Any, Final, NoReturn
 from uuid import UUID
@@ -16,9 +14,12 @@ from uuid import UUID
 from celery.exceptions import Reject, SoftTimeLimitExceeded
 from sqlalchemy.exc import DBAPIError
 
+from core.backoff import DATABASE, Backoff, sleep
 from core.db import ENGINE_ACTOR, Context, first_line, must_restart, sqlstate
 from core.errors import InputError
 from engine import emit
+from models.enums import Dropped
+from tasks import dropped
 from tasks.base import AutomationTask, TaskFailedError, process_database
 from tasks.broker import app
 
@@ -26,7 +27,8 @@ logger = logging.getLogger(__name__)
 
 _UNKNOWN_ORG: Final = "42501"
 _STATEMENT_TIMEOUT: Final = "57014"
-_PAUSE: Final = (0.5, 1.5)
+_outage = Backoff(DATABASE)
+"""Of this process: the message goes back to the broker each time, and comes at once."""
 
 
 @app.task(
@@ -55,6 +57,7 @@ def emit_event(
         _refuse(others)
         event = emit.read(type, payload, idempotency_key=key, occurred_at=moment, source=source)
         emitted = emit.emit(process_database(), Context(org, ENGINE_ACTOR), event)
+        _outage.reset()
     except InputError as error:
         _give_up(key, str(error))
     except SoftTimeLimitExceeded:
@@ -72,13 +75,14 @@ def emit_event(
 def _give_up(key: object, reason: str) -> NoReturn:
     """End a message that no second time would make better."""
     logger.warning("refused an event, key %.200r: %s", key, reason)
+    dropped.count(Dropped.REFUSED)
     raise TaskFailedError(reason)
 
 
 def _again(key: object, reason: str) -> NoReturn:
     """Give the message back to the broker; the pause keeps a worker from spinning through an outage."""
     logger.warning("put an event back, key %.200r: %s", key, reason)
-    time.sleep(random.uniform(*_PAUSE))  # noqa: S311 - jitter
+    sleep(_outage.next())
     raise Reject(reason, requeue=True)
 
 

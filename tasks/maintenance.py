@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery.exceptions import Ignore
-
 from engine import rescue
-from tasks.base import AutomationTask, leaving_to_the_row, process_database
+from tasks.base import AutomationTask, nothing_to_claim, process_database, through_outages
 from tasks.broker import app
 
 
@@ -15,8 +13,7 @@ from tasks.broker import app
 def maintain(self: AutomationTask, *message: Any, **others: Any) -> dict[str, int]:
     """Claim and run the hour's maintenance."""
     _, task_id = self.ids(message, others)
-    with leaving_to_the_row():
-        result = rescue.maintain(process_database(), task_id, worker=self.worker)
+    result = through_outages(lambda: rescue.maintain(process_database(), task_id, worker=self.worker))
     if result is None:
-        raise Ignore
+        raise nothing_to_claim()
     return result

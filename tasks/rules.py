@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from celery.exceptions import Ignore
-
 from engine.run_rules import service
 from engine.run_rules.work import Applied, Finished, GaveUp, NotClaimed, Retrying, TakenApart
-from tasks.base import AutomationTask, TaskFailedError, again, leaving_to_the_row, process_database
+from tasks.base import AutomationTask, TaskFailedError, again, nothing_to_claim, process_database, through_outages
 from tasks.broker import app
 
 
@@ -27,18 +25,17 @@ def apply_actions(self: AutomationTask, *message: Any, **others: Any) -> dict[st
 
 def _run(task: AutomationTask, message: tuple[Any, ...], others: dict[str, Any]) -> dict[str, Any]:
     org_id, task_id = task.ids(message, others)
-    with leaving_to_the_row():
-        result = service.run(process_database(), org_id, task_id, worker=task.worker)
+    result = through_outages(lambda: service.run(process_database(), org_id, task_id, worker=task.worker))
     match result:
         case Finished() as done:
             return asdict(done)
         case Applied(counts=counts):
             return dict(counts)
-        case TakenApart(items=items):
-            return {"split": items}
+        case TakenApart(parts=parts):
+            return {"split": parts}
         case Retrying(after=after, error=error):
             raise again(error["message"], after)
         case GaveUp(error=error):
             raise TaskFailedError(error["message"])
         case NotClaimed():
-            raise Ignore
+            raise nothing_to_claim()

@@ -6,12 +6,10 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from celery.exceptions import Ignore
-
 from core.config import Settings
 from engine.run_workflow import service
 from engine.run_workflow.work import Finished, GaveUp, NotClaimed, Retrying, TakenApart
-from tasks.base import AutomationTask, TaskFailedError, again, leaving_to_the_row, process_database
+from tasks.base import AutomationTask, TaskFailedError, again, nothing_to_claim, process_database, through_outages
 from tasks.broker import app
 from tasks.publish import send
 
@@ -28,10 +26,11 @@ def _commit_steps() -> int:
 def run_workflow(self: AutomationTask, *message: Any, **others: Any) -> dict[str, Any]:
     """Claim a task and go on with the instances that it carries; a duplicate finds nothing to claim and is ignored."""
     org_id, task_id = self.ids(message, others)
-    with leaving_to_the_row():
-        result = service.run(
+    result = through_outages(
+        lambda: service.run(
             process_database(), org_id, task_id, worker=self.worker, send=send, commit_steps=_commit_steps()
         )
+    )
     return _told(result)
 
 
@@ -46,4 +45,4 @@ def _told(result: Result) -> dict[str, Any]:
         case GaveUp(error=error):
             raise TaskFailedError(error["message"])
         case NotClaimed():
-            raise Ignore
+            raise nothing_to_claim()

@@ -7,10 +7,11 @@ import sys
 from core.config import Settings
 from core.errors import SetupError
 from tasks.broker import app, check_broker_url
-from worker import signals
+from worker import dropping, garbage, signals
 
-__all__ = ["app", "signals"]
+__all__ = ["app", "dropping", "signals"]
 
+garbage.guard()
 try:
     check_broker_url(Settings.load())
 except SetupError as error:

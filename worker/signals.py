@@ -1,34 +1,56 @@
-"""What a worker does around its tasks: look at its environment at start, and arm the fault points of each child."""
+"""What a worker does around its tasks: at its start, beside its work, and at its end."""
 
 from __future__ import annotations
 
 import gc
 import logging
+import os
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
-from celery.signals import celeryd_init, worker_process_init
+from celery.signals import (
+    celeryd_after_setup,
+    celeryd_init,
+    task_received,
+    worker_process_init,
+    worker_shutdown,
+    worker_shutting_down,
+)
+from celery.worker import state
 
-from core import faults
+from core import exits, faults
 from core.config import Settings, require
 from core.db import Database
 from core.errors import SetupError
+from core.starting import check_when_reached
 from tasks.broker import app, broker_errors
+from vitals import healthz, identity
+from vitals.ending import STUCK_SECONDS, end_within
+from vitals.pulse import Pulse
+from worker.hands import Hands, Turning
+
+if TYPE_CHECKING:
+    from celery.worker import WorkController
 
 logger = logging.getLogger(__name__)
 
 _COLLECT_AFTER: Final = 50_000
 
+app.steps["worker"].add(Turning)
+
+
+def _database(settings: Settings, application: str) -> Database:
+    url = require(settings.database_url, "DATABASE_URL")
+    return Database(url, variable="DATABASE_URL", application=application, pool_size=1)
+
 
 @celeryd_init.connect
 def check_environment(**_: object) -> None:
-    """End the process with a clear message if the database is missing, or its role could pass row-level security."""
-    settings = Settings.load()
+    """Wait for the database, and end with a clear message if its role could pass row-level security."""
     try:
-        database = Database(
-            require(settings.database_url, "DATABASE_URL"), variable="DATABASE_URL", application="cmis-worker-check"
-        )
-        database.check(test_clock=settings.test_clock)
+        settings = Settings.load()
+        database = _database(settings, "cmis-worker-check")
+        check_when_reached(database, test_clock=settings.test_clock)
         database.close()
         faults.arm(settings)
     except SetupError as error:
@@ -44,6 +66,44 @@ def _warn_of_broker() -> None:
         except broker_errors(connection) as error:
             remedy = "check that the broker runs and that BROKER_URL is right; trying on until it answers"
             sys.stderr.write(f"warning: BROKER_URL cannot be reached: {error} ({remedy})\n")
+
+
+@celeryd_after_setup.connect
+def show_signs_of_life(instance: WorkController, **_: object) -> None:
+    """Start the pulse of this main process, and answer `/healthz` where that is wanted."""
+    settings = Settings.load()
+    queues = sorted(app.amqp.queues.consume_from)
+    hands = Turning.hands = Hands(instance.max_concurrency or instance.concurrency)
+    task_received.connect(hands.take, weak=False)
+    database = _database(settings, "cmis-worker-pulse")
+    pulse = Pulse(identity.of_worker(queues), database, hands.look, _end_stuck, settings.watchdog_seconds)
+    pulse.start()
+    if settings.health_port is not None:
+        healthz.serve(pulse, settings.health_host, settings.health_port)
+    _bind_end(pulse, hands, settings.stop_seconds)
+
+
+def _end_stuck(reason: str) -> None:
+    """End as if asked to, where the loop still turns; else at once. The exit code asks for another start."""
+    logger.critical("this worker is stuck and ends, to be started again (exit code %d): %s", exits.STUCK, reason)
+    state.should_stop = exits.STUCK
+    end_within(STUCK_SECONDS, exits.STUCK, lambda: reason)
+
+
+def _bind_end(pulse: Pulse, hands: Hands, seconds: int) -> None:
+    """Bound the time of a warm shutdown, and write a last heartbeat after it."""
+    owner = os.getpid()
+
+    def bound(how: str, exitcode: int, **_: Any) -> None:
+        if how == "Warm":
+            end_within(seconds, exitcode or 0, hands.busy_with)
+
+    def stopped(**_: object) -> None:
+        if os.getpid() == owner:
+            pulse.stop("ended as asked" if state.should_stop != exits.STUCK else "ended because it was stuck")
+
+    worker_shutting_down.connect(bound, weak=False)
+    worker_shutdown.connect(stopped, weak=False)
 
 
 @worker_process_init.connect

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, Final
 
-from core import clock
 from core.db import CLI_ACTOR, ENGINE_ACTOR
 from core.errors import ConflictError, InputError
+from core.waiting import until_found
 from engine.control_workflows.steering import Steered, in_transaction
 from engine.find import find_template
 from engine.rules.reading import Problems, refuse_unstorable, shown
@@ -29,8 +28,6 @@ MAX_KEY: Final = 200
 MAX_DEPTH: Final = 16
 _OURS: Final = ("action:", "event:", "job:", "retry:", "step:")
 """How the keys of instances begin that the engine starts: nobody may take one before it does."""
-_FIRST_PAUSE: Final = 0.05
-_LONGEST_PAUSE: Final = 1.0
 
 
 def begin(
@@ -81,17 +78,13 @@ def started_by(context: Context) -> tuple[InstanceTrigger, UUID | None]:
 
 def wait(hand: Hand, instance_id: UUID, *, seconds: float) -> InstanceStatus | None:
     """Return how a run has ended; None if it has not after `seconds`."""
-    deadline, pause = clock.monotonic() + seconds, _FIRST_PAUSE
-    while True:
+
+    def look() -> InstanceStatus | None:
         with hand.database.transaction(hand.context) as connection:
             found = instance_lists.status(connection, hand.context.org_id, instance_id)
-        if found in INSTANCE_ENDS:
-            return InstanceStatus(str(found))
-        left = deadline - clock.monotonic()
-        if left <= 0:
-            return None
-        time.sleep(min(pause, left))
-        pause = min(pause * 2, _LONGEST_PAUSE)
+        return InstanceStatus(str(found)) if found in INSTANCE_ENDS else None
+
+    return until_found(look, seconds=seconds)
 
 
 def check_key(key: str | None) -> None:

@@ -15,8 +15,10 @@ from engine.deliver.admission import Admitted, Waits
 from engine.deliver.answers import Later, Refused
 from engine.deliver.limits import Way
 from engine.deliver.opening import opened
-from engine.deliver.outcome import Discarded
+from engine.deliver.outcome import Discarded, Failed
 from engine.deliver.results import Ending, write
+from engine.failing import refuse
+from engine.lease import begun
 from engine.store import connectors, deliveries, step_effects, tasks
 from models.enums import ActionStatus, Channel, ConnectorStatus
 from models.workflow_enums import StepStatus
@@ -38,6 +40,7 @@ _OPEN: Final = frozenset({ActionStatus.QUEUED, ActionStatus.RUNNING, ActionStatu
 _DOUBTFUL: Final = frozenset({ActionStatus.RUNNING, ActionStatus.UNKNOWN})
 _PAUSED: Final = timedelta(seconds=30)
 _BEHIND: Final = timedelta(seconds=2)
+_SHOWN: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,22 +115,47 @@ def begin(
     database: Database, org_id: UUID, task_id: UUID, worker: str, post: Post
 ) -> Begun | NotClaimed | Waits | Done:
     """Decide whether a task's delivery is called now, and commit that."""
-    with database.transaction(Context(org_id, ENGINE_ACTOR)) as connection:
+    made: Begun | Waits | Done | None = None
+    landed = begun(lambda: made.claim if isinstance(made, Begun) else None)
+    with database.transaction(Context(org_id, ENGINE_ACTOR), landed) as connection:
         now = clock.now(connection)
         row = tasks.peek(connection, org_id, task_id, now=now)
         if row is None:
             return NotClaimed()
-        carried = deliveries.lock(connection, org_id, _ids(row.payload))
+        try:
+            carried = _carried(connection, org_id, row.payload)
+        except PermanentError as error:
+            return _refuse(connection, org_id, task_id, worker, error, now)
         task = _Task(connection, org_id, task_id, worker, now, row, carried[0].idempotency_key)
         rows = [one for one in carried if one.task_id == task_id and one.status in _OPEN]
         if not rows:
             tasks.finish(connection, task.claim(), "succeeded", now=now, result={"delivered": 0})
             return NotClaimed()
-        return _decide(task, rows, post)
+        made = _decide(task, rows, post)
+        return made
 
 
-def _ids(payload: dict[str, Any]) -> list[UUID]:
-    return [UUID(one) for one in payload["action_ids"]]
+def _carried(connection: Connection, org_id: UUID, payload: dict[str, Any]) -> Sequence[Row[Any]]:
+    """Lock the effects that a task carries. Raises PermanentError if its payload names none."""
+    try:
+        ids = [UUID(one) for one in payload["action_ids"]]
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        message = f"the task's payload cannot be read: {type(error).__name__}: {error}"
+        raise PermanentError(message[:_SHOWN]) from error
+    carried = deliveries.lock(connection, org_id, ids) if ids else ()
+    if not carried:
+        message = "the task's payload names no effect of its org"
+        raise PermanentError(message)
+    return carried
+
+
+def _refuse(
+    connection: Connection, org_id: UUID, task_id: UUID, worker: str, error: PermanentError, now: datetime
+) -> Done | NotClaimed:
+    claimed = tasks.claim(connection, org_id, task_id, worker=worker, now=now)
+    if claimed is None:
+        return NotClaimed()
+    return Done(Failed(refuse(connection, claimed, error, now=now)["message"]))
 
 
 def _decide(task: _Task, rows: Sequence[Row[Any]], post: Post) -> Begun | Waits | Done:

@@ -20,7 +20,7 @@ from engine.deliver.admission import Waits
 from engine.deliver.answers import Delivered, Unclear
 from engine.deliver.beginning import Begun, Done, NotClaimed, begin
 from engine.deliver.results import Ending, write
-from engine.lease import Heartbeat, LostClaimError
+from engine.lease import Heartbeat, LostClaimError, ended
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -98,7 +98,7 @@ def _record(database: Database, ending: Ending) -> None:
     """Commit the result. Only this process knows it: a database out of reach is waited for, as long as we may."""
 
     def body() -> None:
-        with database.transaction(Context(ending.claim.org_id, ENGINE_ACTOR)) as connection:
+        with database.transaction(Context(ending.claim.org_id, ENGINE_ACTOR), ended(ending.claim)) as connection:
             write(connection, ending)
             faults.crash("deliver.before_commit")
 

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core import clock
 from core.db import ENGINE_ACTOR, Context, repeat_on_conflict
 from core.errors import OutOfTimeError
-from core.ids import uuid7
-from engine import chunk, retry
-from engine.lease import LostClaimError, owned
+from engine import retry
+from engine.failing import fail
+from engine.lease import LostClaimError, ended, owned
 from engine.retry import out_of_time
 from engine.run_rules import following
 from engine.run_rules.ended import Carrier, error_document
-from engine.run_rules.group import Unfinished, record_failures
+from engine.run_rules.group import record_failures
 from engine.run_rules.optimized import record_failed
-from engine.run_rules.work import GaveUp, NotClaimed, Result, Retrying, TakenApart, Work, occurrence_key
-from engine.store import audit, occurrences, tasks
-from models.audit_actions import AuditAction
-from models.enums import Queue, TaskKind
+from engine.run_rules.splitting import take_apart
+from engine.run_rules.work import GaveUp, NotClaimed, Result, Retrying, Work
+from engine.store import tasks
+from models.enums import TaskKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from uuid import UUID
-
     from sqlalchemy import Connection
 
     from core.db import Database
@@ -47,36 +44,6 @@ def end_single(connection: Connection, work: Work) -> Result:
             return _fail(connection, work, _over(work.claim, error) if reason == "timeout" else error)
 
 
-def split_off(connection: Connection, work: Work, org_id: UUID, unfinished: Unfinished) -> None:
-    """Give an item that must be retried a task of its own; its chunk has used up the first attempt, and succeeds."""
-    item = unfinished.item
-    logger.warning("rule %s is retried on its own: %s", item.rule_id, error_document(unfinished.error)["message"])
-    used = {"run_at": work.now + retry.backoff(1), "attempt": 1, "started_at": work.claim.started_at}
-    work.enter(connection, org_id)
-    _carry_alone(connection, work, org_id, [item], used)
-
-
-def _carry_alone(
-    connection: Connection, work: Work, org_id: UUID, items: Sequence[chunk.Item], used: dict[str, Any]
-) -> None:
-    """Insert a task for each of an org's items; `used`: the columns that say when, and what of it is used up."""
-    carried = [(item, _task(work, org_id, item) | used) for item in items]
-    tasks.insert(connection, [row for _, row in carried], now=work.now)
-    planned = [occurrence_key(item) | {"task_id": row["task_id"]} for item, row in carried if item.job_id is not None]
-    occurrences.move(connection, org_id, planned)
-
-
-def _task(work: Work, org_id: UUID, item: chunk.Item) -> dict[str, Any]:
-    return {
-        "org_id": org_id,
-        "task_id": uuid7(work.now),
-        "kind": TaskKind.EVALUATE_RULES.value,
-        "queue": Queue.RULES.value,
-        "payload": chunk.payload([chunk.Group(org_id, (item,))]),
-        "timeout_seconds": work.claim.timeout_seconds,
-    }
-
-
 def give_back(database: Database, claimed: tasks.Claim, error: Exception) -> Result:
     """After the work's transaction is rolled back: make the task ready again after a delay, or fail all of it."""
     decision = retry.plan(claimed.attempt, claimed.max_attempts, error)
@@ -95,7 +62,7 @@ def give_back(database: Database, claimed: tasks.Claim, error: Exception) -> Res
 def _end_without_work(
     database: Database, claimed: tasks.Claim, error: Exception, decision: retry.Retry | retry.GiveUp
 ) -> Result:
-    with database.transaction(Context(claimed.org_id, ENGINE_ACTOR)) as connection:
+    with database.transaction(Context(claimed.org_id, ENGINE_ACTOR), ended(claimed)) as connection:
         owned(tasks.hold(connection, claimed))  # the task before its rules: the reaper locks in this order, too
         work = Work(claimed, clock.now(connection))
         match decision:
@@ -103,24 +70,12 @@ def _end_without_work(
                 document = error_document(error)
                 owned(tasks.retry(connection, claimed, after=after, now=work.now, error=document))
                 return Retrying(after, document)
-            case retry.GiveUp(reason="timeout") if work.size > 1:
-                return _take_apart(connection, work)
+            case retry.GiveUp(reason="timeout" | "exhausted") if work.size > 1:
+                return take_apart(connection, work)
             case retry.Retry() | retry.GiveUp(reason="timeout"):
                 return _fail(connection, work, _over(claimed, error))
             case retry.GiveUp():
                 return _fail(connection, work, error)
-
-
-def _take_apart(connection: Connection, work: Work) -> TakenApart:
-    """Replace a chunk that takes too long by a task for each item: only one that does so by itself shall fail."""
-    logger.warning("task %s took more than %d s and is taken apart", work.claim.task_id, work.claim.timeout_seconds)
-    for group in work.groups:
-        work.enter(connection, group.org_id)
-        _carry_alone(connection, work, group.org_id, group.items, {"run_at": work.now, "attempt": 0})
-    work.enter(connection, work.claim.org_id)
-    error = {"code": OutOfTimeError.code, "message": "taken apart: it took too long as a whole"}
-    owned(tasks.finish(connection, work.claim, "cancelled", now=work.now, result={"split": work.size}, error=error))
-    return TakenApart(work.size)
 
 
 def _over(claimed: tasks.Claim, error: Exception) -> OutOfTimeError:
@@ -142,13 +97,5 @@ def _fail(connection: Connection, work: Work, error: Exception) -> GaveUp:
         if group.optimization is not None:
             record_failed(connection, carrier, group.optimization, document, now=work.now)
     work.enter(connection, work.claim.org_id)
-    owned(tasks.finish(connection, work.claim, "failed", now=work.now, error=document))
-    entry = {
-        "audit_id": uuid7(work.now),
-        "action": AuditAction.TASK_FAILED.value,
-        "entity_type": "task",
-        "entity_id": work.claim.task_id,
-        "details": {"attempt": work.claim.attempt, "error": document},
-    }
-    audit.record(connection, work.claim.org_id, [entry], now=work.now)
+    fail(connection, work.claim, document, now=work.now)
     return GaveUp(document)

@@ -143,11 +143,14 @@ def waves(items: Sequence[Item]) -> Iterator[list[Item]]:
 def record_failures(
     connection: Connection, carrier: Carrier, items: Sequence[Item], error: BaseException, *, now: datetime
 ) -> None:
-    """Write the executions of items that end in an error: their rows, audit, counters and occurrences' outcomes."""
+    """Write the executions of items that end in an error: their rows, audit, counters and occurrences' outcomes.
+
+    Rules are never deleted: an item whose rule there is not was made by nobody of ours, and leaves nothing.
+    """
     nothing = Memory(now, now.date(), {}, set())  # a failure neither acts nor looks back, so that no zone matters
     for wave in waves(items):
         rows = {row.rule_id: row for row in rules.lock(connection, carrier.org_id, [item.rule_id for item in wave])}
-        failed = [Failed.of(item, rows[item.rule_id], error) for item in wave]
+        failed = [Failed.of(item, rows[item.rule_id], error) for item in wave if item.rule_id in rows]
         write(connection, carrier, [], failed, nothing)
 
 
@@ -173,7 +176,7 @@ def raise_if_over(error: Exception) -> None:
 
 def _most_urgent_first(connection: Connection, wave: Wave) -> list[Item]:
     urgency = rules.priorities(connection, wave.carrier.org_id, [item.rule_id for item in wave.items])
-    return sorted(wave.items, key=lambda item: (RANKS[urgency[item.rule_id]], item.rule_id))
+    return sorted(wave.items, key=lambda item: (RANKS.get(urgency.get(item.rule_id, ""), len(RANKS)), item.rule_id))
 
 
 def _run(connection: Connection, wave: Wave, items: Sequence[Item]) -> list[Unfinished]:

@@ -10,9 +10,9 @@ from engine import chunk
 from engine.lease import owned
 from engine.run_rules.compiled import RANKS
 from engine.run_rules.ended import Carrier
-from engine.run_rules.ending import split_off
 from engine.run_rules.group import Unfinished, Wave, run_wave
 from engine.run_rules.optimized import record_done
+from engine.run_rules.splitting import split_off
 from engine.run_rules.work import Finished, Work, occurrence_key
 from engine.store import occurrences, rules, tasks
 from models.enums import Outcome

@@ -1,7 +1,8 @@
 """Run one task of rules, evaluations or actions that follow after a delay, from its message to its commit.
 
 The first message of an untried task is claimed, worked on and finished in one transaction: a crash leaves nothing. On
-any later delivery the claim commits alone first, so that crashes use up attempts, and a heartbeat keeps the lease.
+any later delivery the claim commits alone first, so that crashes use up attempts, and a heartbeat keeps the lease. A
+chunk whose worker died is split, until what kills its workers is alone.
 """
 
 from __future__ import annotations
@@ -11,14 +12,17 @@ from typing import TYPE_CHECKING
 
 from core import clock, faults
 from core.db import ENGINE_ACTOR, Context, repeat_on_conflict
-from engine.lease import Heartbeat, LostClaimError, owned
+from core.errors import PermanentError
+from engine.failing import refuse
+from engine.lease import Heartbeat, LostClaimError, begun, ended, owned
 from engine.retry import classify, out_of_time
 from engine.run_rules import following
 from engine.run_rules.ended import Carrier
-from engine.run_rules.ending import end_single, give_back, split_off
+from engine.run_rules.ending import end_single, give_back
 from engine.run_rules.group import Unfinished, Wave, raise_if_over, run_wave, waves
 from engine.run_rules.optimize import optimize
-from engine.run_rules.work import Applied, Finished, NotClaimed, Result, Work, occurrence_key
+from engine.run_rules.splitting import split, split_off
+from engine.run_rules.work import Applied, Finished, GaveUp, NotClaimed, Result, Work, occurrence_key
 from engine.store import occurrences, tasks
 from models.enums import Outcome, TaskKind
 
@@ -61,15 +65,23 @@ def run(database: Database, org_id: UUID, task_id: UUID, *, worker: str) -> Resu
 
 
 def _claim_and_work(database: Database, org_id: UUID, task_id: UUID, worker: str) -> Result | tasks.Claim:
-    """Claim; on the first delivery go on in the same transaction, else commit the claim and return it."""
-    with database.transaction(Context(org_id, ENGINE_ACTOR)) as connection:
+    """Claim; on the first delivery go on in the same transaction, else commit the claim and return it.
+
+    A chunk that was lost is not tried again as it is: its halves take its place.
+    """
+    claimed: tasks.Claim | None = None
+    with database.transaction(Context(org_id, ENGINE_ACTOR), begun(lambda: claimed)) as connection:
         now = clock.now(connection)
         claimed = tasks.claim(connection, org_id, task_id, worker=worker, now=now)
         if claimed is None:
             return NotClaimed()
+        try:
+            work = Work(claimed, now)
+        except PermanentError as error:
+            return GaveUp(refuse(connection, claimed, error, now=now))
         if not claimed.first:
-            return claimed
-        result = _work(connection, Work(claimed, now))
+            return split(connection, work) if claimed.lost and work.size > 1 else claimed
+        result = _work(connection, work)
         faults.crash("rules.before_commit")
     faults.crash("rules.committed")
     return result
@@ -81,7 +93,7 @@ def _claim_alone(database: Database, org_id: UUID, task_id: UUID, worker: str) -
 
 
 def _work_alone(database: Database, claimed: tasks.Claim, heartbeat: Heartbeat) -> Result:
-    with database.transaction(Context(claimed.org_id, ENGINE_ACTOR)) as connection:
+    with database.transaction(Context(claimed.org_id, ENGINE_ACTOR), ended(claimed)) as connection:
         result = _work(connection, Work(claimed, clock.now(connection), heartbeat.check))
         faults.crash("rules.before_commit")
     faults.crash("rules.committed")

@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from core import clock
-from core.db import ENGINE_ACTOR, Context, switch
-from core.errors import OutOfTimeError
+from core.db import ENGINE_ACTOR, RESERVED_ORG, Context, switch
+from core.errors import OutOfTimeError, PermanentError
 from engine import chunk
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class TakenApart:
-    """The chunk took too long as a whole: each of its `items` became a task of its own, with all the time to itself."""
+    """The chunk took too long, or killed its worker: so many tasks took its place, with all the time to themselves."""
 
-    items: int
+    parts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ Result: TypeAlias = NotClaimed | Finished | Applied | TakenApart | Retrying | Ga
 
 @dataclass(slots=True)
 class Work:
-    """A claimed task while it is worked on."""
+    """A claimed task while it is worked on. Raises PermanentError if its payload cannot be its own."""
 
     claim: tasks.Claim
     now: datetime
@@ -90,6 +90,9 @@ class Work:
     def __post_init__(self) -> None:
         self.groups = chunk.groups(self.claim.payload)
         self.org_id = self.claim.org_id
+        if self.org_id != RESERVED_ORG and any(group.org_id != self.org_id for group in self.groups):
+            message = "the task's payload names another org than its own"
+            raise PermanentError(message)
 
     def enter(self, connection: Connection, org_id: UUID) -> None:
         """Make an org the transaction's tenant, unless it is."""

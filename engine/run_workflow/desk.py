@@ -86,9 +86,9 @@ class Desk:
 
     def lock(self, ids: Sequence[UUID]) -> None:
         """Lock instances and read their steps; those that are not there are left out."""
-        found = instances.lock(self.connection, self.org_id, ids) if ids else []
+        found, under_way = instances.lock_with_steps(self.connection, self.org_id, ids) if ids else ([], [])
         steps: dict[UUID, list[Any]] = {row.instance_id: [] for row in found}
-        for step in instances.steps(self.connection, self.org_id, list(steps)) if steps else []:
+        for step in under_way:
             steps[step.instance_id].append(step)
         for row in found:
             definition = published.definition(self.connection, self.org_id, row.template_id, row.version)
@@ -131,7 +131,7 @@ class Desk:
         ended = [run for run in changed if run.ended]
         self._stop(changed)
         self._answer_parents(ended)
-        self._leave(tasks.insert(self.connection, self.rows, now=self.now))
+        self._leave(tasks.insert(self.connection, self.rows, now=self.now)())
         rows = [self._instance(run) for run in changed]
         with driver.together(self.connection):  # none of these says anything that the next one needs
             instances.write(self.connection, self.org_id, steps, rows, now=self.now)

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Final
 
 from core import clock
 from core.db import ENGINE_ACTOR, Context, repeat_on_conflict
-from core.ids import uuid7
 from engine import retry
-from engine.lease import LostClaimError, owned
+from engine.failing import fail
+from engine.lease import LostClaimError, ended, owned
 from engine.run_workflow import answers, items
 from engine.run_workflow.came import Broke
 from engine.run_workflow.proceed import reassign, settle
 from engine.run_workflow.turn import Turn
 from engine.run_workflow.work import GaveUp, NotClaimed, Retrying, TakenApart
-from engine.store import audit, occurrences, tasks
-from models.audit_actions import AuditAction
+from engine.store import occurrences, tasks
 from models.enums import Outcome
 from models.transitions import STEP_ACTIVE
 
@@ -37,17 +36,17 @@ def take_apart(turn: Turn) -> TakenApart:
     """Replace a task whose claim was lost by one for each of its instances: only one that kills workers shall fail."""
     carried = items.read(turn.claim.payload)
     turn.lock([item.instance_id for item in carried])
-    moved = []
+    moved, parts = [], []
     for item in carried:
         run = turn.runs.get(item.instance_id)
         if run is not None:
-            turn.pass_on(run, item.document)
+            parts.append(turn.pass_on(run, item.document))
         else:
-            task_id = turn.carry(item.document)
-            moved += [item.occurrence | {"task_id": task_id}] if item.start is not None else []
+            parts.append(turn.carry(item.document))
+            moved += [item.occurrence | {"task_id": parts[-1]}] if item.start is not None else []
     turn.write()
     occurrences.move(turn.connection, turn.org_id, moved)
-    result = {"split": len(carried)}
+    result = {"split": [str(task_id) for task_id in parts]}
     owned(tasks.finish(turn.connection, turn.claim, "cancelled", now=turn.now, result=result, error=_SPLIT))
     return TakenApart(len(carried))
 
@@ -66,7 +65,7 @@ def give_back(database: Database, claimed: tasks.Claim, error: Exception) -> Res
 
 
 def _end(database: Database, claimed: tasks.Claim, error: Exception, decision: retry.Retry | retry.GiveUp) -> Result:
-    with database.transaction(Context(claimed.org_id, ENGINE_ACTOR)) as connection:
+    with database.transaction(Context(claimed.org_id, ENGINE_ACTOR), ended(claimed)) as connection:
         owned(tasks.hold(connection, claimed))
         turn = Turn.of(connection, claimed, clock.now(connection), clock.monotonic(), 1)
         document = Broke.of(error).document(claimed.attempt)
@@ -76,15 +75,7 @@ def _end(database: Database, claimed: tasks.Claim, error: Exception, decision: r
         if not turn.single:
             return take_apart(turn)
         _fail(turn, Broke(document["code"], document["message"], "permanent"))
-        owned(tasks.finish(connection, claimed, "failed", now=turn.now, error=document))
-        entry = {
-            "audit_id": uuid7(turn.now),
-            "action": AuditAction.TASK_FAILED.value,
-            "entity_type": "task",
-            "entity_id": claimed.task_id,
-            "details": {"attempt": claimed.attempt, "error": document},
-        }
-        audit.record(connection, claimed.org_id, [entry], now=turn.now)
+        fail(connection, claimed, document, now=turn.now)
         return GaveUp(document)
 
 

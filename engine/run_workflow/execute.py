@@ -102,7 +102,7 @@ def _callable(executing: Executing) -> tuple[Result, Mapping[str, Any]]:
     timeout = step.timeout_seconds or CALL_SECONDS
     call = Call(
         org_id=str(run.org_id),
-        instance_id=str(run.instance_id),
+        instance_id=str(run.about["id"]),
         step_id=step.id,
         attempt=executing.attempt,
         params=params,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from core.errors import InputError
+from core.errors import InputError, PermanentError
 from core.ids import uuid_of
 from engine.run_workflow import answers
 from engine.run_workflow.proceed import reassign
@@ -47,11 +47,19 @@ class Item:
 
 
 def read(payload: Mapping[str, Any]) -> list[Item]:
-    """Return what a task carries."""
-    return [
-        Item(uuid_of(one["instance_id"]), one.get("step_id"), one.get("signal"), one.get("start"), one)
-        for one in payload["items"]
-    ]
+    """Return what a task carries. Raises PermanentError if it makes no sense."""
+    try:
+        found = [
+            Item(uuid_of(one["instance_id"]), one.get("step_id"), one.get("signal"), one.get("start"), one)
+            for one in payload["items"]
+        ]
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        message = f"the task's payload cannot be read: {type(error).__name__}: {error}"
+        raise PermanentError(message[:_SHOWN]) from error
+    if not found:
+        message = "the task's payload names nothing to do"
+        raise PermanentError(message)
+    return found
 
 
 def take(turn: Turn) -> list[Run]:

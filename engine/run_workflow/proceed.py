@@ -149,7 +149,7 @@ def _executed(turn: Turn, run: Run, step: Step) -> tuple[Result, Mapping[str, An
 
 def values(turn: Turn, run: Run, step: Step) -> dict[str, Any]:
     """Return what a step sees: of the context and of other steps' outputs only what it refers to is read."""
-    seen: dict[str, Any] = {"instance": turn.about(run)}
+    seen: dict[str, Any] = {"instance": run.about}
     roots = {path[0] for path in step.references}
     if "context" in roots:
         seen["context"] = turn.context(run)

@@ -66,6 +66,9 @@ class Run:
     outputs: dict[str, Any] = field(default_factory=dict)
     """What steps put out, as far as it is known here."""
     context: Mapping[str, Any] | None = None
+    """None = it is not read yet."""
+    about: Mapping[str, str | int] = field(init=False)
+    """What steps may know of their instance."""
     written: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Rows of steps that are to be written."""
     counts: Counter[StepStatus] = field(default_factory=Counter)
@@ -102,7 +105,11 @@ class Run:
                 step.child_instance_id,
                 step.started_at,
             )
-        return cls(org_id, row, definition, state, known)
+        return cls(org_id, row, definition, state, known, context=row.context)
+
+    def __post_init__(self) -> None:
+        row = self.row
+        self.about = {"id": str(row.instance_id), "template_id": str(row.template_id), "version": row.version}
 
     @property
     def instance_id(self) -> UUID:
@@ -134,7 +141,10 @@ class Run:
 
     def known(self, step_id: str) -> Known:
         """Return what is known of a step."""
-        return self.steps.setdefault(step_id, Known())
+        known = self.steps.get(step_id)
+        if known is None:
+            known = self.steps[step_id] = Known()
+        return known
 
     def assigned(self, task_id: UUID) -> list[str]:
         """Return the steps under way that belong to a task: one that waits does so only if the task is its timer."""

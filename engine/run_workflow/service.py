@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from core import clock, faults
 from core.db import ENGINE_ACTOR, Context, repeat_on_conflict
+from core.errors import PermanentError
 from core.ids import uuid_of
+from engine import lease
 from engine.callables.process import run_apart
+from engine.failing import refuse
 from engine.lease import Heartbeat, LostClaimError, owned
 from engine.retry import out_of_time
 from engine.run_workflow import items
@@ -24,7 +27,7 @@ from engine.run_workflow.came import called
 from engine.run_workflow.ending import give_back, take_apart
 from engine.run_workflow.proceed import proceed, settle
 from engine.run_workflow.turn import Turn
-from engine.run_workflow.work import Finished, NotClaimed, Retrying
+from engine.run_workflow.work import Finished, GaveUp, NotClaimed, Retrying
 from engine.store import tasks
 from models.workflow_enums import StepStatus
 
@@ -110,17 +113,22 @@ def _claim_and_work(
     database: Database, org_id: UUID, task_id: UUID, worker: str, commit_steps: int, send: Send
 ) -> tuple[Result | None, _Begun | None]:
     """Claim; on the first delivery work in the same transaction, else only commit the claim."""
-    with database.transaction(Context(org_id, ENGINE_ACTOR)) as connection:
+    claimed: tasks.Claim | None = None
+    with database.transaction(Context(org_id, ENGINE_ACTOR), lease.begun(lambda: claimed)) as connection:
         now, read = clock.now(connection), clock.monotonic()
         claimed = tasks.claim(connection, org_id, task_id, worker=worker, now=now)
         if claimed is None:
             return NotClaimed(), None
         begun = _Begun(claimed, commit_steps, send)
+        try:
+            carried = items.read(claimed.payload)
+        except PermanentError as error:
+            return GaveUp(refuse(connection, claimed, error, now=now)), None
         if claimed.first:
             result = _work(Turn.of(connection, claimed, now, begun.began, commit_steps, begun=read), begun)
             faults.crash("workflow.before_commit")
             return result, begun
-        if len(items.read(claimed.payload)) > 1:
+        if len(carried) > 1:
             return take_apart(Turn.of(connection, claimed, now, begun.began, commit_steps, begun=read)), begun
         return None, begun
 

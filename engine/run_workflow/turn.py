@@ -104,10 +104,6 @@ class Turn(Desk):
                 self.runs[instance_id].context = found
         return run.context or {}
 
-    def about(self, run: Run) -> dict[str, Any]:
-        """Return what steps may know of their instance."""
-        return {"id": str(run.instance_id), "template_id": str(run.row.template_id), "version": run.row.version}
-
     def resume(self, runs: Mapping[UUID, Run]) -> list[Run]:
         """Lock the instances of the transaction before this one; those that were written meanwhile are read anew.
 
@@ -126,12 +122,16 @@ class Turn(Desk):
         """Keep an item of a paused instance, and the steps that the task has of it, for when it goes on."""
         self.pass_on(run, item, state="held")
 
-    def pass_on(self, run: Run, item: Mapping[str, Any], **others: Any) -> None:
-        """Give an item, and the steps that this task has of its instance, to another task; they stay as they are."""
+    def pass_on(self, run: Run, item: Mapping[str, Any], **others: Any) -> UUID:
+        """Give an item, and the steps that this task has of its instance, to another task; they stay as they are.
+
+        Returns that task.
+        """
         task_id = self.carry(item, **others)
         for step_id in run.assigned(self.task_id):
             run.known(step_id).task_id = task_id
             self.assigned.append({"instance_id": run.instance_id, "step_id": step_id, "task_id": task_id})
+        return task_id
 
 
 def _size(document: Mapping[str, Any]) -> int:

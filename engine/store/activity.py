@@ -5,12 +5,14 @@ These queries span all orgs, so that only the readonly role gets an answer.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from sqlalchemy import Connection, Row
 
@@ -44,6 +46,18 @@ _PENDING: Final = text("""
 SELECT (SELECT count(*) FROM cmis.scheduled_jobs WHERE status = 'active' AND next_run_at <= cmis.clock())
      + (SELECT count(*) FROM cmis.tasks WHERE state IN ('ready', 'running') AND kind <> 'maintain')
 """)
+_LOSSES: Final = text("""
+SELECT losses, republished, CASE WHEN losses > 0 THEN lost_at END AS lost_at FROM cmis.broker_epoch
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerLosses:
+    """How often the broker lost its messages, how many tasks were published again for it, and when it did last."""
+
+    losses: int
+    republished: int
+    lost_at: datetime | None
 
 
 def counts(connection: Connection) -> dict[str, int]:
@@ -64,6 +78,11 @@ def executions_by_skip_reason(connection: Connection) -> dict[str, int]:
 def executions(connection: Connection) -> Sequence[Row[Any]]:
     """Return every execution with its org, rule and schedule, by org and rule."""
     return connection.execute(_EXECUTIONS).all()
+
+
+def broker_losses(connection: Connection) -> BrokerLosses:
+    """Return the counter "republished after broker loss", which is kept in the database and only grows."""
+    return BrokerLosses(*connection.execute(_LOSSES).one())
 
 
 def pending(connection: Connection) -> int:

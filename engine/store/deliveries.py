@@ -30,6 +30,7 @@ _MINE: Final = "org_id = :org_id AND action_id = ANY (:ids) AND action_id BETWEE
 _LOCK = text(f"""
 SELECT * FROM cmis.automation_actions WHERE {_MINE} ORDER BY action_id FOR NO KEY UPDATE
 """).bindparams(_IDS)
+_SOME = text(f"SELECT * FROM cmis.automation_actions WHERE {_MINE} ORDER BY action_id").bindparams(_IDS)
 _BEGIN = text(f"""
 UPDATE cmis.automation_actions
    SET status = 'running', task_id = :task_id, attempts = attempts + 1, waits_for = NULL, next_attempt_at = NULL
@@ -69,6 +70,11 @@ UPDATE cmis.automation_actions
 def lock(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> Sequence[Row[Any]]:
     """Lock a delivery's effects until the transaction ends, and return them by id."""
     return connection.execute(_LOCK, _of(org_id, ids)).all()
+
+
+def some(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> Sequence[Row[Any]]:
+    """Return a delivery's effects by id, as they are."""
+    return connection.execute(_SOME, _of(org_id, ids)).all()
 
 
 def begin(connection: Connection, org_id: UUID, ids: Sequence[UUID], task_id: UUID) -> None:

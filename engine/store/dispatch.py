@@ -44,6 +44,7 @@ _EPOCH = text("SELECT cmis.broker_epoch()")
 _SWAP_EPOCH = text("SELECT cmis.swap_broker_epoch(:old, :new)")
 _REQUEUE_LOST = text("SELECT cmis.requeue_lost(:limit)")
 _REAP = text("SELECT org_id, task_id, state FROM cmis.reap(:limit)")
+_WATCH_LEASES = text("SELECT cmis.watch_leases(make_interval(secs => :gap), make_interval(secs => :rest))")
 _MAINTENANCE = text("SELECT cmis.enqueue_maintenance(:task_id)")
 
 
@@ -142,6 +143,15 @@ def requeue_lost(connection: Connection, limit: int) -> int:
 def reap(connection: Connection, limit: int) -> Sequence[Row[Any]]:
     """Take expired leases from their owners: the tasks are ready again, dead or cancelled, and audited."""
     return connection.execute(_REAP, {"limit": limit}).all()
+
+
+def watch_leases(connection: Connection, *, gap: float, rest: float) -> float:
+    """Note that somebody looks for expired leases, and return for how many seconds none may be taken from its owner.
+
+    That is `rest` seconds from the first look on after nobody could look for more than `gap` seconds.
+    """
+    seconds: float = connection.execute(_WATCH_LEASES, {"gap": gap, "rest": rest}).scalar_one()
+    return seconds
 
 
 def enqueue_maintenance(connection: Connection, task_id: UUID) -> bool:

@@ -73,7 +73,8 @@ SELECT r.place, i.instance_id, i.context_data = r.context_data AS same
 _LOCK = text("""
 SELECT instance_id, template_id, version, status, revision, current_step, steps_total, steps_completed, steps_failed, steps_skipped,
        steps_cancelled, job_id, origin, scheduled_for, parent_instance_id, parent_step_id, event_id, triggered_by, timeout_at,
-       timeout_task_id, created_at, started_at, action_id
+       timeout_task_id, created_at, started_at, action_id,
+       CASE WHEN pg_column_size(context_data) <= 2000 THEN context_data END AS context
   FROM cmis.workflow_instances WHERE org_id = :org_id AND instance_id = ANY (:ids) ORDER BY instance_id FOR NO KEY UPDATE
 """).bindparams(_IDS)
 _STEPS = text("""
@@ -87,6 +88,7 @@ _OUTPUTS = text("""
 SELECT step_id, output_data FROM cmis.workflow_steps
  WHERE org_id = :org_id AND instance_id = :instance_id AND step_id = ANY (:steps) AND output_data IS NOT NULL
 """).bindparams(bindparam("steps", type_=ARRAY(TEXT())))
+# The ids once more as an array: planned while the tables were small, the join alone would read all steps of the org.
 _WRITE_STEPS = with_rows(f"""
 WITH r AS MATERIALIZED (
   SELECT * FROM jsonb_to_recordset(:rows) AS x(instance_id uuid, step_id text, status text, attempt integer, branch_taken text,
@@ -102,11 +104,11 @@ written AS (
          event_type = r.event_type, correlation = r.correlation, action_id = coalesce(r.action_id, s.action_id),
          child_instance_id = coalesce(r.child_instance_id, s.child_instance_id),
          started_at = coalesce(s.started_at, r.started_at), finished_at = r.finished_at, duration_ms = r.duration_ms
-    FROM r WHERE s.org_id = :org_id AND s.instance_id = r.instance_id AND s.step_id = r.step_id)
+    FROM r WHERE s.org_id = :org_id AND s.instance_id = ANY (:ids) AND s.instance_id = r.instance_id AND s.step_id = r.step_id)
 INSERT INTO cmis.automation_audit_log (org_id, created_at, audit_id, action, user_id, entity_type, entity_id, action_id, details, ip)
 SELECT :org_id, :now, audit_id, told, coalesce(decided_by, {_ACTOR}), 'instance', instance_id, action_id, details, {_IP}
   FROM r WHERE audit_id IS NOT NULL
-""")
+""").bindparams(_IDS)
 _WRITE_INSTANCES = with_rows("""
 UPDATE cmis.workflow_instances i
    SET status = r.status, current_step = coalesce(r.current_step, i.current_step),
@@ -120,8 +122,8 @@ UPDATE cmis.workflow_instances i
   FROM jsonb_to_recordset(:rows) AS r(instance_id uuid, status text, current_step text, completed integer, failed integer,
        skipped integer, cancelled integer, error jsonb, pause_note text, started_at timestamptz, finished_at timestamptz,
        duration_ms bigint, output_data jsonb)
- WHERE i.org_id = :org_id AND i.instance_id = r.instance_id
-""")
+ WHERE i.org_id = :org_id AND i.instance_id = ANY (:ids) AND i.instance_id = r.instance_id
+""").bindparams(_IDS)
 _ASSIGN = with_rows("""
 UPDATE cmis.workflow_steps s SET task_id = r.task_id
   FROM jsonb_to_recordset(:rows) AS r(instance_id uuid, step_id text, task_id uuid)
@@ -167,13 +169,18 @@ def known(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]
 
 
 def lock(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> list[Any]:
-    """Lock instances until the transaction ends, ascending by id, and return them without what may be large."""
+    """Lock instances until the transaction ends, ascending by id, and return them without what is large."""
     return driver.rows(connection, _LOCK, {"org_id": org_id, "ids": list(ids)})
 
 
-def steps(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> list[Any]:
-    """Return the steps of instances that are not pending, without what went in and came out."""
-    return driver.rows(connection, _STEPS, {"org_id": org_id, "ids": list(ids)})
+def lock_with_steps(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> tuple[list[Any], list[Any]]:
+    """Lock instances as `lock` does; returns them, and those of their steps that are not pending.
+
+    Of the steps is left out what went in and came out. They are read once the locks are held.
+    """
+    key = {"org_id": org_id, "ids": list(ids)}
+    found, steps = driver.all_rows(connection, ((_LOCK, key), (_STEPS, key)))
+    return found, steps
 
 
 def contexts(connection: Connection, org_id: UUID, ids: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
@@ -198,9 +205,11 @@ def write(
 ) -> None:
     """Write steps, with an audit entry (`told`) of each that has an `audit_id`, and then their instances."""
     if steps_:
-        driver.changed(connection, _WRITE_STEPS, {"org_id": org_id, "rows": steps_, "now": now})
+        ids = {row["instance_id"] for row in steps_}
+        driver.changed(connection, _WRITE_STEPS, {"org_id": org_id, "ids": ids, "rows": steps_, "now": now})
     if instances:
-        driver.changed(connection, _WRITE_INSTANCES, {"org_id": org_id, "rows": instances})
+        ids = {row["instance_id"] for row in instances}
+        driver.changed(connection, _WRITE_INSTANCES, {"org_id": org_id, "ids": ids, "rows": instances})
 
 
 def assign(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from engine.store import delivery_invariants as of_deliveries
 from engine.store import occurrence_invariants as of_occurrences
+from engine.store import split_invariants as of_splits
 from engine.store import step_invariants as of_steps
 from engine.store import workflow_invariants as of_workflows
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 CHECKS: Final[Mapping[str, str]] = {
     **of_occurrences.CHECKS,
+    **of_splits.CHECKS,
     "a queued action has a task that will apply it": """
         SELECT a.org_id || ' ' || a.action_id AS offender FROM cmis.automation_actions a
          WHERE a.status = 'queued' AND NOT EXISTS (
@@ -202,7 +204,7 @@ CHECKS: Final[Mapping[str, str]] = {
         UNION ALL
         SELECT 'task ' || t.task_id FROM cmis.tasks t CROSS JOIN jsonb_array_elements(t.payload -> 'groups') g
          WHERE t.kind IN ('evaluate_rules', 'apply_actions') AND t.org_id <> '00000000-0000-0000-0000-000000000000'
-           AND (g ->> 'org_id')::uuid <> t.org_id""",
+           AND t.state NOT IN ('failed', 'dead') AND (g ->> 'org_id')::uuid <> t.org_id""",
     **of_deliveries.CHECKS,
     **of_steps.CHECKS,
     **of_workflows.CHECKS,

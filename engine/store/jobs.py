@@ -35,6 +35,13 @@ def find(connection: Connection, org_id: UUID, reference: UUID | str) -> Row[Any
     return connection.execute(select(table).where(table.c.org_id == org_id, column == reference)).one_or_none()
 
 
+def names(connection: Connection, org_id: UUID, job_ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Return the names of jobs by their ids."""
+    table = ScheduledJob
+    query = select(table.job_id, table.name).where(table.org_id == org_id, table.job_id.in_(job_ids))
+    return {row.job_id: row.name for row in connection.execute(query)} if job_ids else {}
+
+
 def lock(connection: Connection, org_id: UUID, job_id: UUID) -> Row[Any]:
     """Lock a job until the transaction ends, and return it as it is then: whoever held it before has committed.
 

@@ -57,6 +57,13 @@ SELECT :org_id, r.job_id, r.origin, r.scheduled_for, r.scheduled_for, 1, r.job_r
 RETURNING task_id
 """)
 
+_REQUEST_CANCEL = with_rows("""
+UPDATE cmis.occurrences o SET cancel_requested = true
+  FROM jsonb_to_recordset(:rows) AS r(job_id uuid, origin text, scheduled_for timestamptz)
+ WHERE o.org_id = :org_id AND o.job_id = r.job_id AND o.origin = r.origin AND o.scheduled_for = r.scheduled_for
+   AND o.scheduled_for BETWEEN :low AND :high AND o.outcome IS NULL AND NOT o.cancel_requested
+""")
+
 # Of the few that are cancelled an index knows, and it is empty as a rule.
 _CANCELLED = text("""
 SELECT job_id, origin, scheduled_for FROM cmis.occurrences
@@ -78,6 +85,13 @@ def finish(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any
     """Write the outcomes of runs (job_id, origin, scheduled_for, outcome; `reason` of one that leaves no result)."""
     if rows:
         driver.changed(connection, _FINISH, {"org_id": org_id, "rows": rows, "now": now} | _bounds(rows))
+
+
+def request_cancel(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Ask open runs (job_id, origin, scheduled_for) to stop; returns how many were not asked before."""
+    if not rows:
+        return 0
+    return connection.execute(_REQUEST_CANCEL, {"org_id": org_id, "rows": rows} | _bounds(rows)).rowcount
 
 
 def move(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]]) -> None:

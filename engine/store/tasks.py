@@ -14,7 +14,7 @@ from core.ids import uuid7
 from engine.store.statements import with_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -41,6 +41,8 @@ class Claim:
     attempt: int
     max_attempts: int
     first: bool
+    lost: bool
+    """Whether the attempt before this one was lost: its worker died, or did not extend its lease."""
     worker: str
     timeout_seconds: int
     started_at: datetime
@@ -65,11 +67,11 @@ UPDATE cmis.tasks t
        started_at = coalesce(t.started_at, :now), lease_expires_at = clock_timestamp() + interval '{LEASE_SECONDS} s'
   FROM mine WHERE t.org_id = mine.org_id AND t.task_id = mine.task_id
 RETURNING t.kind, t.payload, t.fence, t.attempt, t.max_attempts, t.attempt = 1 AND t.delivery <= 1 AS first,
-          t.timeout_seconds, t.started_at),
+          coalesce(t.error ->> 'code' = 'LOST', false) AS lost, t.timeout_seconds, t.started_at),
 attempted AS (
 INSERT INTO cmis.task_attempts (org_id, attempt_id, task_id, fence, attempt, worker, started_at)
 SELECT :org_id, :attempt_id, :task_id, fence, attempt, :worker, :now FROM claimed)
-SELECT kind, payload, fence, attempt, max_attempts, first, timeout_seconds, started_at FROM claimed
+SELECT kind, payload, fence, attempt, max_attempts, first, lost, timeout_seconds, started_at FROM claimed
 """)
 _PEEK = text("""
 SELECT payload, attempt, created_at FROM cmis.tasks
@@ -90,6 +92,9 @@ UPDATE cmis.tasks SET lease_expires_at = clock_timestamp() + interval '{LEASE_SE
 RETURNING cancel_requested
 """)
 _HOLD = text(f"SELECT FROM cmis.tasks {_OWNED} FOR NO KEY UPDATE")
+# The lock waits for whoever may still be committing what is asked for: its client is gone, but not yet the server's process.
+_BEGUN = text("SELECT FROM cmis.task_attempts WHERE org_id = :org_id AND attempt_id = :attempt_id")
+_ENDED = text(f"{_BEGUN.text} AND outcome IS NOT NULL AND outcome <> 'lost'")
 # A write under the fence that meets a row ends its attempt, too: the statement's rows are those that it met.
 _ENDING_ATTEMPT = """
 attempted AS (
@@ -114,26 +119,38 @@ UPDATE cmis.tasks SET state = 'ready', run_at = :run_at, publish_at = :run_at, p
 RETURNING task_id),
 {_ENDING_ATTEMPT}
 """).bindparams(bindparam("error", type_=JSONB(none_as_null=True)))
+# Its owner is known to be dead: the reaper takes it in its next pass, or the scheduler sends its next message.
+_HASTEN = text("""
+UPDATE cmis.tasks SET
+  lease_expires_at = CASE state WHEN 'running' THEN clock_timestamp() END,
+  publish_at = CASE state WHEN 'ready' THEN greatest(run_at, :now) ELSE publish_at END,
+  published_at = CASE state WHEN 'running' THEN published_at END
+ WHERE org_id = :org_id AND task_id = :task_id AND (state = 'ready' OR state = 'running' AND lease_owner = :owner)
+RETURNING state
+""")
 SENDS_ITSELF = 16
 """Messages of one org that nobody has claimed in a queue at which a process that makes a task leaves its first message to the
 schedulers, so that its org waits its turn."""
 _INSERT = with_rows(f"""
 WITH given AS MATERIALIZED (
-SELECT r.*, coalesce(r.delivery, 0) > 0 AND (SELECT count(*) FROM (
-         SELECT FROM cmis.tasks t WHERE t.org_id = r.org_id AND t.state = 'ready' AND t.queue = r.queue
+SELECT a.*, a.asks AND (SELECT count(*) FROM (
+         SELECT FROM cmis.tasks t WHERE t.org_id = a.org_id AND t.state = 'ready' AND t.queue = a.queue
             AND t.published_at IS NOT NULL LIMIT {SENDS_ITSELF}) x) < {SENDS_ITSELF} AS sent
-  FROM jsonb_to_recordset(:rows) AS r(org_id uuid, task_id uuid, kind text, queue text, payload jsonb, state text, run_at timestamptz,
-       publish_at timestamptz, delivery integer, attempt integer, timeout_seconds integer, started_at timestamptz,
-       max_attempts integer, priority smallint)),
+  FROM (SELECT r.*, coalesce(r.delivery > 0 AND r.publish_at > r.run_at, false) AS asks
+          FROM jsonb_to_recordset(:rows) AS r(org_id uuid, task_id uuid, kind text, queue text, payload jsonb, state text,
+               run_at timestamptz, publish_at timestamptz, delivery integer, attempt integer, timeout_seconds integer,
+               started_at timestamptz, max_attempts integer, retry_of uuid, priority smallint)) a),
 made AS (
 INSERT INTO cmis.tasks (org_id, task_id, kind, queue, payload, state, run_at, publish_at, published_at, delivery, attempt,
-       timeout_seconds, started_at, max_attempts, priority, created_at)
+       timeout_seconds, started_at, max_attempts, retry_of, priority, created_at)
 SELECT r.org_id, r.task_id, r.kind, r.queue, r.payload, coalesce(r.state, 'ready'), r.run_at,
-       CASE WHEN r.delivery > 0 AND NOT r.sent THEN r.run_at ELSE coalesce(r.publish_at, r.run_at) END,
-       CASE WHEN r.sent THEN CAST(:now AS timestamptz) END, CASE WHEN r.sent THEN r.delivery ELSE 0 END, r.attempt,
-       coalesce(r.timeout_seconds, 300), r.started_at, coalesce(r.max_attempts, 5), coalesce(r.priority, {PRIORITY}), :now
+       CASE WHEN r.asks AND NOT r.sent THEN r.run_at ELSE coalesce(r.publish_at, r.run_at) END,
+       CASE WHEN r.sent THEN CAST(:now AS timestamptz) END,
+       CASE WHEN r.asks AND NOT r.sent THEN 0 ELSE coalesce(r.delivery, 0) END, r.attempt,
+       coalesce(r.timeout_seconds, 300), r.started_at, coalesce(r.max_attempts, 5), r.retry_of,
+       coalesce(r.priority, {PRIORITY}), :now
   FROM given r)
-SELECT task_id FROM given WHERE delivery > 0 AND NOT sent
+SELECT task_id FROM given WHERE asks AND NOT sent
 """)
 
 
@@ -141,9 +158,9 @@ def claim(connection: Connection, org_id: UUID, task_id: UUID, *, worker: str, n
     """Take a ready task and record the attempt; None if there is nothing to take (a duplicate, too early, final)."""
     attempt_id = uuid7(now)
     key = {"org_id": org_id, "task_id": task_id, "attempt_id": attempt_id, "worker": worker, "now": now}
-    for kind, payload, fence, attempt, max_attempts, first, timeout, started_at in driver.rows(connection, _CLAIM, key):
-        task = (org_id, task_id, attempt_id, kind, payload, fence, attempt, max_attempts, first, worker)
-        return Claim(*task, timeout, started_at)
+    for kind, payload, fence, attempt, max_attempts, first, lost, *time in driver.rows(connection, _CLAIM, key):
+        task = (org_id, task_id, attempt_id, kind, payload, fence, attempt, max_attempts, first, lost, worker)
+        return Claim(*task, *time)
     return None
 
 
@@ -207,18 +224,44 @@ def retry(
     return driver.changed(connection, _RETRY, _owned(claimed) | {"attempt_id": claimed.attempt_id} | ending) == 1
 
 
-def insert(connection: Connection, rows: Sequence[dict[str, Any]], *, now: datetime) -> set[UUID]:
+def begun(connection: Connection, claimed: Claim) -> bool:
+    """Say whether a claim is on record, where the answer to its COMMIT was lost."""
+    lock(connection, claimed.org_id, claimed.task_id)
+    return connection.execute(_BEGUN, _attempt(claimed)).rowcount == 1
+
+
+def ended(connection: Connection, claimed: Claim) -> bool:
+    """Say whether the end of a claim, whichever it was, is on record, where the answer to its COMMIT was lost."""
+    lock(connection, claimed.org_id, claimed.task_id)
+    return connection.execute(_ENDED, _attempt(claimed)).rowcount == 1
+
+
+def hasten(connection: Connection, org_id: UUID, task_id: UUID, *, owner: str | None, now: datetime) -> str | None:
+    """End the lease of a dead owner, or make a ready task's next message due; returns its state, None for neither."""
+    values = {"org_id": org_id, "task_id": task_id, "owner": owner, "now": now}
+    return connection.execute(_HASTEN, values).scalar_one_or_none()
+
+
+def insert(connection: Connection, rows: Sequence[dict[str, Any]], *, now: datetime) -> Callable[[], set[UUID]]:
     """Enqueue tasks: org_id, task_id, kind, queue, payload, run_at, attempt (attempts already used).
 
     Optional: timeout_seconds (default 300), max_attempts (default 5), priority (default 4), started_at where their time is
-    running already, and state (`ready`, or `held` for a task that another one will release).
+    running already, state (`ready`, or `held` for a task that another one will release), and retry_of (the task whose work
+    it does again).
     `publish_at` may be later than `run_at` where the inserting process claims the task itself, or (`delivery` 1) sends its
-    first message itself. Returns those of the latter that it is not to send: their org has enough unclaimed messages in the
-    queue, and the schedulers send theirs when it is their turn.
+    first message itself. `delivery` 1 without a later `publish_at`: even the first message's claim is to commit alone.
+
+    What is returned says, outside of `driver.together`, which first messages the process is not to send: their org has
+    enough unclaimed messages in the queue, and the schedulers send them when it is its turn.
     """
     if not rows:
-        return set()
-    return set(connection.execute(_INSERT, {"rows": rows, "now": now}).scalars())
+        return set
+    found = driver.asked(connection, _INSERT, {"rows": rows, "now": now})
+    return lambda: {row.task_id for row in found()}
+
+
+def _attempt(claimed: Claim) -> dict[str, Any]:
+    return {"org_id": claimed.org_id, "attempt_id": claimed.attempt_id}
 
 
 def _owned(claimed: Claim) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from migrations.ddl import constant_of, drop_tables, protect, run, run_as_engine
 
 revision = "0032"
-down_revision = "0028"
+down_revision = "0031"
 branch_labels = None
 depends_on = None
 
@@ -64,9 +64,9 @@ CREATE TABLE cmis.org_queue_limits (
 
 # A task that is ready either waits here (`published_at` is NULL) or was published: each of the two has an index of its own,
 # so that neither is found among the other. What waits is found by time, and by org. The index by state counts what an org
-# has in flight; what succeeded, which is nearly all, is not in it any more, which pays for the index by org.
+# has in flight; what succeeded, which is nearly all, is not in it.
 _INDEXES = """
-DROP INDEX cmis.tasks_publish, cmis.tasks_org_id_state_idx;
+DROP INDEX cmis.tasks_publish;
 CREATE INDEX tasks_waiting ON cmis.tasks (queue, publish_at) WHERE state = 'ready' AND published_at IS NULL;
 CREATE INDEX tasks_turns ON cmis.tasks (queue, org_id, priority, publish_at) WHERE state = 'ready' AND published_at IS NULL;
 CREATE INDEX tasks_published ON cmis.tasks (queue, publish_at) WHERE state = 'ready' AND published_at IS NOT NULL;
@@ -75,7 +75,6 @@ CREATE INDEX tasks_by_state ON cmis.tasks (org_id, state, queue, published_at) W
 _INDEXES_BEFORE = """
 DROP INDEX cmis.tasks_waiting, cmis.tasks_turns, cmis.tasks_published, cmis.tasks_by_state;
 CREATE INDEX tasks_publish ON cmis.tasks (queue, publish_at) WHERE state = 'ready';
-CREATE INDEX tasks_org_id_state_idx ON cmis.tasks (org_id, state);
 """
 
 

@@ -11,15 +11,19 @@ import pytest
 
 from dev.launch import stop, wait_until
 from dev.site import ROOT, free_port
+from dev.urls import rewritten
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from dev.site import Site
 
+NO_DATABASE = "a database that does not exist"
 _CASES = [
     ("worker", {"DATABASE_URL": ""}, "DATABASE_URL is not set"),
-    ("worker", {"DATABASE_URL": "postgresql://cmis_app:hush@127.0.0.1:1/x"}, "DATABASE_URL cannot be used"),
+    ("worker", {"DATABASE_URL": "mysql://cmis_app:hush@127.0.0.1:1/x"}, "DATABASE_URL names mysql"),
+    ("worker", {"DATABASE_URL": NO_DATABASE}, "DATABASE_URL cannot be used: connection failed"),
+    ("beat", {"SCHEDULER_DATABASE_URL": NO_DATABASE}, "SCHEDULER_DATABASE_URL cannot be used: connection failed"),
     ("worker", {"DATABASE_URL": "MIGRATION_DATABASE_URL"}, "DATABASE_URL connects as"),
     ("worker", {"BROKER_URL": ""}, "BROKER_URL is not set"),
     ("worker", {"BROKER_URL": "kafka://:hush@127.0.0.1"}, "BROKER_URL names no supported transport"),
@@ -34,13 +38,38 @@ def test_a_process_refuses_a_wrong_environment(
     database: Site, process: str, changed: dict[str, str], message: str
 ) -> None:
     env = database.full_env()
-    env |= {name: env.get(value, value) for name, value in changed.items()}
+    missing = rewritten(database.urls.app, database="nowhere")
+    env |= {name: missing if value == NO_DATABASE else env.get(value, value) for name, value in changed.items()}
     command = [sys.executable, "-m", "celery", "-A", "worker", process]
     ended = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
     said = ended.stdout + ended.stderr
     assert ended.returncode == 1
     assert f"error: {message}" in said
     assert said.rstrip().endswith(")"), "a remedy stands at the end"
+    assert "Traceback" not in said
+    assert "hush" not in said
+
+
+@pytest.mark.parametrize(("process", "variable"), [("worker", "DATABASE_URL"), ("beat", "SCHEDULER_DATABASE_URL")])
+def test_a_process_whose_database_is_away_names_the_variable_waits_and_ends_when_asked(
+    database: Site, tmp_path: Path, process: str, variable: str
+) -> None:
+    env = database.full_env() | {variable: f"postgresql://cmis_app:hush@127.0.0.1:{free_port()}/x"}
+    log = tmp_path / "process.log"
+    command = [sys.executable, "-m", "celery", "-A", "worker", process]
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=output) as waiting,
+    ):
+        try:
+            assert wait_until(lambda: log.read_text().count("trying again in") >= 3, 120), log.read_text()
+            assert waiting.poll() is None
+            waiting.send_signal(signal.SIGTERM)
+            assert waiting.wait(60) == 0
+        finally:
+            stop(waiting, signal.SIGKILL, 20)
+    said = log.read_text()
+    assert f"warning: {variable} cannot be used: " in said
     assert "Traceback" not in said
     assert "hush" not in said
 

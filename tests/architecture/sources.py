@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-PACKAGES: Final = ("cli", "core", "dev", "engine", "migrations", "models", "scheduler", "tasks", "worker")
+PACKAGES: Final = ("cli", "core", "dev", "engine", "migrations", "models", "scheduler", "tasks", "vitals", "worker")
 
 
 @dataclass(frozen=True)

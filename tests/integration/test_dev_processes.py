@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from core import exits
+from core.backoff import Pace
 from core.errors import InputError, SetupError
 from dev import fleet as fleets
 from dev.durations import parse_duration
@@ -69,6 +71,17 @@ def test_the_exit_code_of_a_failed_process_is_reported_and_the_others_are_stoppe
 
 def test_a_process_that_ends_without_an_error_is_a_failure_too(console: Console) -> None:
     assert run_until_asked({"only": "true"}, ENV, ROOT, console) == 1
+
+
+def test_a_process_whose_watchdog_ended_it_is_started_again(
+    console: Console, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("dev.processes.PROCESS", Pace(first=0.1, cap=0.1))
+    runs = tmp_path / "runs"
+    stuck_twice = f"echo run >> {runs}; [ $(wc -l < {runs}) -lt 3 ] && exit {exits.STUCK}; exit 3"
+    assert run_until_asked({"stuck": stuck_twice}, ENV, ROOT, console) == 3
+    assert runs.read_text() == "run\n" * 3
+    assert said(console).count("stuck ended with exit code 75; starting it again") == 2
 
 
 def test_the_death_of_a_server_ends_what_cannot_do_without_it(console: Console) -> None:

@@ -56,6 +56,13 @@ def _hangs(exchange: Exchange, _: str) -> None:
     exchange.receiver.wait_for_the_end()
 
 
+def _holds(exchange: Exchange, _: str) -> None:
+    """Take it, and answer once the receiver is told to."""
+    exchange.take()
+    exchange.receiver.wait_until_released()
+    exchange.answer(200, b"ok")
+
+
 def _drops(exchange: Exchange, _: str) -> None:
     """Take it, and close without a word."""
     exchange.take()
@@ -94,6 +101,7 @@ BEHAVIOURS: Final[dict[str, Callable[[Exchange, str], None]]] = {
     "redirects": _redirects,
     "echoes": _echoes,
     "hangs": _hangs,
+    "holds": _holds,
     "drops": _drops,
     "resets": _resets,
     "large": _large,

@@ -57,6 +57,7 @@ class Receiver:
         self._scripts: dict[str, deque[str | bytes]] = defaultdict(deque)
         self._lock = Lock()
         self._ending = Event()
+        self._released = Event()
         self._server = _Server(self, port)
         self.port: int = self._server.server_address[1]
 
@@ -71,6 +72,7 @@ class Receiver:
 
     def __exit__(self, *_: object) -> None:
         self._ending.set()
+        self._released.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -78,6 +80,19 @@ class Receiver:
         """Say how the next requests for `path` are answered."""
         with self._lock:
             self._scripts[path].extend(behaviours)
+
+    def hold(self, path: str) -> None:
+        """Take the next request for `path`, and answer it at `release` only."""
+        self._released.clear()
+        self.script(path, "holds")
+
+    def release(self) -> None:
+        """Answer what is held."""
+        self._released.set()
+
+    def wait_until_released(self) -> None:
+        """Wait for that."""
+        self._released.wait()
 
     def requests(self, path: str) -> list[Request]:
         """Return the requests for a path so far."""

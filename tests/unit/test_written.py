@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.db import _to_json
 from core.ids import uuid_of
-from core.written import Written
+from core.written import Written, to_json
 from engine.rules.document import json_number
 from engine.rules.trace_text import number_text
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("beside", [1, 2**70])  # the second is more than orjson can write
 def test_what_is_written_stands_in_the_document_as_it_is(beside: int) -> None:
     document = {"trace": Written('{"all":[1.50,"ü"]}'), "beside": beside}
-    assert json.loads(_to_json(document)) == {"trace": {"all": [1.5, "ü"]}, "beside": beside}
+    assert json.loads(to_json(document)) == {"trace": {"all": [1.5, "ü"]}, "beside": beside}
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False))

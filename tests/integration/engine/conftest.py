@@ -66,7 +66,9 @@ def _empty(site: Site) -> None:
         connection.execute("DELETE FROM cmis.orgs WHERE name <> '(reserved)'")
         connection.execute("DELETE FROM cmis.users WHERE NOT is_system")
         connection.execute("UPDATE cmis.clock_offset SET shift = '0'")
-        connection.execute("UPDATE cmis.broker_epoch SET epoch = '', lost_at = '-infinity'")
+        connection.execute(
+            "UPDATE cmis.broker_epoch SET epoch = '', lost_at = '-infinity', losses = 0, republished = 0"
+        )
 
 
 @pytest.fixture

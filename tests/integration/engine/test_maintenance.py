@@ -32,6 +32,19 @@ def test_maintenance_is_enqueued_once_an_hour_and_purges_what_is_long_final(worl
     assert world.rows("SELECT FROM cmis.tasks WHERE task_id = :id", id=done) == []
 
 
+def test_dead_letters_are_kept_for_a_month_unless_somebody_has_dealt_with_them(world: World, org: Org) -> None:
+    unseen, handled = (world.enqueue({org.id: [org.rule()]}) for _ in range(2))
+    now, who = world.now(), org.context.user_id
+    world.meddle("UPDATE cmis.tasks SET state = 'failed', finished_at = %(now)s", now=now)
+    dealt_with = "handled_at = %(now)s, handled_as = 'discarded', handled_by = %(who)s"
+    world.meddle(f"UPDATE cmis.tasks SET {dealt_with} WHERE task_id = %(id)s", now=now, who=who, id=handled)
+    for days, left in ((6, {unseen, handled}), (2, {unseen}), (21, {unseen}), (2, set())):
+        world.advance(days=days)
+        with world.app.transaction(org.context) as connection:
+            maintenance.purge_tasks(connection, 10)
+        assert {row.task_id for row in world.rows("SELECT task_id FROM cmis.tasks")} == left
+
+
 def test_what_runs_changed_is_forgotten_after_sixty_days(world: World, org: Org) -> None:
     org.campaign()
     bind(org, max_entities_per_run=1)

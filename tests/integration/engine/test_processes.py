@@ -17,6 +17,7 @@ from dev.fleet import fleet
 from dev.launch import wait_until
 from engine import invariants
 from engine.store import activity
+from engine.store.dropped import dropped_messages
 from tests.acceptance.load import create_due_org
 from tests.world import NOTIFY, SPENT
 
@@ -76,6 +77,9 @@ def test_messages_that_make_no_sense_are_dropped_and_a_due_job_is_done_by_the_sa
         assert [_end(member)[0] for member in running.members] == [0, 0]
     assert log.count("dropped a message") >= 5
     assert "there is no org" in log
+    with world.reader.snapshot() as connection:
+        counts = dropped_messages(connection)
+    assert counts == {"arguments": 4, "unclaimed": 1, "unknown_org": 1, "unknown_task": 1, "unreadable": 2}
     assert north.campaign_row(campaign).status == "paused"
     assert world.one("SELECT state FROM cmis.tasks WHERE task_id = :id", id=theirs) == "ready"
 

@@ -16,8 +16,8 @@ from core.db import RESERVED_ORG
 from dev.launch import wait_until
 from engine import rescue
 from engine.dispatch import Dispatcher
+from engine.store import activity, publishing
 from engine.store import dispatch as store
-from engine.store import publishing
 from scheduler import duties
 from scheduler import publishing as scheduler_publishing
 from scheduler.duties import Duties, Timer
@@ -187,6 +187,43 @@ def test_a_broker_that_forgot_everything_gets_it_again_once(
     scheduler.watching = Timer(1)
     scheduler.run()
     assert _ids(broker) == task_ids
+    assert _losses(world) == (1, 3)
+
+
+def _losses(world: World) -> tuple[int, int]:
+    """Return how many losses there were, and what was published again for them, but for the hour's upkeep."""
+    with world.reader.snapshot() as connection:
+        found = activity.broker_losses(connection)
+    assert (found.lost_at is None) == (found.losses == 0)
+    return found.losses, found.republished - found.losses
+
+
+def test_the_first_broker_that_is_seen_has_lost_nothing(world: World, org: Org, scheduler: Duties) -> None:
+    world.enqueue({org.id: [org.rule()]})
+    scheduler.run()
+    assert _losses(world) == (0, 0)
+
+
+def test_what_is_sent_after_the_loss_and_before_it_is_noticed_arrives_at_most_once_more(
+    world: World, org: Org, scheduler: Duties, broker: Valkey
+) -> None:
+    early = str(world.enqueue({org.id: [org.rule()]}))
+    scheduler.run()
+    broker.flush()
+    scheduler.watching.postpone(60)
+    late = str(world.enqueue({org.id: [org.rule()]}))
+    scheduler.run()
+    assert _ids(broker) == [late]
+    for _ in range(3):
+        scheduler.watching = Timer(1)
+        scheduler.run()
+    assert sorted(_ids(broker)) == sorted([early, late, late])
+    assert _losses(world) == (1, 2)
+    broker.flush()
+    scheduler.watching = Timer(1)
+    scheduler.run()
+    assert sorted(_ids(broker)) == sorted([early, late])
+    assert _losses(world) == (2, 4)
 
 
 def test_of_two_schedulers_one_notices_the_loss_and_nothing_is_sent_twice(
@@ -203,6 +240,7 @@ def test_of_two_schedulers_one_notices_the_loss_and_nothing_is_sent_twice(
     other.close()
     assert _ids(broker) == [str(task_id)]
     assert world.task(task_id).delivery == 2
+    assert _losses(world) == (1, 1)
 
 
 def test_only_one_of_two_schedulers_changes_the_epoch(world: World) -> None:

@@ -16,6 +16,9 @@ NOT_TENANTS: Final = {
     "alembic_version": "the revision of the schema",
     "clock_offset": "one row for the database; the owner's alone",
     "broker_epoch": "one row for the database",
+    "dropped_messages": "one row for each reason; who forges a message does not say truly whose it is",
+    "processes": "workers and schedulers serve all orgs; written by cmis.beat alone",
+    "lease_watch": "one row for the database",
 }
 GLOBAL_KEYS: Final = {"orgs_name_key": "names of orgs are unique among all, since --org takes one"}
 _CONTEXT: Final = (
@@ -35,6 +38,7 @@ SHARED: Final = {
 }
 """Policies by which the app reads rows that other orgs show to all: their whole expressions."""
 SCHEDULERS: Final = [
+    "beat",
     "broker_epoch",
     "claim_due_jobs",
     "clock",
@@ -51,6 +55,7 @@ SCHEDULERS: Final = [
     "swap_broker_epoch",
     "take_publishable",
     "unfinished_tasks",
+    "watch_leases",
 ]
 """Everything that the scheduler's role may do."""
 

@@ -8,7 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.chunk import MAX_ITEMS, MAX_ORGS, MAX_PAIRS, Due, Group, Item, Optimization, groups, pack, payload
+from core.errors import PermanentError
+from engine.chunk import (
+    MAX_ITEMS,
+    MAX_ORGS,
+    MAX_PAIRS,
+    Due,
+    Group,
+    Item,
+    Optimization,
+    groups,
+    halves,
+    pack,
+    payload,
+    singles,
+)
 
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 sizes = st.sampled_from([0, 1, 7, 150, 200, 201, 9_999, 20_000, 20_001, 500_000])
@@ -46,6 +60,43 @@ def test_every_chunk_keeps_its_bounds_and_only_a_single_evaluation_may_be_larger
 def test_of_each_org_at_most_one_chunk_is_shared(specs: list[tuple[int, int]]) -> None:
     shared = [group.org_id for chunk in pack(_due(specs)) if len(chunk) > 1 for group in chunk]
     assert len(shared) == len(set(shared))
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6).filter(lambda sizes: sum(sizes) > 1))
+def test_a_chunk_is_cut_in_halves_or_singles_that_are_the_whole_in_its_order(sizes: list[int]) -> None:
+    ids = iter(range(100))
+    whole = [
+        Group(UUID(int=org), tuple(Item(UUID(int=1), UUID(int=next(ids)), "manual") for _ in range(size)))
+        for org, size in enumerate(sizes)
+    ]
+    flat = [(group.org_id, item) for group in whole for item in group.items]
+    first, second = halves(whole)
+    assert [(group.org_id, item) for part in (first, second) for group in part for item in group.items] == flat
+    assert 0 <= sum(group.size for group in first) - sum(group.size for group in second) <= 1
+    for part in (first, second):
+        assert len({group.org_id for group in part}) == len(part)
+    assert [(group.org_id, item) for part in singles(whole) for group in part for item in group.items] == flat
+    assert all(len(part) == part[0].size == 1 for part in singles(whole))
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        {},
+        {"groups": None},
+        {"groups": 7},
+        {"groups": []},
+        {"groups": ["x"]},
+        {"groups": [{"org_id": "x", "items": []}]},
+        {"groups": [{"org_id": str(UUID(int=1)), "items": []}]},
+        {"groups": [{"org_id": str(UUID(int=1)), "items": [{}]}]},
+        {"groups": [{"org_id": str(UUID(int=1)), "items": [{"optimize": 1, "execution_id": 2}]}]},
+        {"groups": [{"org_id": str(UUID(int=1)), "items": {"rule_id": 1}}]},
+    ],
+)
+def test_what_is_no_payload_is_refused(garbage: dict[str, object]) -> None:
+    with pytest.raises(PermanentError, match="the task's payload"):
+        groups(garbage)
 
 
 def test_nothing_due_is_no_chunk() -> None:

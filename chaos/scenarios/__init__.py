@@ -1,0 +1,1 @@
+"""The scenarios of RELIABILITY §8. Each module here that defines `SCENARIO` is one."""

@@ -1,0 +1,44 @@
+"""C2: schedulers are killed, or stopped for longer than a transaction may take; the other one goes on."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Final
+
+from chaos.scenario import Bound, Scenario
+
+if TYPE_CHECKING:
+    from chaos.arena import Arena
+
+KILLED: Final = "scheduler killed"
+STOPPED: Final = "scheduler stopped"
+_TRANSACTION_SECONDS: Final = 5
+"""After so long the database ends the transaction of a process that does nothing in it (RELIABILITY §2)."""
+_STOPPED_SECONDS: Final = 7.0
+_PAUSE: Final = (2.0, 4.0)
+
+
+def kill_and_stop(arena: Arena) -> None:
+    """Do one or the other, now and then, until the time is over; never to both schedulers at once."""
+    while arena.left:
+        arena.wait(arena.chance.uniform(*_PAUSE))
+        running = arena.crew.running("scheduler")
+        if len(running) < len(arena.crew.of("scheduler")):
+            continue
+        place = arena.chance.choice(running)
+        if arena.chance.random() < 0.5:  # noqa: PLR2004 - either
+            arena.faults.note(KILLED, place.kill())
+            continue
+        fault = arena.faults.note(STOPPED, place.send(signal.SIGSTOP))
+        arena.wait_whatever(_STOPPED_SECONDS)
+        place.send(signal.SIGCONT)
+        fault.end()
+
+
+SCENARIO: Final = Scenario(
+    "C2",
+    "schedulers killed and stopped",
+    40,
+    kill_and_stop,
+    bounds=(Bound(KILLED, "late", 2), Bound(STOPPED, "late", _TRANSACTION_SECONDS + 1)),
+)

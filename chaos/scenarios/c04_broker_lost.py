@@ -1,0 +1,104 @@
+"""C4: amid thousands of messages the broker forgets everything, is killed and comes back empty, or is full."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import redis
+
+from chaos import backlog
+from chaos.observing import unobserved
+from chaos.scenario import Bound, Scenario
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from chaos.arena import Arena
+
+FLUSHED: Final = "broker flushed"
+KILLED: Final = "broker killed, back empty"
+FULL: Final = "broker full"
+EVERY: Final = 10.0
+"""Seconds between two faults."""
+TASKS: Final = 5_000
+"""Of the backlog; fewer where the time is short."""
+_A_SECOND: Final = 100
+_AWAY: Final = (1.0, 3.0)
+"""Seconds for which a killed broker is away."""
+_FULL_SECONDS: Final = 5.0
+_KINDS: Final = (FLUSHED, FLUSHED, KILLED, FULL)
+_FEW: Final = 100
+"""Messages at which a flush is one that loses something."""
+_LOSSES: Final = "SELECT losses, republished FROM cmis.broker_epoch"
+_EVALUATED: Final = """
+SELECT count(DISTINCT execution_id) AS evaluated, count(*) FILTER (WHERE status = 'failure') AS failed
+  FROM cmis.automation_executions WHERE org_id = (SELECT org_id FROM cmis.orgs WHERE name = 'backlog')"""
+
+
+def prepare(arena: Arena) -> None:
+    """Enqueue the backlog."""
+    backlog.enqueue(arena.world, _backlog(arena))
+
+
+def _backlog(arena: Arena) -> int:
+    return min(TASKS, int(arena.seconds * _A_SECOND))
+
+
+def lose(arena: Arena) -> None:
+    """Flush first, in the middle of the backlog; then one fault after another."""
+    kinds = [FLUSHED, *arena.chance.sample(_KINDS, len(_KINDS))]
+    arena.wait_until(lambda: sum(arena.waiting().values()) > _FEW, EVERY)
+    while arena.left:
+        happen(arena, kinds[0])
+        kinds = [*kinds[1:], kinds[0]]
+        arena.wait(EVERY)
+
+
+def happen(arena: Arena, kind: str) -> None:
+    """Do one fault to the broker; it is over when this returns."""
+    if kind == FLUSHED:
+        arena.valkey.flush()
+        arena.faults.note(kind).end()
+        return
+    fault = arena.faults.note(kind)
+    if kind == KILLED:
+        arena.valkey.kill()
+        arena.wait_whatever(arena.chance.uniform(*_AWAY))
+        arena.valkey.start()
+    else:
+        _limit(arena, 1)  # less than it has: it refuses every write
+        arena.wait_whatever(_FULL_SECONDS)
+        _limit(arena, 0)
+    fault.end()
+
+
+def _limit(arena: Arena, size: int) -> None:
+    with redis.Redis.from_url(arena.valkey.url) as client:
+        client.config_set("maxmemory", size)
+
+
+def check(arena: Arena) -> Iterator[str]:
+    """All of the backlog is done, once; the counter shows what was lost; whoever watches sees all workers."""
+    [done] = arena.rows(_EVALUATED)
+    if tuple(done) != (_backlog(arena), 0):
+        yield f"of {_backlog(arena)} tasks of the backlog {done.evaluated} were done, {done.failed} failed"
+    faults: Any = arena.faults.counts()
+    [counted] = arena.rows(_LOSSES)
+    if not 1 <= counted.losses <= faults[FLUSHED] + faults[KILLED]:
+        yield f"{counted.losses} losses are counted, and there were {faults[FLUSHED]} + {faults[KILLED]}"
+    if counted.republished < _FEW:
+        yield f"only {counted.republished} tasks are counted as published again"
+    yield from unobserved(arena)
+
+
+SCENARIO: Final = Scenario(
+    "C4",
+    "the broker flushed every 10 s, killed and empty, full",
+    60,
+    lose,
+    bounds=tuple(Bound(kind, "consuming", 3) for kind in (FLUSHED, KILLED, FULL)),
+    env={"CMIS_QUEUE_WAITING": "10000"},
+    prepare=prepare,
+    check=check,
+    survives=True,
+)

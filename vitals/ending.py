@@ -1,0 +1,31 @@
+"""Ending this process in time, whatever its code still waits for. What is cut off is done again: its lease ends."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+
+STUCK_SECONDS: Final = 10.0
+"""What a stuck process has to end as if it had been asked to."""
+
+
+def end_within(seconds: float, code: int, busy_with: Callable[[], str]) -> None:
+    """End the process with `code` once so many seconds have passed, if it still lives then; returns at once.
+
+    `busy_with` says what it is still at, for the log.
+    """
+    threading.Thread(target=_end, args=(seconds, code, busy_with), name="ending", daemon=True).start()
+
+
+def _end(seconds: float, code: int, busy_with: Callable[[], str]) -> None:
+    threading.Event().wait(seconds)
+    logger.warning("ending after %.0f s although at work, which is done again by others: %s", seconds, busy_with())
+    logging.shutdown()
+    os._exit(code)

@@ -1,0 +1,83 @@
+"""The consumer, but for how it waits for a broker that is away (with jitter, 2 s at most), and what it counts."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from celery.worker import state
+from celery.worker.consumer import Consumer
+from kombu.exceptions import OperationalError
+
+from core.backoff import BROKER, Backoff, sleep
+from core.clock import monotonic
+from models.enums import Dropped
+from tasks import dropped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kombu.message import Message
+
+logger = logging.getLogger(__name__)
+
+_LASTING: Final = 5.0
+"""A connection that was lost sooner counts as one more failure: a broker that takes connections only is not back."""
+
+
+class PatientConsumer(Consumer):
+    """Comes back by itself whenever the broker does, and ends at once when asked to meanwhile."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._backoff = Backoff(BROKER)
+        self._connected_at = 0.0
+        super().__init__(*args, **options)
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Return the connection once it is established. Raises WorkerShutdown if the worker is to end first."""
+        while True:
+            state.maybe_shutdown()
+            try:
+                connected = conn.ensure_connection(max_retries=max(1, len(conn.alt)), interval_start=0, interval_step=0)
+            except (OperationalError, *conn.recoverable_connection_errors) as error:
+                self._wait(f"cannot connect to {conn.as_uri()}: {error}")
+            else:
+                self.first_connection_attempt = False
+                self._connected_at = monotonic()
+                return connected
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Close the connection; where it did not last, wait before the next one."""
+        super().on_connection_error_after_connected(exc)
+        if monotonic() - self._connected_at < _LASTING:
+            self._wait("the connection did not last")
+        else:
+            self._backoff.reset()
+
+    def create_task_handler(self, *args: Any, **others: Any) -> Callable[[Message], Any]:
+        """Return what each message is handed to; one that it cannot even look at is dropped."""
+        handle = super().create_task_handler(*args, **others)
+        ours = (*self.connection_errors, *self.channel_errors)
+
+        def guarded(message: Message) -> Any:
+            try:
+                return handle(message)
+            except ours:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever a message makes fail is the message's
+                dropped.drop(Dropped.UNREADABLE, repr(error))
+                if not message.acknowledged:
+                    message.reject_log_error(logger, self.connection_errors)
+                return None
+
+        return guarded
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """Log and drop a message that cannot be read, as Celery does, and count it: of these no signal tells."""
+        dropped.count(Dropped.UNREADABLE)
+        super().on_decode_error(message, exc)
+
+    def _wait(self, reason: str) -> None:
+        pause = self._backoff.next()
+        logger.warning("consumer: %s. Trying again in %.1f s", reason, pause)
+        sleep(pause, lambda: state.should_stop is not None or state.should_terminate is not None)

@@ -1,0 +1,91 @@
+"""Messages that make no sense end no worker: whatever they are made of, they are dropped and counted.
+
+Postgres is the truth, so that nothing is lost with a message; and whoever can write to the broker can write anything. A
+library that meets what it does not expect raises, which in the parent of a worker would end all of it. Two places are
+guarded: where the transport makes a message of what lay in a Redis list (here), and where Celery looks at its headers
+(`worker.consumer`).
+"""
+
+from __future__ import annotations
+
+from queue import Empty
+from typing import Any, Final
+
+from celery.worker.control import inspect_command
+from kombu.transport import TRANSPORT_ALIASES, redis
+
+from models.enums import Dropped
+from tasks import dropped
+
+MAX_BODY: Final = 2 * 1024 * 1024
+"""Characters of a body; an event's payload may have 256 KiB."""
+
+
+def fault_of(envelope: object) -> str | None:
+    """Return why what lay in a queue cannot be a message of kombu's, None if it can."""
+    if not isinstance(envelope, dict):
+        return "it is no envelope"
+    body, headers, properties = (envelope.get(name) for name in ("body", "headers", "properties"))
+    if not isinstance(body, str | None) or not isinstance(headers, dict | None) or not isinstance(properties, dict):
+        return "its envelope is broken"
+    if not isinstance(properties.get("delivery_tag"), str) or not isinstance(properties.get("delivery_info"), dict):
+        return "its envelope is broken"
+    if any(not isinstance(envelope.get(name), str | None) for name in ("content-type", "content-encoding")):
+        return "its envelope is broken"
+    return "it is too large" if body is not None and len(body) > MAX_BODY else None
+
+
+class _SteadyChannel:
+    """Reads what lies in a list, also where it is no JSON."""
+
+    def _brpop_read(self, **options: Any) -> Any:
+        try:
+            return super()._brpop_read(**options)  # type: ignore[misc]
+        except (Empty, *self.connection.connection_errors, *self.connection.channel_errors):  # type: ignore[attr-defined]
+            raise
+        except Exception as error:  # noqa: BLE001 - kombu reads JSON with types in it: anything may come of them
+            dropped.drop(Dropped.UNREADABLE, repr(error))
+            raise Empty from None
+
+
+class _SteadyTransport:
+    """Hands on what is a message."""
+
+    def _deliver(self, message: Any, queue: str) -> None:
+        fault = fault_of(message)
+        if fault is None:
+            super()._deliver(message, queue)  # type: ignore[misc]
+        else:
+            dropped.drop(Dropped.UNREADABLE, f"{fault} (in {queue})")
+
+
+class SteadyRedisChannel(_SteadyChannel, redis.Channel):
+    """The channel of a Redis or Valkey server."""
+
+
+class SteadySentinelChannel(_SteadyChannel, redis.SentinelChannel):
+    """The channel of a server that Sentinel finds."""
+
+
+class SteadyRedis(_SteadyTransport, redis.Transport):
+    """The transport of a Redis or Valkey server."""
+
+    Channel = SteadyRedisChannel
+
+
+class SteadySentinel(_SteadyTransport, redis.SentinelTransport):
+    """The transport of a server that Sentinel finds."""
+
+    Channel = SteadySentinelChannel
+
+
+def guard() -> None:
+    """Let this process read the broker with the transports above. To be called before it connects."""
+    here = f"{__name__}:"
+    TRANSPORT_ALIASES.update(redis=f"{here}SteadyRedis", rediss=f"{here}SteadyRedis", sentinel=f"{here}SteadySentinel")
+
+
+@inspect_command(name="dropped")
+def report(*_: object, **__: object) -> dict[str, int]:
+    """Messages that this worker has dropped, by reason."""
+    return dropped.totals()

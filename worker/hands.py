@@ -1,0 +1,85 @@
+"""What a worker's main process knows of its hands: whether its loop turns, what it took, if it could take more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from celery import bootsteps
+from celery.worker import state
+
+from core.clock import monotonic
+from tasks import depth
+from tasks.broker import app, broker_errors
+from vitals.liveness import Seen
+from vitals.pulse import Look
+
+_TURN_SECONDS: Final = 0.5
+_AWAY: Final = "the broker at BROKER_URL is out of reach"
+
+
+@dataclass(slots=True)
+class Hands:
+    """Written by the main thread, read by the pulse's; each field by one statement, so without a lock."""
+
+    size: int
+    """How many tasks it works on at once."""
+    turns: int = field(default=0, init=False)
+    taken: int = field(default=0, init=False)
+    taken_at: float | None = field(default=None, init=False)
+    has_loop: bool = field(default=False, init=False)
+    """Whether there is an event loop whose turning can be counted; a pool without one blocks in the broker's client."""
+    _turns_before: int = field(default=0, init=False)
+    _taken_before: int = field(default=0, init=False)
+
+    def take(self, **_: object) -> None:
+        """Count a message that was taken from the broker."""
+        self.taken += 1
+        self.taken_at = monotonic()
+
+    def turn(self) -> None:
+        """Count a turn of the event loop."""
+        self.turns += 1
+
+    def look(self) -> Look:
+        """Report what happened since the last look, and ask the broker, by a connection of its own, what waits."""
+        turns, taken = self.turns, self.taken
+        waiting = self._waiting()
+        seen = Seen(
+            turned=not self.has_loop or turns != self._turns_before,
+            took=taken != self._taken_before,
+            free=len(state.reserved_requests) < self.size,
+            waiting=waiting or 0,
+            away=_AWAY if waiting is None else None,
+        )
+        self._turns_before, self._taken_before = turns, taken
+        return Look(seen, taken, self.taken_at)
+
+    def _waiting(self) -> int | None:
+        """Return how many messages wait in the queues that it serves now; None if the broker is out of reach.
+
+        Not in those that somebody took from it by remote control, to drain it.
+        """
+        with app.connection_for_read() as connection:
+            try:
+                connection.ensure_connection(max_retries=1, interval_start=0, timeout=3)
+                return sum(depth.waiting(connection, list(app.amqp.queues.consume_from)).values())
+            except broker_errors(connection):
+                return None
+
+    def busy_with(self) -> str:
+        """Say which tasks it is at."""
+        requests = list(state.active_requests) or list(state.reserved_requests)
+        return ", ".join(sorted(f"{request.name} {request.id}" for request in requests)) or "no task"
+
+
+class Turning(bootsteps.StartStopStep):
+    """Registers the count of turns with the event loop, each time that a connection starts it anew."""
+
+    hands: Hands | None = None
+
+    def register_with_event_loop(self, _worker: Any, hub: Any) -> None:
+        """Let the loop's timer count."""
+        if self.hands is not None:
+            self.hands.has_loop = True
+            hub.timer.call_repeatedly(_TURN_SECONDS, self.hands.turn)
