@@ -22,7 +22,7 @@ def kill_and_stop(arena: Arena) -> None:
     """Do one or the other, now and then, until the time is over; never to both schedulers at once."""
     while arena.left:
         arena.wait(arena.chance.uniform(*_PAUSE))
-        running = arena.crew.running("scheduler")
+        running = arena.crew.at_work("scheduler")
         if len(running) < len(arena.crew.of("scheduler")):
             continue
         place = arena.chance.choice(running)
