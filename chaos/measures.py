@@ -33,7 +33,9 @@ _IN_HAND: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Seconds, all of them. `lateness`: from each planned time to the start of its evaluation. The others: by kind of
+    """Seconds, all of them.
+
+    `lateness`: from each planned time to the start of its evaluation. The others: by kind of
     fault, and how they are measured.
     """
 
