@@ -45,7 +45,7 @@ def _cut_all(arena: Arena) -> None:
     arena.valkey.start()
     arena.postgres.start()
     fault.end()
-    arena.wait_until(lambda: all(place.runs and place.member.is_ready() for place in arena.crew.places), _START_SECONDS)
+    arena.wait_until(lambda: len(arena.crew.at_work()) == len(arena.crew.places), _START_SECONDS)
 
 
 def _check(arena: Arena, number: int) -> None:
