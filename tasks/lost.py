@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -50,7 +51,8 @@ class RescuedRequest(Request):
         if ids is not None:
             # not accepted by any child: then nobody can have claimed it either
             owner = f"{self.hostname}:{self.worker_pid}" if self.worker_pid else None
-            _THREAD.submit(_hasten, *ids, owner)
+            with suppress(RuntimeError):  # this process ends already: the lease does, too, a little later
+                _THREAD.submit(_hasten, *ids, owner)
 
 
 def _hasten(org_id: UUID, task_id: UUID, owner: str | None) -> None:
