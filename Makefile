@@ -7,7 +7,7 @@ export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 export PYTHONTZPATH :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo test lint bench clean
+.PHONY: help setup up demo test lint bench chaos clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,8 +35,12 @@ lint: setup ## ruff, formatting, types, and who may import whom
 bench: setup ## measure beside other schedulers, on servers of its own, within ten minutes a part (ARGS="PART --json")
 	@$(VENV)/python -m benchmarks $(ARGS)
 
+chaos: setup ## faults under load, on servers of its own, within twenty minutes (ARGS="--only C4 --seconds 60 --seed 7")
+	@$(VENV)/python -m chaos $(ARGS)
+
 clean: ## end what `make up` left running here; remove the venvs, .dev and caches
 	@if [ -d .dev ]; then $(PYTHON) -m dev.clean .dev; fi
 	@if [ -d .bench/data ]; then $(PYTHON) -m dev.clean .bench/data; fi
-	@rm -rf .venv .venv-bench .dev .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@if [ -d .chaos/data ]; then $(PYTHON) -m dev.clean .chaos/data; fi
+	@rm -rf .venv .venv-bench .dev .bench .chaos .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from core.errors import PermanentError
 from core.ids import uuid_of
+from engine.urgency import NORMAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -97,13 +98,17 @@ class Group:
 
 
 class Due(NamedTuple):
-    """An evaluation that is to be packed: how many entities it will look at, how long it may take, when it starts."""
+    """An evaluation that is to be packed: how many entities it will look at, how long it may take, when it starts.
+
+    `urgency`: as `engine.urgency` has it.
+    """
 
     org_id: UUID
     item: Item
     entities: int
     timeout_seconds: int
     run_at: datetime
+    urgency: int = NORMAL
 
 
 class Alone(NamedTuple):

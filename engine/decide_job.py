@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from core.ids import uuid7
-from engine import chunk
+from engine import chunk, urgency
 from engine.schedule import policies as policy
 from engine.schedule.due import State, decide
 from engine.schedule.failures import failures_in_a_row
@@ -231,7 +231,7 @@ def _due(row: ClaimedJob, policies: Policies, item: _Run, now: datetime) -> chun
     timeout = policies.timeout_seconds or policy.DEFAULT_TIMEOUT
     if isinstance(item, chunk.Optimization):
         return chunk.Alone(row.org_id, item, timeout, run_at)
-    return chunk.Due(row.org_id, item, row.entities, timeout, run_at)
+    return chunk.Due(row.org_id, item, row.entities, timeout, run_at, urgency.of_rule(row.priority))
 
 
 def _result(item: _Run | None) -> dict[str, Any]:

@@ -6,19 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from core.ids import uuid7
-from engine import chunk
+from engine import chunk, urgency
 from engine.workflows.job_start import TASK_SECONDS, JobStart
-from models.enums import Queue, TargetType, TaskKind, TriggerType
+from models.enums import Origin, Queue, TargetType, TaskKind, TriggerType
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
 
     from sqlalchemy import Row
 
     from core.db import Context
-    from models.enums import Origin
 
 TIMEOUT_SECONDS: Final = 300
 """How long an evaluation may take that belongs to no job."""
@@ -50,7 +49,7 @@ def job_run(
     item = _job_item(context, job, origin, moment, now)
     seconds = job.timeout_seconds
     queued, row = one_task(context.org_id, item, now=now, run_at=now, publish_at=now, timeout_seconds=seconds)
-    return QueuedRun(queued.task_id, execution_id=queued.execution_id), row
+    return QueuedRun(queued.task_id, execution_id=queued.execution_id), row | {"priority": _of_origin(origin)}
 
 
 def _job_start(
@@ -69,8 +68,14 @@ def _job_start(
         "publish_at": now,
         "timeout_seconds": TASK_SECONDS,
         "attempt": 0,
+        "priority": _of_origin(origin),
     }
     return QueuedRun(task_id, instance_id=start.instance_id), row
+
+
+def _of_origin(origin: Origin) -> int:
+    """Return how urgent a run outside its schedule is: somebody waits for it, or it is one of many that fill a gap."""
+    return urgency.BULK if origin is Origin.BACKFILL else urgency.MANUAL
 
 
 def _job_item(
@@ -83,10 +88,16 @@ def _job_item(
     return chunk.Item(job.rule_id, *run, context=given)
 
 
-def tasks_of(org_id: UUID, items: Sequence[chunk.Item], *, now: datetime) -> list[dict[str, Any]]:
-    """Return the rows of new tasks, due now, that carry evaluations of one org."""
+def tasks_of(
+    org_id: UUID, items: Sequence[chunk.Item], urgencies: Mapping[UUID, int], *, now: datetime
+) -> list[dict[str, Any]]:
+    """Return the rows of new tasks, due now, that carry evaluations of one org; `urgencies` of their rules."""
     due = [chunk.Due(org_id, item, 1, TIMEOUT_SECONDS, now) for item in items]
-    return [_row(org_id, groups, uuid7(now), now, now, TIMEOUT_SECONDS) for groups in chunk.pack(due)] if due else []
+    rows = []
+    for groups in chunk.pack(due) if due else ():
+        most = urgency.of_several(urgencies[item.rule_id] for group in groups for item in group.items)
+        rows.append(_row(org_id, groups, uuid7(now), now, now, TIMEOUT_SECONDS) | {"priority": most})
+    return rows
 
 
 def one_task(

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from core.errors import ConflictError, InputError, NotFoundError
 from core.ids import uuid7
-from engine import chunk
+from engine import chunk, urgency
 from engine.enqueue import tasks_of
 from engine.rules.reading import shown
 from engine.start_workflow import Start, start
@@ -19,7 +19,7 @@ from models.enums import EntityType, TriggerType
 from models.workflow_enums import InstanceTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, Row
@@ -55,6 +55,8 @@ class FollowUp:
 
     items: list[chunk.Item] = field(default_factory=list)
     """Evaluations of the rules that it triggers."""
+    urgencies: Mapping[UUID, int] = field(default_factory=dict)
+    """How urgent those of each rule are."""
     templates: list[UUID] = field(default_factory=list)
     """The workflows that it starts."""
     waiting: Sequence[Row[Any]] = ()
@@ -70,10 +72,13 @@ class FollowUp:
 def of_all(connection: Connection, org_id: UUID, told: Told, *, now: datetime) -> FollowUp:
     """Look up all that follows from an event. Its type is locked, so that no step begins to wait meanwhile."""
     named = _campaign(connection, org_id, told.payload)
-    items = list(_items(rules.triggered_by(connection, org_id, told.type), told, named, now))
+    triggered = rules.triggered_by(connection, org_id, told.type)
+    items = list(_items(triggered, told, named, now))
+    urgencies = {rule.rule_id: urgency.of_rule(rule.priority) for rule in triggered}
     found = events.started_by(connection, org_id, told.type)
     templates = [template.template_id for template in found if _starts(template, told)]
-    return FollowUp(items, templates, events.waiting(connection, org_id, told.type, told.payload), named)
+    waiting = events.waiting(connection, org_id, told.type, told.payload)
+    return FollowUp(items, urgencies, templates, waiting, named)
 
 
 def of_one(connection: Connection, org_id: UUID, told: Told, instance_id: UUID) -> FollowUp:
@@ -89,7 +94,7 @@ def begin(connection: Connection, org_id: UUID, told: Told, follow_up: FollowUp,
 
     Raises ArchivedError for a workflow that is none to start any more.
     """
-    tasks.insert(connection, tasks_of(org_id, follow_up.items, now=now), now=now)
+    tasks.insert(connection, tasks_of(org_id, follow_up.items, follow_up.urgencies, now=now), now=now)
     signal = {"kind": "event", "event_id": str(told.event_id)}
     signals = [(row.instance_id, row.step_id, signal) for row in follow_up.waiting]
     instances.wake(connection, org_id, signals, now=now)

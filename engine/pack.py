@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.db import RESERVED_ORG
 from core.ids import uuid7
-from engine import chunk
+from engine import chunk, urgency
 from engine.workflows import job_start
 from models.enums import Queue, TaskKind
 
@@ -22,17 +22,20 @@ if TYPE_CHECKING:
 def pack(due: Sequence[chunk.Due], now: datetime, size: int) -> tuple[list[dict[str, Any]], dict[UUID, UUID]]:
     """Pack evaluations into tasks of at most `size`; returns their rows, and for each execution its task.
 
-    Evaluations of different time limits or starts share none: both belong to the task.
+    Evaluations of different time limits or starts share none: both belong to the task. A task is as urgent as its most
+    urgent evaluation.
     """
     tasks: list[dict[str, Any]] = []
     carriers: dict[UUID, UUID] = {}
     alike = {(one.timeout_seconds, one.run_at) for one in due}
+    urgencies = {one.item.rule_id: one.urgency for one in due}
     batches = [due] if len(alike) == 1 else [list(group) for _, group in groupby(sorted(due, key=_kind), key=_kind)]
     for batch in batches:
         for groups in chunk.pack(batch, size):
             task_id = uuid7(now)
             carriers |= {item.execution_id: task_id for group in groups for item in group.items}
-            tasks.append(_task(task_id, groups, batch[0]))
+            most = urgency.of_several(urgencies[item.rule_id] for group in groups for item in group.items)
+            tasks.append(_task(task_id, groups, batch[0]) | {"priority": most})
     return tasks, carriers
 
 

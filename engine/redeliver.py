@@ -13,7 +13,7 @@ from core import clock
 from core.db import repeat_on_conflict
 from core.errors import ConflictError
 from core.ids import uuid7
-from engine import effects
+from engine import effects, urgency
 from engine.deliver.enqueue import Parcel
 from engine.store import actions, audit, dead_letters, deliveries, tasks
 from models.audit_actions import AuditAction
@@ -143,7 +143,8 @@ def _retry(decision: _Decision) -> Redelivered:
     parcel = Parcel(uuid7(now), [one.action_id for one in decision.parcel])
     if not deliveries.send_again(connection, row.org_id, parcel.action_ids, parcel.task_id, decision.note, now=now):
         raise _refused(row)
-    tasks.insert(connection, [parcel.row(row.org_id, now=now) | {"retry_of": row.task_id}], now=now)
+    given = {"retry_of": row.task_id, "priority": urgency.MANUAL}
+    tasks.insert(connection, [parcel.row(row.org_id, now=now) | given], now=now)
     dead_letters.handle(connection, row.org_id, row.task_id, Handling.RETRIED, decision.note, now=now)
     entries = [decision.record(one, AuditAction.ACTION_RETRIED, was=one.status) for one in decision.parcel]
     audit.record(connection, row.org_id, entries, now=now)

@@ -14,7 +14,7 @@ from core.db import sqlstate
 from core.errors import ConflictError
 from core.ids import uuid7
 from core.waiting import until_found
-from engine import chunk
+from engine import chunk, urgency
 from engine.enqueue import job_run, one_task
 from engine.store import audit, executions, maintenance, occurrences, optimizations, tasks
 from models.audit_actions import AuditAction
@@ -158,7 +158,7 @@ def _run(database: Database, context: Context, make: Make, evaluate: Evaluate) -
 def _enqueue(connection: Connection, context: Context, make: Make, quiet: timedelta) -> Queued:
     now = clock.now(connection)
     queued, row = one_task(context.org_id, make(now), now=now, run_at=now, publish_at=now + quiet)
-    tasks.insert(connection, [row], now=now)
+    tasks.insert(connection, [row | {"priority": urgency.MANUAL}], now=now)
     return queued
 
 

@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from core import driver
 from core.errors import ConflictError, InputError
 from core.ids import uuid7
 from engine import published
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
 
 TOGETHER: Final = 25
 """Instances that one task carries, at most: they share its commits."""
+SEND_AT_ONCE: Final = 40
+"""Tasks of one call whose first messages its caller sends: a thousand instances; a scheduler sends the others."""
 MAX_CONTEXT: Final = 256 * 1024
 """Bytes of a context, as JSON."""
 _SOON: Final = timedelta(seconds=15)
@@ -68,6 +69,8 @@ class Started:
     """Whether that instance has the same context."""
     task_id: UUID | None = None
     """The task that begins it; None if it was there already."""
+    sent: bool = False
+    """Whether the caller has to send that task's first message; else a scheduler does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +94,19 @@ def start(
 ) -> list[Started]:
     """Make instances and the tasks that begin them. Raises ConflictError for a template that is not active.
 
-    `task_id`: the caller's own task begins them. `sent`: the caller sends the tasks' first messages after its commit.
+    `task_id`: the caller's own task begins them. `sent`: the caller sends the tasks' first messages after its commit,
+    of those that say so.
     `counted`: False where the caller locks more before its commit, and counts them then: templates come last.
     """
     planned = _plan(connection, org_id, starts, task_id, now)
     new = instances.create(connection, org_id, [_row(one, now) for one in planned], now=now)
     mine = [one for one in planned if one.instance_id in new]
+    left = _enqueue(connection, org_id, mine, sent=sent, own=task_id is None, now=now)
     counts = Counter(one.start.template_id for one in mine if counted)
-    with driver.together(connection):
-        _enqueue(connection, org_id, mine, sent=sent, own=task_id is None, now=now)
-        versions.count(connection, org_id, {key: (n, 0) for key, n in sorted(counts.items())}, now=now)
+    versions.count(connection, org_id, {key: (n, 0) for key, n in sorted(counts.items())}, now=now)
     there = _there(connection, org_id, [one for one in planned if one.instance_id not in new])
     return [
-        Started(one.instance_id, already=False, task_id=one.task_id)
+        Started(one.instance_id, already=False, task_id=one.task_id, sent=sent and one.task_id not in left)
         if one.instance_id in new
         else Started(there[one.instance_id].instance_id, already=True, same=there[one.instance_id].same)
         for one in planned
@@ -180,7 +183,8 @@ def _timeout_task_id(one: _Planned) -> UUID:
 
 def _enqueue(
     connection: Connection, org_id: UUID, planned: Sequence[_Planned], *, sent: bool, own: bool, now: datetime
-) -> None:
+) -> set[UUID]:
+    """Insert the tasks; returns those whose first messages the caller is not to send."""
     rows: dict[UUID, dict[str, Any]] = {}
     for one in planned:
         if own:
@@ -191,10 +195,11 @@ def _enqueue(
             item = instances.signalled(one.instance_id, None, {"kind": "timeout"})
             key = _timeout_task_id(one)
             rows[key] = instances.task(org_id, [item], now=now, task_id=key, run_at=now + timedelta(seconds=timeout))
-    for row in rows.values():
-        if sent and row["run_at"] <= now:
-            row |= {"delivery": 1, "publish_at": now + _SOON}
-    tasks.insert(connection, list(rows.values()), now=now)
+    due = [row for row in rows.values() if row["run_at"] <= now] if sent else []
+    for row in due[:SEND_AT_ONCE]:
+        row |= {"delivery": 1, "publish_at": now + _SOON}
+    left = {row["task_id"] for row in due[SEND_AT_ONCE:]}
+    return left | tasks.insert(connection, list(rows.values()), now=now)
 
 
 def _there(connection: Connection, org_id: UUID, planned: Sequence[_Planned]) -> dict[UUID, Any]:

@@ -1,4 +1,4 @@
-"""Publishing as one scheduler does it: look, pick, mark, commit, send. Postgres keeps what has no room in the broker."""
+"""Publishing as one scheduler does it: look, pick, mark, commit, send. What has no room in the broker stays here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tasks import depth
 from tasks.publish import publish
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
     from uuid import UUID
 
     from kombu.connection import Connection
@@ -32,9 +32,8 @@ _IN_WORK: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look came to: tasks published or put off, whether the broker refused messages, when to look again."""
+    """What one look came to: whether the broker refused messages, and when to look again."""
 
-    handled: int = 0
     refused: bool = False
     again: float | None = None
     """After how many seconds; None = when something falls due."""
@@ -55,7 +54,7 @@ class Publisher:
     def look(self, connection: Connection) -> Look:
         """Publish what is due and has room. What the broker does not take is due again at once."""
         with self.database.transaction(None) as transaction:
-            due = publishing.publishable_queues(transaction, QUEUES)
+            due = publishing.publishable_queues(transaction, QUEUES, 2 * self.queue_cap + 2 * _IN_WORK)
         if not due:
             return Look()
         waiting = depth.waiting(connection, due)
@@ -73,8 +72,7 @@ class Publisher:
                 dispatch.publish_failed(transaction, refused)
             return Look(refused=True)
         self._note(picked, rooms, waiting, taken)
-        again = _again(picked, waiting, taken, left_out=len(rooms) < len(due))
-        return Look(len(taken.messages) + taken.postponed, again=again)
+        return Look(again=_again(picked, waiting, taken))
 
     def _rooms(self, waiting: Mapping[str, int]) -> dict[str, int]:
         """Return for how many messages each queue has room; queues that have none are left out."""
@@ -102,16 +100,12 @@ class Publisher:
             self.windows[queue].looked(waiting[queue] + sent, now, short=one.short and len(one.tasks) >= rooms[queue])
 
 
-def _again(
-    picked: Mapping[str, publishing.Picked], waiting: Mapping[str, int], taken: publishing.Taken, *, left_out: bool
-) -> float | None:
-    """Return after how many seconds to look again; None where nothing was left behind."""
-    short: Collection[str] = [queue for queue, one in picked.items() if one.short]
-    if any(len(picked[queue].tasks) >= BATCH for queue in picked):
+def _again(picked: Mapping[str, publishing.Picked], waiting: Mapping[str, int], taken: publishing.Taken) -> float:
+    """Return after how many seconds to look again: soon, where something was due, as more may follow."""
+    if any(len(one.tasks) >= BATCH for one in picked.values()):
         return 0.0
-    if any(waiting[queue] == 0 for queue in short) and taken.messages:
-        return DRY_SECONDS
-    return LOOK_SECONDS if short or left_out else None
+    dry = any(one.short and waiting[queue] == 0 for queue, one in picked.items())
+    return DRY_SECONDS if dry and taken.messages else LOOK_SECONDS
 
 
 def _is_backlog(waiting: int, published: int | None) -> bool:

@@ -1,8 +1,8 @@
 """How many messages of one queue may wait in the broker: what its workers take until the scheduler looks again, twice.
 
 What waits in the broker is first in, first out, and whoever comes later stands behind all of it, of whatever org. So as
-little as possible waits there, and yet no worker is ever without. How much that is depends on how long tasks take and on
-how many workers there are, which nobody has to say: it is measured, as the kernel does for the queues of network cards.
+little as possible waits there, and yet no worker is ever without. How much that is depends on how long tasks take, and
+on how many workers there are, which nobody has to say: it is measured, as kernels do for the queues of network cards.
 """
 
 from __future__ import annotations

@@ -230,6 +230,7 @@ def _rows(tenant: Tenant, now: datetime) -> list[tuple[type[models.Base], dict[s
         ),
         (models.Destination, {"destination": "https://receiver.test:443", "updated_at": now}),
         (models.TokenBucket, {"bucket": "org", "rate_per_minute": 60}),
+        (models.OrgQueueLimit, {"queue": "rules", "in_flight": 50}),
         (
             models.Secret,
             {

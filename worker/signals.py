@@ -73,7 +73,7 @@ def show_signs_of_life(instance: WorkController, **_: object) -> None:
     """Start the pulse of this main process, and answer `/healthz` where that is wanted."""
     settings = Settings.load()
     queues = sorted(app.amqp.queues.consume_from)
-    hands = Turning.hands = Hands(instance.max_concurrency or instance.concurrency)
+    hands = Turning.hands = Hands(instance)
     task_received.connect(hands.take, weak=False)
     database = _database(settings, "cmis-worker-pulse")
     pulse = Pulse(identity.of_worker(queues), database, hands.look, _end_stuck, settings.watchdog_seconds)

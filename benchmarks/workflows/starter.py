@@ -19,10 +19,10 @@ from benchmarks.workflows.scale import MANY_SECONDS
 from core import clock
 from core.config import Settings, require
 from core.db import ENGINE_ACTOR, Context, Database
-from engine.run_workflow.desk import PRIORITY
 from engine.start_workflow import Start, start
 from engine.store.dispatch import Message
 from engine.store.instances import TIMEOUT_SECONDS
+from engine.store.tasks import PRIORITY
 from models.enums import Queue, TaskKind
 from models.workflow_enums import InstanceTrigger
 from tasks.publish import send
@@ -42,7 +42,7 @@ def _start(database: Database, org_id: UUID, template_id: UUID, count: int) -> N
     with database.transaction(Context(org_id, ENGINE_ACTOR)) as connection:
         started = start(connection, org_id, starts, now=clock.now(connection), sent=True)
     kind, queue = TaskKind.RUN_WORKFLOW.value, Queue.WORKFLOWS.value
-    begun_by = dict.fromkeys(one.task_id for one in started if one.task_id is not None)
+    begun_by = dict.fromkeys(one.task_id for one in started if one.sent and one.task_id)
     send([Message(org_id, task_id, kind, queue, PRIORITY, TIMEOUT_SECONDS) for task_id in begun_by])
 
 

@@ -1,4 +1,4 @@
-"""C11: the clocks of a worker, a deliverer and a scheduler are an hour off; the database's is the only one that counts."""
+"""C11: the clocks of a worker, a deliverer and a scheduler are an hour off; only the database's counts."""
 
 from __future__ import annotations
 

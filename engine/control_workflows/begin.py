@@ -55,7 +55,10 @@ def begin(
         )
         [started] = start(desk.connection, desk.org_id, [wanted], now=desk.now, sent=desk.sends)
         if started.task_id is not None:
-            desk.send(started.task_id)
+            if started.sent:
+                desk.send(started.task_id)
+            else:
+                desk.leaves = True
             return Steered(started.instance_id, InstanceStatus.PENDING)
         if not started.same:
             message = f"{shown(str(idempotency_key))} was used for the run {started.instance_id}, with another context"

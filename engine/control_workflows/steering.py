@@ -84,7 +84,7 @@ def in_transaction(hand: Hand, body: Callable[[Desk], T]) -> T:
             desk = Desk(connection, hand.context.org_id, clock.now(connection), sends=hand.send is not None)
             result = body(desk)
             desk.write()
-            if desk.messages and hand.send is None:
+            if desk.leaves:
                 maintenance.wake_schedulers(connection)
             return result, desk.messages
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core import clock, driver
 from core.ids import uuid7
-from engine import published
+from engine import published, urgency
 from engine.run_workflow.run import Run
 from engine.store import audit, instances, occurrences, step_effects, tasks, versions
 from engine.store.dispatch import Message
+from engine.store.tasks import PRIORITY
 from engine.workflows.reading import size_of
 from models.enums import Outcome, Queue, TaskKind
 from models.workflow_enums import InstanceStatus, StepStatus
@@ -28,11 +29,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-PRIORITY: Final = 4
 SEND_AT_ONCE: Final = 100
 """Tasks that one commit makes and whose messages the process itself sends; a scheduler sends the others."""
 MAX_OUTPUT: Final = 256 * 1024
 """Bytes of what an instance has put out, as JSON."""
+_CANCEL: Final = "cancel"
 _SOON: Final = timedelta(seconds=15)
 _TOLD: Final = {
     InstanceStatus.RUNNING: "instance_resumed",
@@ -67,7 +68,9 @@ class Desk:
     assigned: list[dict[str, Any]] = field(default_factory=list)
     """Steps that are given to other tasks and stay as they are."""
     sends: bool = True
-    """Whether the process sends the first messages of new tasks itself; else it has to wake the schedulers."""
+    """Whether the process sends the first messages of new tasks itself."""
+    leaves: bool = False
+    """Whether the schedulers are to send some: who can wake them does."""
     entries: list[dict[str, Any]] = field(default_factory=list)
     """What the audit log is told besides: what a person did."""
 
@@ -99,14 +102,19 @@ class Desk:
         The message of one that is due is sent after the commit.
         """
         item: dict[str, Any] = {"instance_id": str(instance_id)}
+        if signal is not None and signal["kind"] == _CANCEL:
+            others["priority"] = urgency.SIGNAL
         return self.carry(item if signal is None else instances.signalled(instance_id, step_id, signal), **others)
 
     def carry(self, item: Mapping[str, Any], **others: Any) -> UUID:
         """Make a task for an item, as `task` does."""
         row = instances.task(self.org_id, [item], now=self.now, **others)
-        if row.get("state") != "held" and row["run_at"] <= self.now and len(self.messages) < SEND_AT_ONCE:
-            row |= {"delivery": 1, "publish_at": self.now + _SOON} if self.sends else {}
-            self.send(row["task_id"], row["timeout_seconds"])
+        if row.get("state") != "held" and row["run_at"] <= self.now:
+            if self.sends and len(self.messages) < SEND_AT_ONCE:
+                row |= {"delivery": 1, "publish_at": self.now + _SOON}
+                self.send(row["task_id"], row["timeout_seconds"])
+            else:
+                self.leaves = True
         self.rows.append(row)
         made: UUID = row["task_id"]
         return made
@@ -123,7 +131,7 @@ class Desk:
         ended = [run for run in changed if run.ended]
         self._stop(changed)
         self._answer_parents(ended)
-        tasks.insert(self.connection, self.rows, now=self.now)
+        self._leave(tasks.insert(self.connection, self.rows, now=self.now))
         rows = [self._instance(run) for run in changed]
         with driver.together(self.connection):  # none of these says anything that the next one needs
             instances.write(self.connection, self.org_id, steps, rows, now=self.now)
@@ -151,6 +159,11 @@ class Desk:
         for run in changed:
             for child in run.children:
                 self.task(child, None, {"kind": "cancel", "reason": f"the step of {run.instance_id} is cancelled"})
+
+    def _leave(self, left: AbstractSet[UUID]) -> None:
+        """Leave first messages to the schedulers: the org's turn in the queue is theirs to say."""
+        self.messages = [message for message in self.messages if message.task_id not in left]
+        self.leaves = self.leaves or bool(left)
 
     def _unmake(self, stopped: AbstractSet[UUID]) -> None:
         """Drop tasks that are not inserted yet: what made them and what stopped them is one commit."""

@@ -217,7 +217,8 @@ def _subworkflow(executing: Executing) -> tuple[Result, Mapping[str, Any]]:
     [started] = start(turn.connection, turn.org_id, [child], now=turn.now, sent=True, counted=False)
     if started.task_id is not None:
         turn.made[template.template_id] += 1
-        turn.send(started.task_id)
+        if started.sent:
+            turn.send(started.task_id)
     if not config["wait"]:
         return Done({"instance_id": str(started.instance_id)}), given
     return Waits("instance", columns={"child_instance_id": started.instance_id}), given

@@ -22,6 +22,8 @@ class ClaimedJob(NamedTuple):
     campaign_id: UUID | None
     template_id: UUID | None
     """The workflow that it starts."""
+    priority: str | None
+    """The rule's."""
     entities: int
     """How many campaigns one evaluation would look at."""
     schedule_type: str

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-_PUBLISHABLE = text("SELECT queue, published FROM cmis.publishable_queues(:queues)").bindparams(
+_PUBLISHABLE = text("SELECT queue, published FROM cmis.publishable_queues(:queues, :bound)").bindparams(
     bindparam("queues", type_=ARRAY(Text()))
 )
 _PICK = text("""
@@ -79,12 +79,13 @@ class Standing(NamedTuple):
         return self.in_flight >= self.cap
 
 
-def publishable_queues(connection: Connection, queues: Sequence[str]) -> dict[str, int | None]:
+def publishable_queues(connection: Connection, queues: Sequence[str], bound: int) -> dict[str, int | None]:
     """Return those of the queues that have a message due.
 
-    Where one is due again, with how many of the queue's tasks are published.
+    Where one is due again, with how many of the queue's tasks are published, counted up to `bound`.
     """
-    return {row.queue: row.published for row in connection.execute(_PUBLISHABLE, {"queues": list(queues)})}
+    rows = connection.execute(_PUBLISHABLE, {"queues": list(queues), "bound": bound})
+    return {row.queue: row.published for row in rows}
 
 
 def pick(

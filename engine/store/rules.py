@@ -39,7 +39,7 @@ SELECT rule_id, version, name, entity_type, entity_id, trigger_type, event_type,
   FROM cmis.automation_rules WHERE org_id = :org_id AND rule_id = ANY (:rule_ids)
 """).bindparams(bindparam("rule_ids", type_=_UUIDS))
 _TRIGGERED = text("""
-SELECT rule_id, entity_type, entity_id FROM cmis.automation_rules
+SELECT rule_id, entity_type, entity_id, priority FROM cmis.automation_rules
  WHERE org_id = :org_id AND event_type = :event_type AND status = 'active' ORDER BY rule_id
 """)
 _PRIORITIES = text("""
@@ -80,7 +80,7 @@ def lock_active(connection: Connection, org_id: UUID) -> dict[UUID, str]:
 
 
 def triggered_by(connection: Connection, org_id: UUID, event_type: str) -> Sequence[Row[Any]]:
-    """Return the active rules that events of a type trigger (rule_id, entity_type, entity_id), ascending."""
+    """Return the active rules that events of a type trigger (rule_id, entity_type, entity_id, priority), ascending."""
     return connection.execute(_TRIGGERED, {"org_id": org_id, "event_type": event_type}).all()
 
 

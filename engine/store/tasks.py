@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
+PRIORITY = 4
+"""What a task has of which nobody says how urgent it is; 0 is the most urgent, 9 the least."""
+AGAIN = 5
+"""What a delivery has at least that is tried again: fresh ones come before it."""
 LEASE_SECONDS = 30
 HEARTBEAT_SECONDS = 10
 
@@ -110,6 +114,7 @@ _RETRY = text(f"""
 WITH owned AS (
 UPDATE cmis.tasks SET state = 'ready', run_at = :run_at, publish_at = :run_at, published_at = NULL, lease_owner = NULL,
        lease_expires_at = NULL, error = :error, cancel_requested = false,
+       priority = CASE WHEN kind = 'deliver' THEN greatest(priority, {AGAIN}) ELSE priority END,
        max_attempts = greatest(max_attempts, attempt + :more) {_OWNED}
 RETURNING task_id),
 {_ENDING_ATTEMPT}
@@ -123,15 +128,27 @@ UPDATE cmis.tasks SET
  WHERE org_id = :org_id AND task_id = :task_id AND (state = 'ready' OR state = 'running' AND lease_owner = :owner)
 RETURNING state
 """)
-_INSERT = with_rows("""
-INSERT INTO cmis.tasks (org_id, task_id, kind, queue, payload, state, run_at, publish_at, published_at, delivery, attempt,
-       timeout_seconds, started_at, max_attempts, retry_of, created_at)
-SELECT r.org_id, r.task_id, r.kind, r.queue, r.payload, coalesce(r.state, 'ready'), r.run_at, coalesce(r.publish_at, r.run_at),
-       CASE WHEN r.delivery > 0 AND r.publish_at > r.run_at THEN CAST(:now AS timestamptz) END, coalesce(r.delivery, 0), r.attempt,
-       coalesce(r.timeout_seconds, 300), r.started_at, coalesce(r.max_attempts, 5), r.retry_of, :now
+SENDS_ITSELF = 16
+"""Messages of one org that nobody has claimed in a queue at which a process that makes a task leaves its first message to the
+schedulers, so that its org waits its turn."""
+_INSERT = with_rows(f"""
+WITH given AS MATERIALIZED (
+SELECT r.*, r.delivery > 0 AND r.publish_at > r.run_at AS sends, (SELECT count(*) FROM (
+         SELECT FROM cmis.tasks t WHERE t.org_id = r.org_id AND t.state = 'ready' AND t.queue = r.queue
+            AND t.published_at IS NOT NULL LIMIT {SENDS_ITSELF}) x) < {SENDS_ITSELF} AS has_turn
   FROM jsonb_to_recordset(:rows) AS r(org_id uuid, task_id uuid, kind text, queue text, payload jsonb, state text, run_at timestamptz,
        publish_at timestamptz, delivery integer, attempt integer, timeout_seconds integer, started_at timestamptz,
-       max_attempts integer, retry_of uuid)
+       max_attempts integer, priority smallint, retry_of uuid)),
+made AS (
+INSERT INTO cmis.tasks (org_id, task_id, kind, queue, payload, state, run_at, publish_at, published_at, delivery, attempt,
+       timeout_seconds, started_at, max_attempts, priority, retry_of, created_at)
+SELECT r.org_id, r.task_id, r.kind, r.queue, r.payload, coalesce(r.state, 'ready'), r.run_at,
+       CASE WHEN r.sends AND NOT r.has_turn THEN r.run_at ELSE coalesce(r.publish_at, r.run_at) END,
+       CASE WHEN r.sends AND r.has_turn THEN CAST(:now AS timestamptz) END,
+       CASE WHEN r.sends AND NOT r.has_turn THEN 0 ELSE coalesce(r.delivery, 0) END, r.attempt,
+       coalesce(r.timeout_seconds, 300), r.started_at, coalesce(r.max_attempts, 5), coalesce(r.priority, {PRIORITY}), r.retry_of, :now
+  FROM given r)
+SELECT task_id FROM given WHERE sends AND NOT has_turn
 """)
 
 
@@ -223,16 +240,20 @@ def hasten(connection: Connection, org_id: UUID, task_id: UUID, *, owner: str | 
     return connection.execute(_HASTEN, values).scalar_one_or_none()
 
 
-def insert(connection: Connection, rows: Sequence[dict[str, Any]], *, now: datetime) -> None:
+def insert(connection: Connection, rows: Sequence[dict[str, Any]], *, now: datetime) -> set[UUID]:
     """Enqueue tasks: org_id, task_id, kind, queue, payload, run_at, attempt (attempts already used).
 
-    Optional: timeout_seconds (default 300), max_attempts (default 5), started_at where their time is running already, state
-    (`ready`, or `held` for a task that another one will release), and retry_of (the task whose work it does again).
+    Optional: timeout_seconds (default 300), max_attempts (default 5), priority (default 4), started_at where their time is
+    running already, state (`ready`, or `held` for a task that another one will release), and retry_of (the task whose work it
+    does again).
     `publish_at` may be later than `run_at` where the inserting process claims the task itself, or (`delivery` 1) sends its
     first message itself. `delivery` 1 without a later `publish_at`: even the first message's claim is to commit alone.
+    Returns those that it is not to send: their org has enough unclaimed messages in the queue, and the schedulers send
+    theirs when it is their turn.
     """
-    if rows:
-        driver.changed(connection, _INSERT, {"rows": rows, "now": now})
+    if not rows:
+        return set()
+    return {row.task_id for row in driver.rows(connection, _INSERT, {"rows": rows, "now": now})}
 
 
 def _attempt(claimed: Claim) -> dict[str, Any]:

@@ -12,40 +12,42 @@ def upgrade() -> None:
     run(_LIMITS)
     protect("org_queue_limits", app="SELECT, INSERT, UPDATE", engine="SELECT")
     run(_INDEXES)
-    run(f"DROP FUNCTION {', '.join(_BEFORE)}")
-    for functions in (_NEXT, _CAPS, _TURNS, _PICK, _TAKE, _GRANTS):
+    run(f"DROP FUNCTION {_BEFORE}, {_CLAIMS}")
+    run_as_engine(_next())
+    for functions in (_PUBLISHABLE, _CAPS, _TURNS, _PICK, _TAKE, _GRANTS):
         run_as_engine(functions)
+    run_as_engine(_claim() + constant_of("0015", "_GRANT"))
+    run_as_engine(_record())
 
 
 def downgrade() -> None:
-    run(f"DROP FUNCTION {', '.join(_SCHEDULER + _INNER)}")
+    run(f"DROP FUNCTION {', '.join(_SCHEDULER + _INNER)}, {_CLAIMS}")
     run(_INDEXES_BEFORE)
     drop_tables(["org_queue_limits"])
     for name in ("_NEXT", "_PUBLISH", "_GRANTS"):
         run_as_engine(constant_of("0012", name))
+    run_as_engine(constant_of("0028", "_claim")() + constant_of("0015", "_GRANT"))
+    run_as_engine(constant_of("0028", "_record")())
 
 
-_BEFORE = (
-    "cmis.publishable_queues(text[], integer)",
-    "cmis.seconds_until_due(text[])",
-    "cmis.take_publishable(integer, text[], integer[], text[])",
-)
+_CLAIMS = "cmis.claim_due_jobs(integer, uuid[], integer, integer)"
+_BEFORE = "cmis.publishable_queues(text[], integer), cmis.take_publishable(integer, text[], integer[], text[])"
 _SCHEDULER = (
-    "cmis.publishable_queues(text[])",
+    "cmis.publishable_queues(text[], integer)",
     "cmis.seconds_until_due(text[])",
     "cmis.pick_publishable(text, integer, uuid, integer)",
     "cmis.take_publishable(uuid[], uuid[], text[])",
 )
-_INNER = (
+_SHOWN = ("cmis.org_in_flight(uuid, text, integer)", "cmis.org_cap(uuid, text, integer)")
+_RING = (
     "cmis.due_groups(text, uuid, uuid, integer, integer, integer)",
     "cmis.pick_turns(text, integer, uuid, integer)",
-    "cmis.org_in_flight(uuid, text, integer)",
-    "cmis.org_cap(uuid, text, integer)",
 )
+_INNER = (*_RING, *_SHOWN)
 _GRANTS = f"""
 REVOKE EXECUTE ON FUNCTION {", ".join(_SCHEDULER + _INNER)} FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION {", ".join(_SCHEDULER)} TO cmis_scheduler;
-GRANT EXECUTE ON FUNCTION {", ".join(_INNER[2:])} TO cmis_app;
+GRANT EXECUTE ON FUNCTION {", ".join(_SHOWN)} TO cmis_app;
 """
 
 _LIMITS = """
@@ -66,8 +68,7 @@ CREATE TABLE cmis.org_queue_limits (
 _INDEXES = """
 DROP INDEX cmis.tasks_publish;
 CREATE INDEX tasks_waiting ON cmis.tasks (queue, publish_at) WHERE state = 'ready' AND published_at IS NULL;
-CREATE INDEX tasks_turns ON cmis.tasks (queue, org_id, priority, publish_at)
-  WHERE state = 'ready' AND published_at IS NULL;
+CREATE INDEX tasks_turns ON cmis.tasks (queue, org_id, priority, publish_at) WHERE state = 'ready' AND published_at IS NULL;
 CREATE INDEX tasks_published ON cmis.tasks (queue, publish_at) WHERE state = 'ready' AND published_at IS NOT NULL;
 CREATE INDEX tasks_by_state ON cmis.tasks (org_id, state, queue, published_at) WHERE state <> 'succeeded';
 """
@@ -76,46 +77,34 @@ DROP INDEX cmis.tasks_waiting, cmis.tasks_turns, cmis.tasks_published, cmis.task
 CREATE INDEX tasks_publish ON cmis.tasks (queue, publish_at) WHERE state = 'ready';
 """
 
-# How long nothing falls due: no job, no review, no message. What is due already and waits for something else counts not.
-_NEXT = """
-CREATE FUNCTION cmis.seconds_until_due(p_queues text[]) RETURNS double precision
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_generic_plan
-AS $$
-DECLARE v_now timestamptz := cmis.clock(); v_next timestamptz;
-BEGIN
-  SELECT least(
-    (SELECT j.next_run_at FROM cmis.scheduled_jobs j WHERE j.status = 'active' AND j.next_run_at > v_now
-      ORDER BY j.next_run_at LIMIT 1),
-    (SELECT j.review_at FROM cmis.scheduled_jobs j WHERE j.review_at > v_now ORDER BY j.review_at LIMIT 1),
-    (SELECT min(least(
-       (SELECT t.publish_at FROM cmis.tasks t WHERE t.state = 'ready' AND t.published_at IS NULL AND t.queue = q.queue
-           AND t.publish_at > v_now ORDER BY t.publish_at LIMIT 1),
-       (SELECT t.publish_at FROM cmis.tasks t WHERE t.state = 'ready' AND t.published_at IS NOT NULL AND t.queue = q.queue
-           AND t.publish_at > v_now ORDER BY t.publish_at LIMIT 1)))
-       FROM unnest(p_queues) AS q(queue)))
-    INTO v_next;
-  RETURN extract(epoch FROM v_next - cmis.clock());
-END $$;
 
--- Which queues have a message due; `published`: where one is due again, how many of the queue's tasks are published.
-CREATE FUNCTION cmis.publishable_queues(p_queues text[]) RETURNS TABLE (queue text, published bigint)
+def _next() -> str:
+    """Return the function of 0012; what waits and what was published are two indexes now."""
+    before: str = constant_of("0012", "_NEXT")
+    one = before[before.index("SELECT t.publish_at") : before.index(") d))")]
+    both = [one.replace("'ready'", f"'ready' AND t.published_at {state}") for state in ("IS NULL", "IS NOT NULL")]
+    return before.replace("CREATE F", "CREATE OR REPLACE F").replace(one, f"({both[0]}) UNION ALL ({both[1]})")
+
+
+# Which queues have a message due; `published`: where one is due again, how many of the queue's tasks are published, counted
+# up to a bound. The first by time is asked for, not whether there is one: that, a plan may look for in the whole table.
+_PUBLISHABLE = """
+CREATE FUNCTION cmis.publishable_queues(p_queues text[], p_bound integer) RETURNS TABLE (queue text, published bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_generic_plan
-AS $$
+SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE v_now timestamptz := cmis.clock();
 BEGIN
   RETURN QUERY
-  SELECT d.queue, CASE WHEN d.again THEN (SELECT count(*) FROM cmis.tasks t
-           WHERE t.state = 'ready' AND t.published_at IS NOT NULL AND t.queue = d.queue) END
+  SELECT d.queue, CASE WHEN d.again <= v_now THEN (SELECT count(*) FROM (SELECT FROM cmis.tasks t
+           WHERE t.state = 'ready' AND t.published_at IS NOT NULL AND t.queue = d.queue LIMIT p_bound) x) END
     FROM (SELECT q.queue,
-            EXISTS (SELECT FROM cmis.tasks t WHERE t.state = 'ready' AND t.published_at IS NULL AND t.queue = q.queue
-                       AND t.publish_at <= v_now) AS fresh,
-            EXISTS (SELECT FROM cmis.tasks t WHERE t.state = 'ready' AND t.published_at IS NOT NULL AND t.queue = q.queue
-                       AND t.publish_at <= v_now) AS again
+            (SELECT t.publish_at FROM cmis.tasks t WHERE t.state = 'ready' AND t.published_at IS NULL AND t.queue = q.queue
+              ORDER BY t.publish_at LIMIT 1) AS fresh,
+            (SELECT t.publish_at FROM cmis.tasks t WHERE t.state = 'ready' AND t.published_at IS NOT NULL AND t.queue = q.queue
+              ORDER BY t.publish_at LIMIT 1) AS again
             FROM unnest(p_queues) AS q(queue)) d
-   WHERE d.fresh OR d.again;
+   WHERE least(d.fresh, d.again) <= v_now;
 END $$;
 """
 
@@ -123,19 +112,16 @@ END $$;
 # as their caller, who sees the rows of all orgs or of his own. The reserved org is no tenant: nothing binds what it carries.
 _CAPS = """
 CREATE FUNCTION cmis.org_in_flight(p_org_id uuid, p_queue text, p_bound integer) RETURNS integer
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
-AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
   RETURN (SELECT count(*) FROM (
-    (SELECT FROM cmis.tasks t WHERE t.org_id = p_org_id AND t.state = 'running' AND t.queue = p_queue LIMIT p_bound)
-    UNION ALL
-    (SELECT FROM cmis.tasks t WHERE t.org_id = p_org_id AND t.state = 'ready' AND t.queue = p_queue
-        AND t.published_at IS NOT NULL LIMIT p_bound) LIMIT p_bound) x);
+    (SELECT FROM cmis.tasks t WHERE t.org_id = p_org_id AND t.state = 'running' AND t.queue = p_queue LIMIT p_bound) UNION ALL
+    (SELECT FROM cmis.tasks t WHERE t.org_id = p_org_id AND t.state = 'ready' AND t.queue = p_queue AND t.published_at IS NOT NULL
+      LIMIT p_bound) LIMIT p_bound) x);
 END $$;
 
 CREATE FUNCTION cmis.org_cap(p_org_id uuid, p_queue text, p_default integer) RETURNS integer
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
-AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
   IF p_org_id = '00000000-0000-0000-0000-000000000000' THEN RETURN 1000000; END IF;
   RETURN coalesce((SELECT l.in_flight FROM cmis.org_queue_limits l WHERE l.org_id = p_org_id AND l.queue = p_queue), p_default);
@@ -150,8 +136,7 @@ _TURNS = """
 CREATE FUNCTION cmis.due_groups(p_queue text, p_after uuid, p_until uuid, p_orgs integer, p_probes integer, p_cap integer)
 RETURNS TABLE (place integer, org_id uuid, priority smallint, room integer, orgs integer)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_generic_plan
-AS $$
+SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE v_now timestamptz := cmis.clock();
 BEGIN
@@ -182,8 +167,7 @@ _PICK = """
 CREATE FUNCTION cmis.pick_turns(p_queue text, p_room integer, p_after uuid, p_cap integer,
   OUT orgs uuid[], OUT tasks uuid[], OUT reached uuid)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_generic_plan
-AS $$
+SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
   v_now timestamptz := cmis.clock();
@@ -197,11 +181,10 @@ BEGIN
     SELECT g.* FROM (SELECT FROM ahead a HAVING coalesce(max(a.place), 0) < v_probes AND coalesce(max(a.orgs), 0) <= p_room) s
      CROSS JOIN LATERAL cmis.due_groups(p_queue, NULL, p_after, p_room, v_probes, p_cap) g WHERE p_after IS NOT NULL),
   groups AS MATERIALIZED (
-    SELECT a.place, a.org_id, a.priority, a.room FROM ahead a
-    UNION ALL SELECT v_probes + a.place, a.org_id, a.priority, a.room FROM around a),
+    SELECT a.place, a.org_id, a.priority, a.room FROM ahead a UNION ALL
+    SELECT v_probes + a.place, a.org_id, a.priority, a.room FROM around a),
   givers AS MATERIALIZED (
-    SELECT g.org_id, min(g.place) AS place, max(g.room) AS room FROM groups g WHERE g.room > 0
-     GROUP BY g.org_id ORDER BY min(g.place) LIMIT p_room),
+    SELECT g.org_id, min(g.place) AS place, max(g.room) AS room FROM groups g WHERE g.room > 0 GROUP BY 1 ORDER BY 2 LIMIT p_room),
   heads AS (
     SELECT o.place, o.room, o.org_id, h.task_id, row_number() OVER (PARTITION BY o.org_id ORDER BY
              g.priority - floor(extract(epoch FROM v_now - h.publish_at) / 60), h.publish_at, h.task_id) AS nth
@@ -210,14 +193,12 @@ BEGIN
          WHERE t.state = 'ready' AND t.published_at IS NULL AND t.queue = p_queue AND t.org_id = g.org_id
            AND t.priority = g.priority AND t.publish_at <= v_now
          ORDER BY t.publish_at LIMIT least(p_room, 4 * (1 + p_room / (SELECT count(*) FROM givers)))) h),
-  turns AS (
-    SELECT h.org_id, h.task_id, h.place, CASE h.org_id WHEN v_shared THEN (h.nth + 3) / 4 ELSE h.nth END AS turn, h.nth
-      FROM heads h WHERE h.nth <= h.room),
   picked AS (
-    SELECT t.org_id, t.task_id, row_number() OVER (ORDER BY t.turn, t.place, t.nth) AS position FROM turns t
-     ORDER BY t.turn, t.place, t.nth LIMIT p_room)
+    SELECT h.org_id, h.task_id, row_number() OVER (
+             ORDER BY CASE h.org_id WHEN v_shared THEN (h.nth + 3) / 4 ELSE h.nth END, h.place, h.nth) AS position
+      FROM heads h WHERE h.nth <= h.room ORDER BY position LIMIT p_room)
   SELECT array_agg(p.org_id ORDER BY p.position), array_agg(p.task_id ORDER BY p.position),
-         coalesce(CASE WHEN (SELECT max(g.place) % v_probes FROM groups g) = 0 THEN NULL ELSE (array_agg(p.org_id ORDER BY p.position DESC))[1] END,
+         coalesce(CASE WHEN (SELECT max(g.place) % v_probes FROM groups g) <> 0 THEN (array_agg(p.org_id ORDER BY p.position DESC))[1] END,
                   (SELECT g.org_id FROM groups g ORDER BY g.place DESC LIMIT 1), p_after)
     INTO orgs, tasks, reached FROM picked p;
 END $$;
@@ -227,8 +208,7 @@ END $$;
 CREATE FUNCTION cmis.pick_publishable(p_queue text, p_room integer, p_after uuid, p_cap integer,
   OUT orgs uuid[], OUT tasks uuid[], OUT reached uuid, OUT short boolean)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_generic_plan
-AS $$
+SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE v_now timestamptz := cmis.clock(); v_room integer; v_again uuid[]; v_again_tasks uuid[];
 BEGIN
@@ -266,8 +246,7 @@ _TAKE = """
 CREATE FUNCTION cmis.take_publishable(p_orgs uuid[], p_tasks uuid[], p_backlogged text[])
 RETURNS TABLE (org_id uuid, task_id uuid, kind text, queue text, priority smallint, timeout_seconds integer, waits boolean)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_generic_plan
-AS $$
+SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE v_now timestamptz := cmis.clock();
 BEGIN
@@ -288,8 +267,7 @@ BEGIN
     RETURNING t.org_id, t.task_id, t.kind, t.queue, t.priority, t.timeout_seconds, due.waits, due.position),
   present AS (
     SELECT q.queue, count(DISTINCT q.org_id) > 1 AS several FROM (
-      SELECT m.queue, m.org_id FROM marked m
-      UNION ALL
+      SELECT m.queue, m.org_id FROM marked m UNION ALL
       SELECT s.queue, s.org_id FROM (SELECT DISTINCT m.queue FROM marked m) d CROSS JOIN LATERAL (
         SELECT t.queue, t.org_id FROM cmis.tasks t
          WHERE t.state = 'ready' AND t.published_at IS NOT NULL AND t.queue = d.queue
@@ -299,3 +277,25 @@ BEGIN
          m.waits FROM marked m JOIN present p USING (queue) ORDER BY m.position;
 END $$;
 """
+
+
+# A task is as urgent as the most urgent rule that it carries: the scheduler reads it with the job, and says so of the task.
+def _claim() -> str:
+    before: str = constant_of("0028", "_claim")()
+    return before.replace(
+        "template_id uuid, entities bigint", "template_id uuid, priority text, entities bigint"
+    ).replace("j.campaign_id, j.template_id,", "j.campaign_id, j.template_id, r.priority,")
+
+
+def _record() -> str:
+    """Return the function; a run that is told to stop is told so before what is bulk."""
+    function: str = constant_of("0028", "_record")()
+    for before, after in (
+        ("publish_at, timeout_seconds, created_at)", "publish_at, timeout_seconds, priority, created_at)"),
+        ("t.run_at, t.timeout_seconds, p_now\n", "t.run_at, t.timeout_seconds, coalesce(t.priority, 4), p_now\n"),
+        ("timestamptz, timeout_seconds integer);", "timestamptz, timeout_seconds integer, priority smallint);"),
+        ("publish_at, created_at)\n      SELECT open", "publish_at, created_at, priority)\n      SELECT open"),
+        ("             p_now, p_now, p_now\n", "             p_now, p_now, p_now, 1\n"),
+    ):
+        function = function.replace(before, after)
+    return function

@@ -174,11 +174,11 @@ def test_no_more_messages_wait_in_a_queue_than_it_may_hold(
     tasks = sorted(str(world.enqueue({org.id: [org.rule()]})) for _ in range(5))
     duties = Duties(world.scheduler, Dispatcher(world.scheduler), queue_cap=2)
     taken: list[str] = []
-    for expected in (2, 2, 1):
+    for expected in (2, 2, 1, 0):
         wait = duties.run()
         messages = _take(broker)
         assert len(messages) == expected
-        assert (wait <= HELD_BACK_SECONDS) == (expected == 2)
+        assert (wait <= HELD_BACK_SECONDS) == (expected > 0)
         taken += messages
     duties.close()
     assert sorted(taken) == tasks
@@ -188,8 +188,10 @@ def test_no_more_messages_wait_in_a_queue_than_it_may_hold(
 def _take(broker: Valkey) -> list[str]:
     """Take what waits, as workers do; returns the ids of the tasks."""
     with redis.Redis.from_url(broker.url, decode_responses=True) as client:
-        messages = [message for key in client.keys("rules*") for message in client.lrange(key, 0, -1)]
-        client.delete(*client.keys("rules*"))
+        keys = client.keys("rules*")
+        messages = [message for key in keys for message in client.lrange(key, 0, -1)]
+        if keys:
+            client.delete(*keys)
     return [_id(message) for message in messages]
 
 
