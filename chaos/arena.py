@@ -18,6 +18,7 @@ from chaos.crew import KINDS, Crew
 from chaos.faults import Faults
 from chaos.load import Load
 from core.clock import monotonic
+from core.db import is_outage
 from core.errors import SetupError
 from dev.signals import undisturbed
 from dev.site import ROOT
@@ -28,7 +29,7 @@ from tests.receiver.web import Receiver
 from tests.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from chaos.proxy import Proxy
@@ -74,6 +75,8 @@ class Arena:
         self.stack.callback(self.world.close)
         self.env: dict[str, str] = self._environment()
         """What processes are started with."""
+        self.crew = Crew(self.env, logs / "processes")
+        self.stack.callback(self.end_crew)
         self.proxies: dict[str, Proxy] = {}
         """A scenario's proxies, by what they stand before."""
         self._ends = float("inf")
@@ -111,8 +114,7 @@ class Arena:
         """Make the orgs, start the processes, and wait for them; then the load, and the scenario's time begin."""
         self.stages: Sequence[Stage] = stage.make(self.world, self.receiver.url)
         self.scenario.prepare(self)
-        self.crew = Crew(self.env | dict(self.scenario.env), self.logs / "processes")
-        self.stack.callback(self.end_crew)
+        self.crew.env = self.env | dict(self.scenario.env)
         hands = self.scenario.hands
         for kind, number in zip(KINDS, (hands.workers, hands.deliveries, hands.schedulers), strict=True):
             for _ in range(number):
@@ -169,8 +171,8 @@ class Arena:
         while True:
             try:
                 return self.world.rows(query, **values)
-            except DBAPIError:
-                if monotonic() > ends:
+            except DBAPIError as error:
+                if not is_outage(error) or monotonic() > ends:
                     raise
             self.wait_whatever(_TEND_SECONDS)
 
@@ -189,7 +191,7 @@ class Arena:
         """Return the administrator's URL of the scenario's database: for faults such as ended sessions."""
         return self.site.urls.migration
 
-    def end_crew(self) -> Mapping[str, int]:
+    def end_crew(self) -> dict[str, int]:
         """Ask all processes to end; their exit statuses by name."""
         with undisturbed():
             return self.crew.stop()

@@ -18,7 +18,7 @@ from core.clock import monotonic
 from core.errors import SetupError
 from dev.fleet import launch
 from dev.launch import has_ended, wait_until
-from dev.processes import stop_all
+from dev.processes import READY, stop_all
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,6 +72,10 @@ class Place:
         """Whether a process holds the place."""
         return self.again_at is None
 
+    def says_ready(self) -> bool:
+        """Whether the present process has said so; it may have ended since."""
+        return READY[self.kind].search(self.member.log.read_text(errors="replace")) is not None
+
     def children(self) -> list[int]:
         """Return the pids of the main process's children: of a worker, those that run its tasks."""
         return children_of(self.pid)
@@ -121,6 +125,10 @@ class Crew:
     def running(self, *kinds: str) -> list[Place]:
         """Return the places of these kinds (default: all) that a process holds now."""
         return [place for place in self.places if place.runs and (not kinds or place.kind in kinds)]
+
+    def at_work(self, *kinds: str) -> list[Place]:
+        """Return those of `running` that have said that they are ready: a fault that meets others proves little."""
+        return [place for place in self.running(*kinds) if place.says_ready()]
 
     def tend(self) -> None:
         """Note who has ended, and start those again whose pause is over."""

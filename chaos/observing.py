@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from celery import Celery
@@ -20,7 +21,7 @@ def unobserved(arena: Arena) -> list[str]:
     names = {place.name for place in arena.crew.running("worker", "deliveries")}
     with Celery("observer", broker=arena.valkey.url, set_as_current=False) as app:
         silent = names - _pinged(arena, app, names)
-        unheard = names - _heard(arena, app, names)
+        unheard = names - _heard(app, names)
     return [f"{name} answers no ping" for name in sorted(silent)] + [
         f"{name} sends no events" for name in sorted(unheard)
     ]
@@ -37,22 +38,20 @@ def _pinged(arena: Arena, app: Celery, names: set[str]) -> set[str]:
     return found
 
 
-def _heard(arena: Arena, app: Celery, names: set[str]) -> set[str]:
+def _heard(app: Celery, names: set[str]) -> set[str]:
     """Listen until each has sent something: a heartbeat comes every two seconds."""
     found: set[str] = set()
     ends = monotonic() + _PATIENCE
-
-    def hear(event: dict[str, Any]) -> None:
-        found.add(_node(event.get("hostname", "")))
-
     with app.connection_for_read() as connection:
-        receiver = app.events.Receiver(connection, handlers={"*": hear})
-        while not found >= names and monotonic() < ends:
-            arena.wait_whatever(0)
-            try:
-                receiver.capture(limit=1, timeout=1.0, wakeup=False)
-            except TimeoutError:
-                continue
+        receiver = app.events.Receiver(connection)
+
+        def hear(event: dict[str, Any]) -> None:
+            found.add(_node(event.get("hostname", "")))
+            receiver.should_stop = found >= names or monotonic() > ends
+
+        receiver.handlers = {"*": hear}
+        with suppress(TimeoutError):
+            receiver.capture(limit=None, timeout=_PATIENCE, wakeup=False)
     return found
 
 

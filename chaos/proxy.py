@@ -197,6 +197,8 @@ class Proxy:
             await asyncio.gather(self._up(link, reader, up_writer), self._down(link, up_reader, writer))
         except OSError:
             link.abort()  # of either side: the server is away, or somebody cut the connection
+        except asyncio.CancelledError:
+            link.abort()  # the proxy ends; to a stream's protocol a task that was cancelled would be an error
         finally:
             self._links.discard(link)
             for each in link.writers:

@@ -60,52 +60,59 @@ def document(result: Result) -> dict[str, Any]:
 
 
 def show(results: Sequence[Result]) -> None:
-    """Print two tables, of scenarios and of promises, and below them every violation."""
+    """Print two tables, of scenarios and of faults, and below them every violation."""
     # the 80 columns that rich takes a pipe for would cut the figures off
     console = Console() if sys.stdout.isatty() else Console(width=_WIDTH, height=_HEIGHT)
     console.print(_of_scenarios(results))
-    console.print(_of_promises(results))
+    console.print(_of_faults(results))
     for result in results:
         for violation in result.violations:
-            console.print(f"{result.scenario.name} (seed {result.seed}): {violation}", markup=False, soft_wrap=True)
+            said = f"{result.scenario.name} (seed {result.seed}): {violation}"
+            console.print(said, markup=False, soft_wrap=True)
     total = sum(len(result.violations) for result in results)
     console.print(f"{total} violations in {len(results)} scenarios", style="bold red" if total else "green")
 
 
 def _of_scenarios(results: Sequence[Result]) -> Table:
-    columns = [Column(f"late p{percent}", justify="right") for percent in _PERCENTILES]
-    table = Table(
-        Column("scenario", no_wrap=True),
-        Column("faults injected"),
-        Column("asked for", justify="right"),
-        Column("restarts", justify="right"),
-        Column("lost attempts", justify="right"),
-        *columns,
-        Column("s", justify="right"),
-        "ok",
-    )
+    columns = [
+        "asked for",
+        "faults",
+        "restarts",
+        "lost attempts",
+        *(f"late p{percent}" for percent in _PERCENTILES),
+        "s",
+    ]
+    right = [Column(name, justify="right") for name in columns]
+    table = Table(Column("scenario", no_wrap=True), *right, "ok")
     for one in results:
         late = [_figure(one.measured.percentile(percent)) for percent in _PERCENTILES]
-        faults = ", ".join(f"{count} x {kind}" for kind, count in one.faults.items()) or "none"
-        figures = (str(one.asked), str(one.restarts), str(one.measured.lost), *late, f"{one.seconds:.0f}")
-        table.add_row(f"{one.scenario.name} {one.scenario.title}", faults, *figures, _word(holds=not one.violations))
+        counts = (one.asked, one.faults.total(), one.restarts, one.measured.lost)
+        figures = [*map(str, counts), *late, f"{one.seconds:.0f}"]
+        table.add_row(f"{one.scenario.name} {one.scenario.title}", *figures, _word(holds=not one.violations))
     return table
 
 
-def _of_promises(results: Sequence[Result]) -> Table:
-    names = ("fault", "what is measured", "times", "median", "worst", "promise", "ok")
-    table = Table(Column("scenario", no_wrap=True), *names)
+def _of_faults(results: Sequence[Result]) -> Table:
+    names = ("injected", "measured", "median s", "worst s", "promise")
+    right = [Column(name, justify="right") for name in names]
+    table = Table(Column("scenario", no_wrap=True), Column("fault", no_wrap=True), "recovery", *right, "ok")
     for result in results:
-        for row in _promises(result):
+        for row in _faults(result):
             table.add_row(*row)
     return table
 
 
-def _promises(result: Result) -> Iterator[tuple[str, ...]]:
+def _faults(result: Result) -> Iterator[tuple[str, ...]]:
+    """Return a row for each kind of fault, and for each promise about one; most fault points have none."""
+    promised = {bound.kind for bound in result.scenario.bounds}
+    for kind, count in result.faults.items():
+        if kind not in promised:
+            yield (result.scenario.name, kind, "-", str(count), "-", "-", "-", "-", "")
     for bound in result.scenario.bounds:
         seconds = sorted(result.measured.by_kind.get((bound.kind, bound.measure), ()))
         median = seconds[len(seconds) // 2] if seconds else None
-        figures = (str(len(seconds)), _figure(median), _figure(result.worst(bound)), f"≤ {bound.seconds:g} s")
+        counts = (str(result.faults.get(bound.kind, 0)), str(len(seconds)))
+        figures = (*counts, _figure(median), _figure(result.worst(bound)), f"≤ {bound.seconds:g}")
         yield (result.scenario.name, bound.kind, bound.measure, *figures, _word(holds=_holds(result, bound)))
 
 

@@ -6,6 +6,7 @@ import logging
 import re
 import shutil
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +19,6 @@ from core.errors import SetupError
 from dev.site import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from chaos.arena import Arena
@@ -45,7 +45,7 @@ class Result:
     seconds: float
     """How long the whole took."""
     asked: int
-    faults: Mapping[str, int]
+    faults: Counter[str]
     restarts: int
     measured: Measured
     violations: list[str] = field(default_factory=list)
@@ -68,15 +68,17 @@ def run(
 
     `seconds`: how long faults go on (default: the scenario's own); everything before and after comes on top. `seed`
     chooses the faults and the load. Without `bounds` times are measured and not judged, for machines that are busy.
+    Raises SetupError if the processes do not even start.
     """
     scenario = all_scenarios()[name]
     place = logs / name
     shutil.rmtree(place, ignore_errors=True)
     begun = monotonic()
     with arena(made, scenario, seconds=seconds or scenario.seconds, seed=seed, logs=place) as at:
+        at.prepare()
         found = _happen(at)
         measured = measure(at)
-        statuses = at.end_crew()
+        statuses = _end(at)
         found += [f"{one} ended with status {status} when asked to" for one, status in statuses.items() if status]
         found += _broken_bounds(scenario, measured) if bounds else []
         faults = at.faults.counts() + _deaths(at)
@@ -86,11 +88,11 @@ def run(
 
 
 def _happen(at: Arena) -> list[str]:
-    """Go through a scenario; returns what does not hold at its end."""
+    """Let the faults happen and everything end; returns what does not hold then."""
     try:
-        at.prepare()
         at.scenario.inject(at)
         at.heal()
+        at.crew.await_ready()
         at.load.end()
         at.wait_until(lambda: not at.load.lives, _LOAD_SECONDS)
         at.load.stop()
@@ -98,6 +100,13 @@ def _happen(at: Arena) -> list[str]:
     except SetupError as error:
         return [f"it could not go on: {error}"]
     return verdict.violations(at)
+
+
+def _end(at: Arena) -> dict[str, int]:
+    """Ask the processes to end; those that have just been started may not know yet what SIGTERM means to them."""
+    with suppress(SetupError):  # said already
+        at.crew.await_ready()
+    return at.end_crew()
 
 
 def _is_drained(at: Arena) -> bool:

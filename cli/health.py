@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -58,6 +59,8 @@ def health(with_gone: bool, as_json: bool) -> None:
                 "well": found.well,
                 "problems": found.problems,
                 "notes": found.notes,
+                "broker": None if found.broker is None else asdict(found.broker),
+                "dropped": found.dropped,
                 "processes": [_document(one) for one in shown],
             }
         )
@@ -106,8 +109,23 @@ def _print(found: Health, shown: list[Process]) -> None:
         out.print(f"[red]problem[/red] {escape(problem)}", highlight=False, soft_wrap=True)
     for note in found.notes:
         out.print(f"[yellow]note[/yellow]    {escape(note)}", highlight=False, soft_wrap=True)
+    for line in _counted(found):
+        out.print(f"counted {escape(line)}", highlight=False, soft_wrap=True)
     if found.well:
         out.print("[green]well[/green]", highlight=False)
+
+
+def _counted(found: Health) -> list[str]:
+    """Return what has been counted since the database was made: what harmed nobody, and is worth knowing."""
+    lines = []
+    if found.broker is not None and found.broker.lost_at is not None:
+        times, last = found.broker.losses, found.broker.lost_at.isoformat(timespec="seconds")
+        lines.append(
+            f"republished after broker loss: {found.broker.republished} tasks ({times} losses, the last {last})"
+        )
+    if found.dropped:
+        lines.append("messages dropped: " + ", ".join(f"{count} {reason}" for reason, count in found.dropped.items()))
+    return lines
 
 
 def _row(one: Process) -> Mapping[str, Any]:

@@ -34,6 +34,7 @@ from cli.notifications import notifications
 from cli.optimizations import optimizations, optimize_command
 from cli.orgs import orgs
 from cli.output import err
+from cli.retention import retention
 from cli.rules import rules
 from cli.schedules import schedules
 from cli.schedules_load import load_command
@@ -87,6 +88,7 @@ for command in (
     optimizations,
     optimize_command,
     orgs,
+    retention,
     rules,
     schedules,
     secrets,

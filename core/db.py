@@ -17,20 +17,18 @@ import orjson
 import psycopg
 from psycopg import sql
 from sqlalchemy import Connection, create_engine, event, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 
 from core import commits, driver
-from core.config import redact
 from core.errors import SetupError, UnreachableError
 from core.refusals import is_refusal
+from core.urls import parse_url
 from core.written import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sqlalchemy import Engine
-    from sqlalchemy.engine import URL
 
     from core.commits import Landed
 
@@ -291,19 +289,6 @@ def explain(error: DBAPIError, variable: str) -> SetupError:
     away = isinstance(error.orig, psycopg.OperationalError) and is_outage(error) and not is_refusal(str(error.orig))
     kind = UnreachableError if away else SetupError
     return kind(f"{variable} cannot be used: {reason}", f"check that the server runs and that {variable} is right")
-
-
-def parse_url(url: str, variable: str) -> URL:
-    """Return the SQLAlchemy URL of a `postgresql://` URL, for psycopg; a SetupError names `variable`."""
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
-        message = f"{variable} is no database URL: {redact(url)}"
-        raise SetupError(message, "write postgresql://user:password@host:5432/database") from error
-    if parsed.get_backend_name() not in {"postgresql", "postgres"}:
-        message = f"{variable} names {parsed.get_backend_name()}, but only PostgreSQL is supported"
-        raise SetupError(message, "write postgresql://user:password@host:5432/database")
-    return parsed.set(drivername="postgresql+psycopg")
 
 
 def _forbid_autocommit(connection: psycopg.Connection[tuple[object, ...]], _record: object) -> None:

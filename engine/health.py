@@ -6,10 +6,12 @@ that died and has successors is told of, and is no problem.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from engine.store import processes as store
+from engine.store.activity import broker_losses
+from engine.store.dropped import dropped_messages
 from models.enums import Queue
 from models.process_enums import ProcessKind, ProcessState
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from core.db import Database
+    from engine.store.activity import BrokerLosses
 
 SEEN_SECONDS: Final = 35.0
 """Three beats and a half: a process that was not seen for longer is taken for gone."""
@@ -59,6 +62,10 @@ class Health:
     processes: tuple[Process, ...]
     problems: tuple[str, ...]
     notes: tuple[str, ...]
+    broker: BrokerLosses | None = None
+    """How often the broker lost its messages, and what was published again for it."""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """Messages that workers have dropped, by reason."""
 
     @property
     def well(self) -> bool:
@@ -75,8 +82,9 @@ def look(database: Database, head: str, *, broker: str | None, test_clock: bool)
         rows = [dict(row._mapping) for row in store.listed(connection)]  # noqa: SLF001 - SQLAlchemy's documented accessor
         found = store.facts(connection)
         late = {row.queue: (row.tasks, row.oldest) for row in store.late(connection)}
+        losses, dropped = broker_losses(connection), dropped_messages(connection)
     facts = Facts(found.clock_is_shifted and not test_clock, found.revision, found.job_late, found.lease_late, late)
-    return judge([judged(row) for row in rows], facts, head, broker)
+    return replace(judge([judged(row) for row in rows], facts, head, broker), broker=losses, dropped=dropped)
 
 
 def judged(row: Mapping[str, Any]) -> Process:

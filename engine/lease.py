@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from core.db import Database
 
 logger = logging.getLogger(__name__)
+
+_AGAIN: Final = 1.0
+"""Seconds after which a lease that could not be extended is tried to be again."""
 
 
 class LostClaimError(CmisError):
@@ -83,12 +86,15 @@ class Heartbeat:
 
     def _beat(self) -> None:
         context = Context(self._claim.org_id, ENGINE_ACTOR)
-        while not self._stop.wait(self._interval):
+        wait = self._interval
+        while not self._stop.wait(wait):
+            wait = self._interval
             try:
                 with self._database.transaction(context) as connection:
                     answer = tasks.heartbeat(connection, self._claim)
             except SQLAlchemyError as error:
                 logger.warning("heartbeat of task %s failed: %s", self._claim.task_id, type(error).__name__)
+                wait = min(wait, _AGAIN)  # before the lease is over, and before anybody looks for those that are
                 continue
             if answer is None or answer:
                 self.lost.set()

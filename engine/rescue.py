@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy.exc import DBAPIError
 
 from core import clock
 from core.db import ENGINE_ACTOR, RESERVED_ORG, Context, sqlstate
 from core.ids import uuid7
-from engine.lease import LostClaimError
+from engine import upkeep
+from engine.lease import Heartbeat, LostClaimError, owned
 from engine.store import dispatch as store
-from engine.store import maintenance, tasks
+from engine.store import tasks
 
 if TYPE_CHECKING:
     from uuid import UUID
-
-    from sqlalchemy import Connection
 
     from core.db import Database
 
 logger = logging.getLogger(__name__)
 
 BATCH: Final = 500
-PURGE_BATCH: Final = 5_000
 _TOO_LONG: Final = "57014"
 
 
@@ -96,33 +94,21 @@ def enqueue_maintenance(database: Database) -> bool:
         return store.enqueue_maintenance(connection, uuid7(clock.now(connection)))
 
 
-def maintain(database: Database, task_id: UUID, *, worker: str) -> dict[str, int] | None:
-    """Make partitions ahead and delete what is done with; None if there was nothing to claim, or the claim was lost.
+def maintain(database: Database, task_id: UUID, *, worker: str) -> dict[str, Any] | None:
+    """Do the hour's upkeep; returns what was done, None if there was nothing to claim or the claim was lost.
 
-    On a later delivery the claim commits alone first, so that failures use up the task's attempts: the lease is longer
-    than its statements may take.
+    The claim commits alone first: what follows is many transactions, and failures use up the task's attempts.
     """
     context = Context(RESERVED_ORG, ENGINE_ACTOR)
     with database.transaction(context) as connection:
         claimed = tasks.claim(connection, RESERVED_ORG, task_id, worker=worker, now=clock.now(connection))
-        if claimed is None or claimed.first:
-            return _maintain(connection, claimed) if claimed else None
+    if claimed is None:
+        return None
     try:
+        with Heartbeat(database, claimed) as heartbeat:
+            result = upkeep.keep_up(database, heartbeat.check)
         with database.transaction(context) as connection:
-            return _maintain(connection, claimed)
+            owned(tasks.finish(connection, claimed, "succeeded", now=clock.now(connection), result=result))
     except LostClaimError:
         return None
-
-
-def _maintain(connection: Connection, claimed: tasks.Claim) -> dict[str, int]:
-    result = {
-        "partitions": maintenance.maintain_partitions(connection),
-        "purged": maintenance.purge_tasks(connection, PURGE_BATCH),
-        "forgotten": maintenance.forget_runs(connection, PURGE_BATCH),
-        "notifications": maintenance.purge_notifications(connection, PURGE_BATCH),
-        "events": maintenance.forget_events(connection, PURGE_BATCH),
-    }
-    if not tasks.finish(connection, claimed, "succeeded", now=clock.now(connection), result=result):
-        message = f"task {claimed.task_id} is no longer ours"
-        raise LostClaimError(message)
     return result

@@ -15,8 +15,9 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from core.db import explain, parse_url, sqlstate
+from core.db import explain, sqlstate
 from core.errors import SetupError
+from core.urls import parse_url
 from migrations.bootstrap import prepare
 
 if TYPE_CHECKING:

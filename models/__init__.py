@@ -20,6 +20,15 @@ from models.queue import (
     Task,
     TaskAttempt,
 )
+from models.retention import (
+    LateChange,
+    Retained,
+    Retention,
+    RetiredEffects,
+    RetiredExecutions,
+    RetiredInstances,
+    RetiredOccurrences,
+)
 from models.rules import AutomationRule, RuleEntityState, RuleVersion
 from models.schedules import AutomationSchedule, Occurrence, OptimizationSchedule, ScheduledJob, WorkflowSchedule
 from models.tenancy import Org, User, UserOrg
@@ -42,6 +51,7 @@ __all__ = [
     "Connector",
     "Destination",
     "DroppedMessages",
+    "LateChange",
     "LeaseWatch",
     "Notification",
     "Occurrence",
@@ -51,6 +61,12 @@ __all__ = [
     "OrgQueueLimit",
     "Permit",
     "Process",
+    "Retained",
+    "Retention",
+    "RetiredEffects",
+    "RetiredExecutions",
+    "RetiredInstances",
+    "RetiredOccurrences",
     "RuleEntityState",
     "RuleVersion",
     "RunChange",

@@ -147,6 +147,7 @@ class WorkflowInstance(Base):
         Index(None, "org_id", "parent_instance_id", postgresql_where=text("parent_instance_id IS NOT NULL")),
         Index(None, "org_id", "forked_from", postgresql_where=text("forked_from IS NOT NULL")),
         Index(None, "org_id", "job_id", "scheduled_for", postgresql_where=text("job_id IS NOT NULL")),
+        Index("workflow_instances_ended", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
         Index(None, "org_id", "template_id", "version"),
     )
 

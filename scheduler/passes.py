@@ -18,7 +18,7 @@ class Passes:
     jobs_at: float | None = field(default=None, init=False)
     away: str | None = field(default=None, init=False)
     """The server that is out of reach."""
-    _ended_before: int = field(default=0, init=False)
+    _ended_before: int = field(default=-1, init=False)  # to have started counts as one
     _jobs_before: int = field(default=0, init=False)
 
     def end(self, jobs: int, away: str | None) -> None:

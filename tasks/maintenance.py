@@ -1,4 +1,4 @@
-"""`automation.maintain`: partitions ahead of time, final tasks behind it."""
+"""`automation.maintain`: partitions ahead of time, and what is done with behind it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tasks.broker import app
 
 
 @app.task(name="automation.maintain", base=AutomationTask, bind=True)
-def maintain(self: AutomationTask, *message: Any, **others: Any) -> dict[str, int]:
+def maintain(self: AutomationTask, *message: Any, **others: Any) -> dict[str, Any]:
     """Claim and run the hour's maintenance."""
     _, task_id = self.ids(message, others)
     result = through_outages(lambda: rescue.maintain(process_database(), task_id, worker=self.worker))

@@ -7,7 +7,6 @@ inherit one. No fork happens during a look, either: a child would inherit the lo
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -19,6 +18,7 @@ from core.clock import monotonic
 from core.db import first_line
 from engine.store import processes
 from models.process_enums import ProcessState
+from vitals.forking import unforked
 from vitals.liveness import LOOKS, Judgement, Liveness, Seen
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BEAT_SECONDS: Final = 10.0
-_WHILE_FORKING: Final = threading.Lock()
 _JOIN_SECONDS: Final = 8.0
 
 
@@ -98,7 +97,7 @@ class Pulse:
     def _run(self) -> None:
         while True:
             try:
-                with _WHILE_FORKING:
+                with unforked():
                     self._look_once()
             except Exception:
                 # this thread is what notices that something is wrong: it must outlive whatever is
@@ -142,8 +141,3 @@ class Pulse:
 
 def _ago(moment: float | None) -> float | None:
     return None if moment is None else max(0.0, monotonic() - moment)
-
-
-os.register_at_fork(
-    before=_WHILE_FORKING.acquire, after_in_parent=_WHILE_FORKING.release, after_in_child=_WHILE_FORKING.release
-)

@@ -14,6 +14,7 @@ from core.db import Database, first_line
 from engine.store.dropped import count_dropped
 from models.enums import Dropped
 from tasks import dropped
+from vitals.forking import unforked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +27,7 @@ EVERY_SECONDS: Final = 10.0
 class Teller(Thread):
     """Adds to the database's counts what is new, each ten seconds and at the end.
 
-    It has a connection only while it tells something: forked children must not inherit one that is in use.
+    It has a connection only while it tells something, and no child is forked then.
     """
 
     def __init__(self, url: str) -> None:
@@ -62,7 +63,7 @@ class Teller(Thread):
     def _write(self, new: Mapping[str, int]) -> None:
         database = Database(self._url, variable="DATABASE_URL", application="cmis-worker-dropped", pool_size=1)
         try:
-            with database.transaction(None) as connection:
+            with unforked(), database.transaction(None) as connection:
                 count_dropped(connection, new)
         finally:
             database.close()

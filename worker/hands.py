@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from celery import bootsteps
-from celery.worker import state
+from celery.concurrency import solo
+from celery.worker import WorkController, state
 
 from core.clock import monotonic
 from tasks import depth
 from tasks.broker import app, broker_errors
+from tasks.lost import RescuedRequest
 from vitals.liveness import Seen
 from vitals.pulse import Look
 
@@ -22,14 +24,13 @@ _AWAY: Final = "the broker at BROKER_URL is out of reach"
 class Hands:
     """Written by the main thread, read by the pulse's; each field by one statement, so without a lock."""
 
-    size: int
-    """How many tasks it works on at once."""
+    worker: WorkController
     turns: int = field(default=0, init=False)
     taken: int = field(default=0, init=False)
     taken_at: float | None = field(default=None, init=False)
     has_loop: bool = field(default=False, init=False)
-    """Whether there is an event loop whose turning can be counted; a pool without one blocks in the broker's client."""
-    _turns_before: int = field(default=0, init=False)
+    """Whether there is an event loop that turns also while tasks run: not where they run in it, as in the solo pool."""
+    _turns_before: int = field(default=-1, init=False)  # to have started counts as one
     _taken_before: int = field(default=0, init=False)
 
     def take(self, **_: object) -> None:
@@ -48,12 +49,18 @@ class Hands:
         seen = Seen(
             turned=not self.has_loop or turns != self._turns_before,
             took=taken != self._taken_before,
-            free=len(state.reserved_requests) < self.size,
+            free=len(state.reserved_requests) < self._size(),
             waiting=waiting or 0,
             away=_AWAY if waiting is None else None,
         )
         self._turns_before, self._taken_before = turns, taken
         return Look(seen, taken, self.taken_at)
+
+    def _size(self) -> int:
+        """Return how many tasks it works on at once; remote control may have changed that."""
+        worker = self.worker
+        started = getattr(worker.pool, "_pool", True) is not None  # before, a pool of processes cannot say
+        return int(worker.max_concurrency or (worker.pool.num_processes if started else worker.concurrency))
 
     def _waiting(self) -> int | None:
         """Return how many messages wait in the queues that it serves now; None if the broker is out of reach.
@@ -67,6 +74,12 @@ class Hands:
             except broker_errors(connection):
                 return None
 
+    def cut_off(self) -> None:
+        """Kill the children that are at work, so that their tasks are rescued at once and not when their leases end."""
+        for request in list(state.active_requests):
+            if isinstance(request, RescuedRequest):
+                request.cut_off()
+
     def busy_with(self) -> str:
         """Say which tasks it is at."""
         requests = list(state.active_requests) or list(state.reserved_requests)
@@ -78,8 +91,8 @@ class Turning(bootsteps.StartStopStep):
 
     hands: Hands | None = None
 
-    def register_with_event_loop(self, _worker: Any, hub: Any) -> None:
+    def register_with_event_loop(self, worker: WorkController, hub: Any) -> None:
         """Let the loop's timer count."""
         if self.hands is not None:
-            self.hands.has_loop = True
+            self.hands.has_loop = not isinstance(worker.pool, solo.TaskPool)
             hub.timer.call_repeatedly(_TURN_SECONDS, self.hands.turn)

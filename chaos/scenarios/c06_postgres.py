@@ -54,7 +54,7 @@ def restart_immediately(arena: Arena) -> None:
 
 
 def none_reaped_falsely(arena: Arena) -> list[str]:
-    """Look for workers that found a task taken over: they were alive, and no lease may end because the database was away."""
+    """Look for workers that found a task taken over: they were alive, and no outage may end a lease."""
     times = arena.crew.said("was taken over")
     return [f"{times} tasks were taken from workers that were alive"] if times else []
 

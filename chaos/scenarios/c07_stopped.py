@@ -59,7 +59,7 @@ class _Effects:
         """Make the org, and a workflow that calls out."""
         desk = Desk(arena.world.org(_ORG))
         desk.keep("signing", SIGNING)
-        params = {"url": "{{ context.url }}", "n": "{{ context.n }}"}
+        params = {"url": "{{ context.url }}", "n": "{{ context.n }}", "seconds": 0}
         post = {"id": "post", "type": "action", "config": {"callable": "chaos.post", "params": params}}
         return cls(arena, desk, Flow(desk).publish(post | {"retry": {"max_retries": 10}}, name="post"))
 

@@ -1,4 +1,4 @@
-"""C11: the clocks of a worker, a deliverer and a scheduler are an hour off; the database's is the only one that counts."""
+"""C11: the clocks of a worker, a deliverer and a scheduler are an hour off; only the database's counts."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def go_wrong(arena: Arena) -> None:
     while arena.left:
         arena.wait(_PAUSE)
         kind = arena.chance.choice(_KINDS)
-        right = [one for one in arena.crew.running(kind) if one.name not in SHIFTS]
+        right = [one for one in arena.crew.at_work(kind) if one.name not in SHIFTS]
         if arena.left and right:
             arena.faults.note(f"{kind} with the right clock killed", right[0].kill())
 

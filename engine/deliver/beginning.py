@@ -196,10 +196,10 @@ def _turn(task: _Task, rows: Sequence[Row[Any]]) -> Waits | Discarded | None:
     What a step sends is not sent once the step is cancelled or skipped, unless a person had it sent since.
     """
     if rows[0].channel != Channel.CONNECTOR:
-        return Discarded(step_effects.UNWANTED) if any(_given_up(task, row) for row in rows) else None
+        return Discarded(step_effects.UNWANTED, unwanted=True) if any(_given_up(task, row) for row in rows) else None
     connector = connectors.get(task.connection, task.org_id, rows[0].params["connector_id"])
     if connector is not None and connector.status == ConnectorStatus.ARCHIVED:
-        return Discarded(f"the connector {connector.name} is archived")
+        return Discarded(f"the connector {connector.name} is archived", unwanted=True)
     if connector is not None and connector.status == ConnectorStatus.PAUSED:
         return Waits(f"the connector {connector.name} is paused", _PAUSED)
     if connectors.earlier_open(task.connection, task.org_id, rows, now=task.now):

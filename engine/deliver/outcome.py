@@ -66,6 +66,8 @@ class Discarded:
     """It was tried for long enough: a dead letter, which a person may send again."""
 
     reason: str
+    unwanted: bool = False
+    """Whether nobody wants it any more; then it is no dead letter."""
 
 
 @dataclass(frozen=True, slots=True)

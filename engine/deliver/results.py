@@ -14,7 +14,7 @@ from engine.lease import owned
 from engine.run_rules.breaker import trip_closed
 from engine.store import audit, delayed, deliveries, tasks
 from models.audit_actions import AuditAction
-from models.enums import ActionStatus, ExecutionStatus
+from models.enums import ActionStatus, ExecutionStatus, TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -93,8 +93,19 @@ def write(connection: Connection, ending: Ending) -> None:
         owned(tasks.retry(connection, claim, after=ending.outcome.after, now=now, error=ending.error or {}))
         return
     _settle(connection, ending, now)
-    state, result = ("failed", None) if ending.error else ("succeeded", {"delivered": len(ending.rows)})
-    owned(tasks.finish(connection, claim, state, now=now, result=result, error=ending.error))
+    result = None if ending.error else {"delivered": len(ending.rows)}
+    owned(tasks.finish(connection, claim, _state(ending), now=now, result=result, error=ending.error))
+
+
+def _state(ending: Ending) -> TaskState:
+    """Return how the task ends. What a person has to look after is failed, and nothing else."""
+    match ending.outcome:
+        case Succeeded():
+            return TaskState.SUCCEEDED
+        case Discarded(unwanted=True):
+            return TaskState.CANCELLED
+        case _:
+            return TaskState.FAILED
 
 
 def _settle(connection: Connection, ending: Ending, now: datetime) -> None:

@@ -18,10 +18,10 @@ from engine.actions.start_workflow import NAME
 from engine.deliver.enqueue import Parcel
 from engine.deliver.outcome import Pace
 from engine.run_workflow.acting import canonical, lock_campaign, planned
-from engine.store import actions, audit, deliveries, executions, step_effects, tasks
+from engine.store import actions, audit, dead_letters, deliveries, executions, step_effects, tasks
 from engine.workflows.definition import Retry
 from models.audit_actions import AuditAction
-from models.enums import ActionStatus
+from models.enums import ActionStatus, Handling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,7 +105,8 @@ def _again(connection: Connection, acting: Acting, first: Row[Any], now: datetim
         raise PermanentError(found.message)
     parcel = Parcel(uuid7(now), [first.action_id], _pace(acting.retry))
     deliveries.send_again(connection, acting.org_id, parcel.action_ids, parcel.task_id, first.note, now=now)
-    tasks.insert(connection, [parcel.row(acting.org_id, now=now)], now=now)
+    tasks.insert(connection, [parcel.row(acting.org_id, now=now) | {"retry_of": first.task_id}], now=now)
+    dead_letters.handle(connection, acting.org_id, first.task_id, Handling.RETRIED, None, now=now)
     entry = {
         "audit_id": uuid7(now),
         "action": AuditAction.ACTION_RETRIED.value,

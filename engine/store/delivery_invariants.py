@@ -17,7 +17,7 @@ CHECKS: Final[Mapping[str, str]] = {
         SELECT a.org_id || ' ' || a.action_id AS offender FROM cmis.automation_actions a
           JOIN cmis.tasks t ON t.org_id = a.org_id AND t.task_id = a.task_id
          WHERE a.channel IS NOT NULL AND a.status IN ('queued', 'running')
-           AND NOT (t.payload -> 'action_ids') ? a.action_id::text""",
+           AND NOT coalesce((t.payload -> 'action_ids') ? a.action_id::text, false)""",
     "each key is one effect's": """
         SELECT a.org_id || ' ' || a.idempotency_key AS offender FROM cmis.automation_actions a
          GROUP BY a.org_id, a.idempotency_key HAVING count(*) > 1""",

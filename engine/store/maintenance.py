@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
@@ -11,12 +12,35 @@ if TYPE_CHECKING:
 
 WAKE_CHANNEL: Final = "cmis_wake"
 
+MONTHLY: Final = (
+    "automation_executions",
+    "automation_actions",
+    "task_attempts",
+    "occurrences",
+    "automation_audit_log",
+)
+"""Tables whose months are dropped, in this order: effects after their executions, the log after what it tells of."""
+_COUNT_SECONDS: Final = 100
+
 _PARTITIONS = text("SELECT cmis.maintain_partitions()")
 _PURGE = text("SELECT cmis.purge_tasks(:limit)")
 _FORGET = text("SELECT cmis.purge_run_changes(:limit)")
 _TOLD = text("SELECT cmis.purge_notifications(:limit)")
 _FORGET_EVENTS = text("SELECT cmis.purge_events(:limit)")
+_RUNS = text("SELECT cmis.purge_instances(:limit)")
+_PLANNED = text("SELECT cmis.purge_occurrences(:limit)")
+_PATIENCE = text(f"SET LOCAL statement_timeout = '{_COUNT_SECONDS}s'")
+_RETIRE = text("SELECT partition, outcome, reason FROM cmis.retire_partition(:relation)")
 _WAKE = text(f"NOTIFY {WAKE_CHANNEL}")
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """What became of a month that is due: `watched` (the next call drops it), `dropped`, or why not: `held`, `busy`."""
+
+    partition: str
+    outcome: str
+    reason: str | None
 
 
 def maintain_partitions(connection: Connection) -> int:
@@ -47,6 +71,28 @@ def forget_events(connection: Connection, limit: int) -> int:
     """Delete up to `limit` events that are older than 90 days; returns how many."""
     forgotten: int = connection.execute(_FORGET_EVENTS, {"limit": limit}).scalar_one()
     return forgotten
+
+
+def purge_instances(connection: Connection, limit: int) -> int:
+    """Delete up to `limit` runs of workflows, with their steps, that ended longer ago than is kept; returns how many."""
+    purged: int = connection.execute(_RUNS, {"limit": limit}).scalar_one()
+    return purged
+
+
+def purge_occurrences(connection: Connection, limit: int) -> int:
+    """Delete up to `limit` planned times of the far past, which have no month of their own; returns how many."""
+    purged: int = connection.execute(_PLANNED, {"limit": limit}).scalar_one()
+    return purged
+
+
+def retire_partition(connection: Connection, relation: str) -> Retired | None:
+    """Take one step towards dropping a table's oldest month; None if none is older than is kept. Commit after each.
+
+    Its rows are counted first, which may take longer than other statements; the lock on the table is held for moments.
+    """
+    connection.execute(_PATIENCE)
+    found = connection.execute(_RETIRE, {"relation": relation}).one_or_none()
+    return None if found is None else Retired(*found)
 
 
 def wake_schedulers(connection: Connection) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from engine.store.kept import first_id, kept_from
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -11,11 +13,12 @@ CHECKS: Final[Mapping[str, str]] = {
     "no planned time is lost: each row follows the one before": """
         SELECT org_id || ' ' || job_id || ' ' || scheduled_for AS offender FROM (
           SELECT o.*, j.anchor_at, j.revision,
-                 lag(o.until) OVER (PARTITION BY o.org_id, o.job_id ORDER BY o.scheduled_for) AS before
-            FROM cmis.occurrences o JOIN cmis.scheduled_jobs j USING (org_id, job_id) WHERE o.origin = 'schedule') x
+                 coalesce(lag(o.until) OVER (PARTITION BY o.org_id, o.job_id ORDER BY o.scheduled_for), r.until) AS before
+            FROM cmis.occurrences o JOIN cmis.scheduled_jobs j USING (org_id, job_id)
+            LEFT JOIN cmis.retired_occurrences r USING (org_id, job_id) WHERE o.origin = 'schedule') x
          WHERE CASE WHEN before IS NULL THEN job_revision = revision AND previous IS DISTINCT FROM anchor_at
                     ELSE previous IS DISTINCT FROM before OR before >= scheduled_for END""",
-    "each run has its result, or a task that will bring it": """
+    "each run has its result, or a task that will bring it": f"""
         SELECT o.org_id || ' ' || o.job_id || ' ' || o.scheduled_for AS offender FROM cmis.occurrences o
          WHERE o.decision = 'run' AND CASE
            WHEN o.outcome IS NULL THEN NOT EXISTS (
@@ -25,22 +28,25 @@ CHECKS: Final[Mapping[str, str]] = {
              AND NOT EXISTS (
              SELECT FROM cmis.workflow_instances i
               WHERE i.org_id = o.org_id AND i.instance_id = o.instance_id AND i.status IN ('pending', 'running', 'paused'))
-           WHEN o.instance_id IS NOT NULL THEN o.reason IS NULL AND o.outcome NOT IN ('lost', 'cancelled') AND NOT EXISTS (
+           WHEN o.instance_id IS NOT NULL THEN o.reason IS NULL AND o.outcome NOT IN ('lost', 'cancelled')
+             AND (o.instance_id < {first_id("workflow_instances")}) IS NOT TRUE AND NOT EXISTS (
              SELECT FROM cmis.workflow_instances i
               WHERE i.org_id = o.org_id AND i.instance_id = o.instance_id AND i.finished_at IS NOT NULL)
-           ELSE o.outcome <> 'cancelled' AND NOT EXISTS (
+           ELSE o.outcome <> 'cancelled' AND (o.execution_id < {first_id("automation_executions")}) IS NOT TRUE AND NOT EXISTS (
              SELECT FROM cmis.automation_executions e WHERE e.org_id = o.org_id AND e.execution_id = o.execution_id
              UNION ALL
              SELECT FROM cmis.optimizations p WHERE p.org_id = o.org_id AND p.optimization_id = o.execution_id) END""",
-    "each optimisation of a job has its occurrence": """
+    "each optimisation of a job has its occurrence": f"""
         SELECT p.org_id || ' ' || p.optimization_id AS offender FROM cmis.optimizations p
-         WHERE p.job_id IS NOT NULL AND NOT EXISTS (
+         WHERE p.job_id IS NOT NULL AND (p.scheduled_for < {kept_from("occurrences")}) IS NOT TRUE
+           AND NOT EXISTS (
            SELECT FROM cmis.occurrences o WHERE o.org_id = p.org_id AND o.execution_id = p.optimization_id
               AND o.job_id = p.job_id AND o.scheduled_for = p.scheduled_for
               AND o.outcome IN (p.status, 'lost'))""",
-    "each instance of a job has its occurrence, which ends as it does": """
+    "each instance of a job has its occurrence, which ends as it does": f"""
         SELECT i.org_id || ' ' || i.instance_id AS offender FROM cmis.workflow_instances i
-         WHERE i.job_id IS NOT NULL AND i.forked_from IS NULL AND NOT EXISTS (
+         WHERE i.job_id IS NOT NULL AND i.forked_from IS NULL AND (i.scheduled_for < {kept_from("occurrences")}) IS NOT TRUE
+           AND NOT EXISTS (
            SELECT FROM cmis.occurrences o WHERE o.org_id = i.org_id AND o.instance_id = i.instance_id
               AND o.job_id = i.job_id AND o.origin = i.origin AND o.scheduled_for = i.scheduled_for
               AND o.outcome IS NOT DISTINCT FROM CASE i.status WHEN 'completed' THEN 'success' WHEN 'failed' THEN 'failure'
@@ -53,9 +59,10 @@ CHECKS: Final[Mapping[str, str]] = {
             ON e.org_id = p.org_id AND e.part_of = p.optimization_id::text AND e.task_id = p.task_id
          WHERE coalesce((p.counts ->> 'evaluated')::bigint, 0) <> coalesce(e.n, 0)
             OR coalesce((p.counts ->> 'acted')::bigint, 0) > coalesce(e.acted, 0)""",
-    "each execution of a job has its occurrence": """
+    "each execution of a job has its occurrence": f"""
         SELECT e.org_id || ' ' || e.execution_id AS offender FROM cmis.automation_executions e
-         WHERE e.job_id IS NOT NULL AND NOT EXISTS (
+         WHERE e.job_id IS NOT NULL AND (e.scheduled_for < {kept_from("occurrences")}) IS NOT TRUE
+           AND NOT EXISTS (
            SELECT FROM cmis.occurrences o WHERE o.org_id = e.org_id AND o.execution_id = e.execution_id
               AND o.job_id = e.job_id AND o.scheduled_for = e.scheduled_for AND (o.outcome IS NULL) = EXISTS (
                 SELECT FROM cmis.automation_actions a
@@ -63,9 +70,13 @@ CHECKS: Final[Mapping[str, str]] = {
                    AND a.channel IS NULL))""",
     "a job's cursor and counters equal its rows": """
         SELECT j.org_id || ' ' || j.job_id AS offender FROM cmis.scheduled_jobs j
-          LEFT JOIN (SELECT org_id, job_id, max(until) AS last, count(*) FILTER (WHERE decision = 'run') AS runs,
+          LEFT JOIN (SELECT org_id, job_id, max(last) AS last, sum(runs) AS runs, max(last_run) AS last_run FROM (
+                     SELECT org_id, job_id, max(until) AS last, count(*) FILTER (WHERE decision = 'run') AS runs,
                             max(scheduled_for) FILTER (WHERE decision = 'run') AS last_run
-                       FROM cmis.occurrences WHERE origin = 'schedule' GROUP BY 1, 2) o USING (org_id, job_id)
+                       FROM cmis.occurrences WHERE origin = 'schedule' GROUP BY 1, 2
+                     UNION ALL
+                     SELECT org_id, job_id, until, runs, last_run_for FROM cmis.retired_occurrences) k
+                      GROUP BY 1, 2) o USING (org_id, job_id)
          WHERE j.last_scheduled_for IS DISTINCT FROM o.last OR j.run_count <> coalesce(o.runs, 0)
             OR j.last_run_for IS DISTINCT FROM o.last_run
             OR j.status = 'active' AND j.next_run_at <= j.last_scheduled_for""",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from engine.store.kept import first_id
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -26,9 +28,9 @@ CHECKS: Final[Mapping[str, str]] = {
           JOIN cmis.automation_actions a ON a.org_id = s.org_id AND a.instance_id = s.instance_id AND a.step_id = s.step_id
          WHERE s.type = 'action' AND s.status = 'completed' AND a.channel IS DISTINCT FROM 'connector' AND s.note IS NULL
            AND a.status NOT IN ('succeeded', 'undone') AND a.retried_at IS NULL""",
-    "an instance that an action started is that action's": """
+    "an instance that an action started is that action's": f"""
         SELECT i.org_id || ' ' || i.instance_id AS offender FROM cmis.workflow_instances i
-         WHERE i.action_id IS NOT NULL AND NOT EXISTS (
+         WHERE i.action_id IS NOT NULL AND (i.action_id < {first_id("automation_actions")}) IS NOT TRUE AND NOT EXISTS (
            SELECT FROM cmis.automation_actions a WHERE a.org_id = i.org_id AND a.action_id = i.action_id
               AND a.type = 'start_workflow' AND a.status = 'succeeded')""",
 }

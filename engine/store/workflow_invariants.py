@@ -7,12 +7,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from engine.store.kept import kept_from
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _OPEN: Final = "('pending', 'running', 'paused')"
 _ENDED: Final = "('completed', 'failed', 'skipped', 'cancelled')"
 _LIVE: Final = "('ready', 'held', 'running')"
+
+_TOLD: Final = f"i.created_at >= {kept_from('automation_audit_log')}"
+"""A run as old as the log itself may have begun, paused, gone on and been moved in months of it that are gone."""
+# Runs that are gone, as far as the log tells, and runs that it does not tell of any more.
+_GONE: Final = f"""gone AS MATERIALIZED (
+          SELECT org_id, entity_id AS instance_id FROM cmis.automation_audit_log
+           WHERE action IN ('instance_completed', 'instance_failed', 'instance_cancelled')
+             AND created_at < {kept_from("workflow_instances")}
+          UNION ALL
+          SELECT i.org_id, i.instance_id FROM cmis.workflow_instances i WHERE NOT {_TOLD})"""
 
 # Each step with how many steps lead to it: all, those that are resolved, and those of them that were left towards it; now, and
 # when it began. What was moved to another version has begun by the ways of the one before.
@@ -43,7 +55,7 @@ _WAYS: Final = f"""
           SELECT a.org_id, a.entity_id AS instance_id FROM cmis.automation_audit_log a WHERE a.action = 'instance_migrated'),
         runs AS MATERIALIZED (
           SELECT i.org_id, i.instance_id, i.template_id, i.version, i.status FROM cmis.workflow_instances i
-           WHERE NOT EXISTS (SELECT FROM moved m WHERE m.org_id = i.org_id AND m.instance_id = i.instance_id)),
+           WHERE {_TOLD} AND NOT EXISTS (SELECT FROM moved m WHERE m.org_id = i.org_id AND m.instance_id = i.instance_id)),
         steps AS MATERIALIZED (
           SELECT i.template_id, i.version, i.status AS run, s.org_id, s.instance_id, s.step_id, s.status, s.branch_taken,
                  s.started_at, s.finished_at,
@@ -87,10 +99,12 @@ CHECKS: Final[Mapping[str, str]] = {
     "no step waits for what is resolved": f"""{_WAYS}
          WHERE run = 'running' AND status = 'pending'
            AND (resolved = ways OR taken >= coalesce(needed, ways + 1))""",
-    "each end of a step is in the audit log, once": """
+    "each end of a step is in the audit log, once": f"""
+        WITH {_GONE}
         SELECT coalesce(s.org_id, a.org_id) || ' ' || coalesce(s.instance_id, a.instance_id) || ' ' ||
                coalesce(s.step_id, a.step_id) AS offender
-          FROM cmis.workflow_steps s
+          FROM (SELECT s.org_id, s.instance_id, s.step_id, s.status
+                  FROM cmis.workflow_steps s JOIN cmis.workflow_instances i USING (org_id, instance_id) WHERE {_TOLD}) s
           FULL JOIN (SELECT org_id, entity_id AS instance_id, details ->> 'step' AS step_id,
                             count(*) FILTER (WHERE action = 'step_completed') AS completed,
                             count(*) FILTER (WHERE action = 'step_failed') AS failed,
@@ -101,12 +115,14 @@ CHECKS: Final[Mapping[str, str]] = {
                       WHERE entity_type = 'instance' AND action IN ('step_completed', 'step_failed', 'step_skipped', 'step_cancelled',
                             'step_retried') GROUP BY 1, 2, 3) a
             ON a.org_id = s.org_id AND a.instance_id = s.instance_id AND a.step_id = s.step_id
-         WHERE s.step_id IS NULL OR (s.status = 'completed')::integer <> coalesce(a.completed, 0)
+         WHERE s.step_id IS NULL AND (a.org_id, a.instance_id) NOT IN (SELECT org_id, instance_id FROM gone)
+            OR (s.status = 'completed')::integer <> coalesce(a.completed, 0)
             OR (s.status = 'skipped')::integer <> coalesce(a.skipped, 0)
             OR (s.status = 'cancelled')::integer <> coalesce(a.cancelled, 0)
             OR coalesce(a.failed, 0) < (s.status = 'failed')::integer
             OR coalesce(a.failed, 0) > coalesce(a.retried, 0) + (s.status IN ('failed', 'skipped'))::integer""",
     "each beginning and end of a run is in the audit log, once": f"""
+        WITH {_GONE}
         SELECT coalesce(i.org_id, a.org_id) || ' ' || coalesce(i.instance_id, a.instance_id) AS offender
           FROM cmis.workflow_instances i
           FULL JOIN (SELECT org_id, entity_id AS instance_id, count(*) FILTER (WHERE action = 'instance_started') AS started,
@@ -115,10 +131,12 @@ CHECKS: Final[Mapping[str, str]] = {
                       WHERE action IN ('instance_started', 'instance_completed', 'instance_failed', 'instance_cancelled')
                       GROUP BY 1, 2) a
             ON a.org_id = i.org_id AND a.instance_id = i.instance_id
-         WHERE i.instance_id IS NULL OR a.started IS DISTINCT FROM 1 OR a.ended <> (i.status NOT IN {_OPEN})::integer
-            OR i.status NOT IN {_OPEN} AND NOT EXISTS (
+         WHERE i.instance_id IS NULL AND (a.org_id, a.instance_id) NOT IN (SELECT org_id, instance_id FROM gone)
+            OR {_TOLD} AND a.started IS DISTINCT FROM 1
+            OR (i.finished_at < {kept_from("automation_audit_log")}) IS NOT TRUE AND (
+               a.ended <> (i.status NOT IN {_OPEN})::integer OR i.status NOT IN {_OPEN} AND NOT EXISTS (
               SELECT FROM cmis.automation_audit_log e WHERE e.org_id = i.org_id AND e.entity_id = i.instance_id
-                 AND e.action = 'instance_' || i.status)""",
+                 AND e.action = 'instance_' || i.status))""",
     "a run's counters equal its steps": """
         SELECT i.org_id || ' ' || i.instance_id AS offender FROM cmis.workflow_instances i
           LEFT JOIN (SELECT org_id, instance_id, count(*) AS total, count(*) FILTER (WHERE status = 'completed') AS completed,
@@ -145,8 +163,14 @@ CHECKS: Final[Mapping[str, str]] = {
                 AND (s.started_at < p.until - interval '1 s' OR p.until IS NULL)))""",
     "a workflow's count of open runs equals its runs": f"""
         SELECT t.org_id || ' ' || t.template_id AS offender FROM cmis.workflow_templates t
-         WHERE t.active_instances <> (SELECT count(*) FROM cmis.workflow_instances i
-                WHERE i.org_id = t.org_id AND i.template_id = t.template_id AND i.status IN {_OPEN})""",
+          LEFT JOIN (SELECT org_id, template_id, count(*) AS n FROM cmis.workflow_instances
+                      WHERE status IN {_OPEN} GROUP BY 1, 2) i USING (org_id, template_id)
+         WHERE t.active_instances <> coalesce(i.n, 0)""",
+    "a workflow's count of uses equals its runs": """
+        SELECT t.org_id || ' ' || t.template_id AS offender FROM cmis.workflow_templates t
+          LEFT JOIN (SELECT org_id, template_id, count(*) AS n FROM cmis.workflow_instances GROUP BY 1, 2) i USING (org_id, template_id)
+          LEFT JOIN cmis.retired_instances r USING (org_id, template_id)
+         WHERE t.usage_count <> coalesce(i.n, 0) + coalesce(r.instances, 0)""",
     "a step that is under way has what goes on with it": _GOES_ON,
     "a run that is under way has a step that is, or waits for a person": f"""
         SELECT i.org_id || ' ' || i.instance_id || ' ' || i.status AS offender FROM cmis.workflow_instances i

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dev.site import Site
+    from dev.valkey import Valkey
 
 WORKER = ["worker", "--concurrency=1", "--without-gossip", "--without-mingle", "--loglevel=INFO", "--queues=rules"]
 
@@ -109,3 +110,20 @@ def test_those_that_have_nothing_to_do_are_left_alone(world: World, tmp_path: Pa
             "deliveries",
             "scheduler",
         }
+
+
+def test_those_whose_broker_is_away_are_left_alone_and_say_what_they_wait_for(
+    world: World, broker: Valkey, tmp_path: Path
+) -> None:
+    env = world.site.full_env() | {"CMIS_WATCHDOG_SECONDS": "3"}
+    states = "SELECT DISTINCT state, reason FROM cmis.processes"
+    waiting = "SELECT count(*) FROM cmis.processes WHERE state = 'waiting' AND seen_at > started_at + interval '20 s'"
+    with fleet(1, 1, env, tmp_path, deliveries=1) as running:
+        broker.kill()
+        try:
+            assert wait_until(lambda: world.one(waiting) == 3, 150), world.rows("SELECT * FROM cmis.processes")
+            assert dict(world.rows(states)) == {"waiting": "the broker at BROKER_URL is out of reach"}
+        finally:
+            broker.start()
+        assert wait_until(lambda: dict(world.rows(states)) == {"working": None}, 150), world.rows(states)
+        assert all(one.is_alive() for one in running.members)

@@ -166,8 +166,8 @@ def test_a_library_that_decides_for_us_has_few_importers(package: str, importers
     assert [path for path in users if not path.startswith(importers)] == []
 
 
-def test_nothing_imports_the_tests_or_the_benchmarks() -> None:
-    assert [each.path for each in modules() if each.imports() & {"tests", "benchmarks"}] == []
+def test_nothing_imports_the_tests_the_benchmarks_or_the_chaos_suite() -> None:
+    assert [each.path for each in modules() if each.imports() & {"tests", "benchmarks", "chaos"}] == []
 
 
 def test_imports_stand_at_the_top() -> None:

@@ -10,6 +10,7 @@ from core.db import ENGINE_ACTOR, Context
 from core.ids import uuid7
 from engine import rescue
 from engine.store import tasks
+from engine.store.processes import Beat, Identity, beat
 from tests.unit.cli.running import Cmis
 from tests.world import World
 
@@ -77,6 +78,21 @@ def test_what_waits_is_asked_why_and_given_up(cmis: Cmis, org: Org) -> None:
     [done] = cmis("tasks", "discard", "--state", "ready", "--reason", "no", "--yes", "--json").json
     assert (done["task_id"], done["outcome"]) == (task_id, "cancelled")
     assert "It was cancelled: DISCARDED: given up: no." in cmis("tasks", "why", task_id).out
+
+
+def test_why_says_that_nobody_is_alive_who_could_do_it(cmis: Cmis, database: Site, org: Org) -> None:
+    task_id = str(org.world.enqueue({org.id: [org.rule()]}))
+    seeing = Cmis(cmis.capsys, {**cmis.environ, "READONLY_DATABASE_URL": database.urls.readonly})
+
+    def codes() -> list[str]:
+        return [reason["code"] for reason in seeing("tasks", "why", task_id, "--json").json["reasons"]]
+
+    assert codes() == ["unpublished", "no_scheduler", "no_worker"]
+    for kind, queues in (("scheduler", ()), ("worker", ("rules", "workflows"))):
+        identity = Identity(uuid7(org.world.now()), kind, "host", 1, "0", queues)
+        with org.world.app.transaction(None) as connection:
+            beat(connection, identity, Beat(None, 0.0, 0, "working", None))
+    assert codes() == ["unpublished"]
 
 
 def test_what_is_wrong_is_refused_with_a_remedy(cmis: Cmis, org: Org) -> None:

@@ -49,3 +49,11 @@ def test_numbers_have_defaults_and_are_read() -> None:
 def test_a_number_out_of_range_is_refused_with_its_name_and_bounds(text: str) -> None:
     with pytest.raises(SetupError, match=r"CMIS_CHUNK is .* no whole number from 1 to 100"):
         Settings.load({"CMIS_CHUNK": text})
+
+
+def test_health_is_answered_nowhere_unless_a_port_is_given() -> None:
+    assert Settings.load({"CMIS_HEALTH_PORT": ""}).health_port is None
+    settings = Settings.load({"CMIS_HEALTH_PORT": "8080"})
+    assert (settings.health_port, settings.health_host) == (8080, "127.0.0.1")
+    with pytest.raises(SetupError, match=r"CMIS_HEALTH_PORT is '80800', which is no whole number from 1 to 65535"):
+        Settings.load({"CMIS_HEALTH_PORT": "80800"})

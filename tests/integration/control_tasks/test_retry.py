@@ -9,6 +9,7 @@ import pytest
 
 from core.db import Context
 from core.ids import uuid7
+from engine import emit
 from engine.control_tasks.discard import discard
 from engine.control_tasks.frame import deal
 from engine.control_tasks.retry import retry
@@ -82,6 +83,21 @@ def test_a_dead_optimisation_is_made_anew(world: World, org: Org, operator: Oper
     assert [row.trigger for row in world.rows("SELECT trigger FROM cmis.optimizations ORDER BY optimization_id")][
         -1:
     ] == ["manual"]
+
+
+def test_an_evaluation_of_an_event_is_made_anew_with_the_event(world: World, org: Org, operator: Operator) -> None:
+    high = [{"field": "lead.score", "operator": ">=", "value": 50}]
+    rule = org.rule(high, NOTIFY, trigger_type="event", event_type="lead.created", entity_type="event")
+    emit.emit(world.app, org.context, emit.read("lead.created", {"lead": {"score": 80}}, idempotency_key="k"))
+    task_id = world.one("SELECT task_id FROM cmis.tasks")
+    operator.die_of(task_id)
+
+    assert operator.do(retry, task_id).outcome == "retried"
+
+    world.run_all()
+    lost, again = world.rows("SELECT * FROM cmis.automation_executions ORDER BY execution_id")
+    assert (lost.trigger, lost.status, again.trigger, again.status) == ("event", "failure", "manual", "success")
+    assert {lost.rule_id, again.rule_id} == {rule}
 
 
 def test_a_failed_delivery_is_sent_again_under_its_key(

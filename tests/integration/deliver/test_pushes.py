@@ -184,10 +184,11 @@ def test_what_is_queued_for_an_archived_connector_is_discarded(
     [push] = pushes(world)
     switch_connector(world.app, desk.org.context, bridge, ConnectorStatus.ARCHIVED)
 
-    assert outcome_of(desk.run(push.task_id)) == Discarded("the connector bridge is archived")
+    assert outcome_of(desk.run(push.task_id)) == Discarded("the connector bridge is archived", unwanted=True)
 
     effect = desk.effect(push.task_id)
     assert (effect.status, effect.error["message"]) == ("discarded", "the connector bridge is archived")
+    assert world.task(push.task_id).state == "cancelled"  # nothing that a person has to look after
     assert desk.told(push.task_id) == ["action_discarded"]
     assert world.one("SELECT status FROM cmis.automation_executions") == "partial"
     assert receiver.requests("/changes") == []

@@ -56,7 +56,7 @@ def database(server: Servers, request: pytest.FixtureRequest) -> Iterator[Site]:
 
 def _empty(site: Site) -> None:
     """Leave what `cmis migrate` leaves. Triggers and foreign keys are off meanwhile."""
-    keep = "'alembic_version', 'broker_epoch', 'clock_offset', 'orgs', 'users'"
+    keep = "'alembic_version', 'broker_epoch', 'clock_offset', 'orgs', 'retained', 'retention', 'users'"
     tables = f"SELECT tablename FROM pg_tables WHERE schemaname = 'cmis' AND tablename NOT IN ({keep})"
     with psycopg.connect(site.urls.migration) as connection:
         connection.execute("SET LOCAL session_replication_role = replica")
@@ -66,6 +66,10 @@ def _empty(site: Site) -> None:
         connection.execute("DELETE FROM cmis.orgs WHERE name <> '(reserved)'")
         connection.execute("DELETE FROM cmis.users WHERE NOT is_system")
         connection.execute("UPDATE cmis.clock_offset SET shift = '0'")
+        connection.execute("UPDATE cmis.retained SET kept_from = DEFAULT")
+        connection.execute(
+            "UPDATE cmis.retention SET work_months = DEFAULT, workflow_months = DEFAULT, audit_months = DEFAULT"
+        )
         connection.execute(
             "UPDATE cmis.broker_epoch SET epoch = '', lost_at = '-infinity', losses = 0, republished = 0"
         )

@@ -15,8 +15,9 @@ import pytest
 from dev.fleet import fleet
 from dev.launch import wait_until
 from dev.site import ROOT, free_port
-from engine import health
+from engine import health, rescue
 from engine.store import processes
+from engine.store.dropped import count_dropped
 from migrations.migrate import head
 from tests.world import NOTIFY, SPENT
 
@@ -167,6 +168,11 @@ def cmis_health(env: dict[str, str]) -> tuple[int, Any]:
     return done.returncode, json.loads(done.stdout)
 
 
+def shown(env: dict[str, str]) -> list[str]:
+    command = [sys.executable, "-m", "cli.main", "health"]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False).stdout.splitlines()
+
+
 def test_the_command_says_well_of_a_whole_fleet_and_what_is_wrong_once_its_scheduler_is_gone(
     world: World, tmp_path: Path
 ) -> None:
@@ -221,3 +227,23 @@ def answer(port: int) -> tuple[int, Any]:
     connection.request("GET", "/healthz")
     response = connection.getresponse()
     return response.status, json.loads(response.read())
+
+
+def test_what_was_counted_is_told_and_is_no_problem(world: World) -> None:
+    serve_all(world)
+    found = look(world)
+    assert found.broker is not None
+    assert (found.well, found.broker.losses, found.broker.lost_at, found.dropped) == (True, 0, None, {})
+    for epoch in ("first", "second"):
+        rescue.adopt_epoch(world.scheduler, epoch)
+    with world.app.transaction(None) as connection:
+        count_dropped(connection, {"unclaimed": 3, "arguments": 1})
+    found = look(world)
+    assert found.broker is not None
+    assert (found.well, found.broker.losses, found.dropped) == (True, 1, {"arguments": 1, "unclaimed": 3})
+    env = world.site.full_env()
+    [told] = [line for line in shown(env) if "republished after broker loss" in line]
+    assert "0 tasks (1 losses, the last " in told
+    assert "counted messages dropped: 1 arguments, 3 unclaimed" in shown(env)
+    _, document = cmis_health(env)
+    assert (document["broker"]["losses"], document["dropped"]) == (1, {"arguments": 1, "unclaimed": 3})

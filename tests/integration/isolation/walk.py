@@ -16,6 +16,9 @@ NOT_TENANTS: Final = {
     "alembic_version": "the revision of the schema",
     "clock_offset": "one row for the database; the owner's alone",
     "broker_epoch": "one row for the database",
+    "retention": "one row for the database; the owner of the deployment decides",
+    "retained": "one row for each table",
+    "late_changes": "names transactions that changed a month which is about to be dropped",
     "dropped_messages": "one row for each reason; who forges a message does not say truly whose it is",
     "processes": "workers and schedulers serve all orgs; written by cmis.beat alone",
     "lease_watch": "one row for the database",
@@ -108,7 +111,8 @@ RULES: Final[dict[str, LiteralString]] = {
     "definer functions belong to the engine, or to the owner for clock and partitions": """
         SELECT proname || ' of ' || proowner::regrole FROM functions WHERE prosecdef
            AND proowner <> 'cmis_engine'::regrole AND NOT (proowner = 'cmis_owner'::regrole
-             AND proname IN ('clock', 'clock_is_shifted', 'advance_clock', 'maintain_partitions'))""",
+             AND proname IN ('clock', 'clock_is_shifted', 'advance_clock', 'maintain_partitions',
+                             'retire_partition'))""",
     "definer functions have a safe search path": """
         SELECT proname FROM functions WHERE prosecdef
            AND 'search_path=pg_catalog, pg_temp' <> ALL (coalesce(proconfig, '{}'))""",

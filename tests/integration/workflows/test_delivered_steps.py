@@ -128,6 +128,7 @@ def test_what_was_cancelled_before_its_call_is_not_sent(flow: Flow, receiver: Re
 
     effect = flow.effect(instance, "post")
     assert (effect.status, receiver.requests("/hook")) == ("discarded", [])
+    assert flow.world.task(effect.task_id).state == "cancelled"
     assert "not wanted any more" in effect.error["message"]
     assert flow.told(effect.action_id) == ["action_discarded"]
     flow.run()
@@ -188,6 +189,8 @@ def test_a_step_that_a_person_retries_sends_its_delivery_again(flow: Flow, recei
     assert flow.instance(instance).status == "completed"
     assert {request.key for request in receiver.requests("/hook")} == {f"{instance}:post"}
     assert flow.told(flow.effect(instance, "post").action_id) == ["action_failed", "action_retried", "action_taken"]
+    [dealt_with] = flow.world.rows("SELECT handled_as FROM cmis.tasks WHERE kind = 'deliver' AND state = 'failed'")
+    assert dealt_with.handled_as == "retried"
 
 
 def test_a_step_that_a_person_skips_sends_nothing(flow: Flow, receiver: Receiver) -> None:

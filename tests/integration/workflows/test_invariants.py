@@ -38,6 +38,7 @@ COUNTERS: Final = "a run's counters equal its steps"
 RESOLVED: Final = "a run that is over has every step resolved"
 PAUSED: Final = "no step begins while its run is paused, or after its end"
 OPEN: Final = "a workflow's count of open runs equals its runs"
+USED: Final = "a workflow's count of uses equals its runs"
 GOES_ON: Final = "a step that is under way has what goes on with it"
 UNDER_WAY: Final = "a run that is under way has a step that is, or waits for a person"
 LEFT: Final = "a run that is over leaves no timer, and nothing that is held"
@@ -58,6 +59,8 @@ BROKEN: Final = [
     (PAUSED, TOLD.format(at="created_at - interval '1 min'", action="instance_paused", like="instance_started")),
     (PAUSED, RUN.format("status = 'failed', finished_at = created_at - interval '1 min'")),
     (OPEN, "UPDATE cmis.workflow_templates SET active_instances = active_instances + 1"),
+    (USED, "UPDATE cmis.workflow_templates SET usage_count = usage_count - 1"),
+    (USED, "INSERT INTO cmis.retired_instances SELECT org_id, template_id, 1 FROM cmis.workflow_templates"),
     (GOES_ON, "UPDATE cmis.tasks SET state = 'cancelled', finished_at = cmis.clock() WHERE state = 'ready'"),
     (GOES_ON, STEP.format("status = 'queued', waits_for = NULL, task_id = org_id", "waits")),
     (

@@ -35,7 +35,14 @@ class Cmis:
     def __call__(self, *arguments: str) -> Done:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", ["cmis", *arguments])
-            for name in ("DATABASE_URL", "MIGRATION_DATABASE_URL", "CMIS_ORG", "CMIS_USER", "CMIS_DEBUG"):
+            for name in (
+                "DATABASE_URL",
+                "MIGRATION_DATABASE_URL",
+                "READONLY_DATABASE_URL",
+                "CMIS_ORG",
+                "CMIS_USER",
+                "CMIS_DEBUG",
+            ):
                 patch.delenv(name, raising=False)
             for name, value in self.environ.items():
                 patch.setenv(name, value)

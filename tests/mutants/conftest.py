@@ -1,0 +1,34 @@
+"""A database and an org for each scenario, which a mutation may break: nothing is checked but by the scenario."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from engine import invariants
+from tests.integration.engine.conftest import celery
+from tests.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dev.site import Site
+
+__all__ = ["celery"]
+
+whole_and_mutant = pytest.mark.parametrize("mutant", [False, True], ids=["as it is", "taken out"])
+
+
+@pytest.fixture
+def world(database: Site) -> Iterator[World]:
+    """Give the scenario a database of its own, as each role."""
+    made = World.open(database)
+    yield made
+    made.close()
+
+
+def broken(world: World, *, drained: bool = True) -> dict[str, int]:
+    """Return the invariants that do not hold, and how many rows break each: what `cmis invariants` tells."""
+    found = invariants.check(world.reader, drained=drained)
+    return {one.name: len(one.offenders) for one in found if one.offenders}
