@@ -76,6 +76,7 @@ class Forger:
             "message with nonsense for arguments": self._nonsense,
             "message for an unknown task": self._unknown,
             "message as pickle": self._pickle,
+            "message that is huge": self._huge,
             "event that makes no sense": self._event,
             "garbage in the broker": self._garbage,
         }
@@ -119,6 +120,9 @@ class Forger:
 
     def _pickle(self) -> bool:
         return self._send(Dropped.UNREADABLE, _EVALUATE, [str(uuid4()), str(uuid4())], serializer="pickle")
+
+    def _huge(self) -> bool:
+        return self._send(Dropped.UNREADABLE, _EVALUATE, [_HUGE, _HUGE])
 
     def _event(self) -> bool:
         return self._send(Dropped.REFUSED, _EVENT, [str(uuid4()), "no type", {"n": 1}], queue="ingest")
