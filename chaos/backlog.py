@@ -35,7 +35,7 @@ def queue(world: World, broker_url: str, number: int) -> Sequence[UUID]:
 
     A scheduler would send a few at a time only, as fast as workers take them; these wait in the broker, all of them.
     """
-    executions = _enqueue(world, number)
+    executions = enqueue(world, number)
     app.loader.import_default_modules()  # a process that only sends has not imported the tasks
     with Connection(broker_url) as connection:  # type: ignore[no-untyped-call]
         while messages := _take(world):
@@ -51,7 +51,8 @@ def _take(world: World) -> Sequence[Message]:
         return publishing.take(connection, list(picked.values()), []).messages
 
 
-def _enqueue(world: World, number: int) -> Sequence[UUID]:
+def enqueue(world: World, number: int) -> Sequence[UUID]:
+    """Make an org and enqueue so many tasks of it, for schedulers to send; returns their executions, one each."""
     org = world.org("backlog")
     org.campaign()
     rules = [org.rule(conditions=_NEVER, name=f"backlog {one}") for one in range(_RULES)]

@@ -69,8 +69,8 @@ class Place:
 
     @property
     def runs(self) -> bool:
-        """Whether a process holds the place."""
-        return self.again_at is None
+        """Whether a process holds the place, and lives."""
+        return self.again_at is None and not has_ended(self.member.process)
 
     def says_ready(self) -> bool:
         """Whether the present process has said so; it may have ended since."""
@@ -147,7 +147,7 @@ class Crew:
 
     def _is_ready(self, place: Place) -> bool:
         self.tend()
-        return place.runs and not has_ended(place.member.process) and place.member.is_ready()
+        return place.runs and place.says_ready()
 
     def unasked(self) -> list[Ended]:
         """Return those that ended though nobody told or killed them."""
@@ -163,10 +163,9 @@ class Crew:
 
     def stop(self, deadline_seconds: float = 40.0) -> dict[str, int]:
         """Ask all to end with SIGTERM, and kill the slow after the deadline; their exit statuses by name."""
-        running, self.places = [place for place in self.places if place.runs], []
+        running, self.places = self.running(), []
         for place in running:
-            if not has_ended(place.member.process):
-                place.send(signal.SIGCONT, group=True)
+            place.send(signal.SIGCONT, group=True)
         return stop_all({place.name: place.member.process for place in running}, deadline_seconds)
 
     def _note(self, place: Place) -> None:

@@ -19,7 +19,7 @@ _PAUSE: Final = (2.0, 4.0)
 
 
 def hold_nothing_back(arena: Arena) -> None:
-    """Take the bounds on an org's unfinished work away: it is schedulers that are judged, and not how fast workers are."""
+    """Take the bounds on unfinished work away: schedulers are judged, and not how fast workers are."""
     arena.env |= {"CMIS_ORG_UNFINISHED": "100000", "CMIS_QUEUE_WAITING": "100000"}
 
 

@@ -17,8 +17,8 @@ _CUTS: Final = 10
 _ALL_EVERY: Final = 3
 _PAUSE: Final = (2.0, 4.0)
 _RESUME_SECONDS: Final = 10
-_RESUME_ALL_SECONDS: Final = 20
-"""Processes start anew, too."""
+_RESUME_ALL_SECONDS: Final = 30
+"""A lease: all processes start anew, too."""
 _START_SECONDS: Final = 60.0
 """Within which they are ready, also on a machine that is busy."""
 

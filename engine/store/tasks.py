@@ -93,8 +93,9 @@ RETURNING cancel_requested
 """)
 _HOLD = text(f"SELECT FROM cmis.tasks {_OWNED} FOR NO KEY UPDATE")
 # The lock waits for whoever may still be committing what is asked for: its client is gone, but not yet the server's process.
-_BEGUN = text("SELECT FROM cmis.task_attempts WHERE org_id = :org_id AND attempt_id = :attempt_id")
-_ENDED = text(f"{_BEGUN.text} AND outcome IS NOT NULL AND outcome <> 'lost'")
+_ATTEMPT = "SELECT FROM cmis.task_attempts WHERE org_id = :org_id AND attempt_id = :attempt_id"
+_BEGUN = text(_ATTEMPT)
+_ENDED = text(f"{_ATTEMPT} AND outcome IS NOT NULL AND outcome <> 'lost'")
 # A write under the fence that meets a row ends its attempt, too: the statement's rows are those that it met.
 _ENDING_ATTEMPT = """
 attempted AS (
