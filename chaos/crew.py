@@ -18,7 +18,7 @@ from core.clock import monotonic
 from core.errors import SetupError
 from dev.fleet import launch
 from dev.launch import has_ended, wait_until
-from dev.processes import stop_all
+from dev.processes import READY, stop_all
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,8 +69,12 @@ class Place:
 
     @property
     def runs(self) -> bool:
-        """Whether a process holds the place."""
-        return self.again_at is None
+        """Whether a process holds the place, and lives."""
+        return self.again_at is None and not has_ended(self.member.process)
+
+    def says_ready(self) -> bool:
+        """Whether the present process has said so; it may have ended since."""
+        return READY[self.kind].search(self.member.log.read_text(errors="replace")) is not None
 
     def children(self) -> list[int]:
         """Return the pids of the main process's children: of a worker, those that run its tasks."""
@@ -122,6 +126,10 @@ class Crew:
         """Return the places of these kinds (default: all) that a process holds now."""
         return [place for place in self.places if place.runs and (not kinds or place.kind in kinds)]
 
+    def at_work(self, *kinds: str) -> list[Place]:
+        """Return those of `running` that have said that they are ready: a fault that meets others proves little."""
+        return [place for place in self.running(*kinds) if place.says_ready()]
+
     def tend(self) -> None:
         """Note who has ended, and start those again whose pause is over."""
         for place in self.places:
@@ -139,7 +147,7 @@ class Crew:
 
     def _is_ready(self, place: Place) -> bool:
         self.tend()
-        return place.runs and not has_ended(place.member.process) and place.member.is_ready()
+        return place.runs and place.says_ready()
 
     def unasked(self) -> list[Ended]:
         """Return those that ended though nobody told or killed them."""
@@ -155,10 +163,9 @@ class Crew:
 
     def stop(self, deadline_seconds: float = 40.0) -> dict[str, int]:
         """Ask all to end with SIGTERM, and kill the slow after the deadline; their exit statuses by name."""
-        running, self.places = [place for place in self.places if place.runs], []
+        running, self.places = self.running(), []
         for place in running:
-            if not has_ended(place.member.process):
-                place.send(signal.SIGCONT, group=True)
+            place.send(signal.SIGCONT, group=True)
         return stop_all({place.name: place.member.process for place in running}, deadline_seconds)
 
     def _note(self, place: Place) -> None:

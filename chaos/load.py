@@ -76,6 +76,7 @@ class Load:
     def __post_init__(self) -> None:
         self._chance = random.Random(self.seed)
         self._ending = threading.Event()
+        self._due = 0.0
         self._replies: deque[tuple[float, int, Stage]] = deque()
         self._thread = threading.Thread(target=self._run, name="load", daemon=True)
 
@@ -102,6 +103,10 @@ class Load:
         """Return what was asked of a kind."""
         return [one for one in self.asked if one.kind == kind]
 
+    def pace(self, rate: float) -> None:
+        """Ask at another rate from now on; what is behind is not made up for."""
+        self.rate, self._due = rate, clock.monotonic()
+
     def _run(self) -> None:
         try:
             self._ask_on()
@@ -112,12 +117,12 @@ class Load:
             self.broken = error
 
     def _ask_on(self) -> None:
-        begun, n = clock.monotonic(), 0
-        while not self._ending.wait(max(0.0, begun + n / self.rate - clock.monotonic())):
+        n, self._due = 0, clock.monotonic()
+        while not self._ending.wait(max(0.0, self._due - clock.monotonic())):
             [kind] = self._chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()))
             self._ask(n, kind, self._chance.choice(self.stages))
             self._reply(clock.monotonic())
-            n += 1
+            n, self._due = n + 1, self._due + 1 / self.rate
         self._reply(float("inf"))
 
     def _ask(self, n: int, kind: Kind, stage: Stage) -> None:

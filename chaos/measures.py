@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from chaos.scenario import Bound, Measure
 
 _STARTS: Final = """
-SELECT o.scheduled_for, e.started_at
+SELECT o.scheduled_for, o.decided_at, e.started_at
   FROM cmis.occurrences o JOIN cmis.automation_executions e USING (org_id, execution_id)
  WHERE o.origin = 'schedule' AND o.decision = 'run' ORDER BY e.started_at"""
 _LOST: Final = """
@@ -33,7 +33,11 @@ _IN_HAND: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Seconds, all of them. `lateness` of each planned time; the others by kind of fault, and how they are measured."""
+    """Seconds, all of them.
+
+    `lateness`: from each planned time to the start of its evaluation. The others: by kind of
+    fault, and how they are measured.
+    """
 
     lateness: Sequence[float]
     lost: int
@@ -53,7 +57,7 @@ class Measured:
 
 def measure(arena: Arena) -> Measured:
     """Read it all from the rows."""
-    starts = [(row.scheduled_for, row.started_at) for row in arena.rows(_STARTS)]
+    starts = arena.rows(_STARTS)
     lost = arena.rows(_LOST)
     log = sorted(arena.faults.log, key=lambda fault: fault.at)
     by_kind: dict[tuple[str, Measure], list[float]] = defaultdict(list)
@@ -69,9 +73,10 @@ def measure(arena: Arena) -> Measured:
         by_kind[kind, "consuming"].append(seconds)
     for kind, seconds in _everyone(log, claims):
         by_kind[kind, "everyone"].append(seconds)
-    for kind, seconds in _late(log, starts):
+    for kind, seconds in _late(log, [(row.scheduled_for, row.decided_at) for row in starts]):
         by_kind[kind, "late"].append(seconds)
-    return Measured([(started - due).total_seconds() for due, started in starts], len(lost), by_kind)
+    lateness = [(row.started_at - row.scheduled_for).total_seconds() for row in starts]
+    return Measured(lateness, len(lost), by_kind)
 
 
 def _recovered(log: Sequence[Fault], lost: Sequence[Any]) -> list[tuple[str, float]]:
@@ -110,10 +115,10 @@ def _everyone(log: Sequence[Fault], claims: Sequence[Any]) -> list[tuple[str, fl
     return found
 
 
-def _late(log: Sequence[Fault], starts: Sequence[tuple[Any, Any]]) -> list[tuple[str, float]]:
-    """Return how late each planned time began that fell due during a fault, or a moment before or after it."""
+def _late(log: Sequence[Fault], decided: Sequence[tuple[Any, Any]]) -> list[tuple[str, float]]:
+    """Return how late each planned time was decided that fell due during a fault, or a moment before or after it."""
     found = []
-    for due, started in starts:
+    for due, at in decided:
         under = [one for one in log if one.at - _MOMENT <= due <= (one.over or one.at) + _MOMENT]
-        found += [(one.kind, (started - due).total_seconds()) for one in under]
+        found += [(one.kind, (at - due).total_seconds()) for one in under]
     return found

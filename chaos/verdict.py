@@ -23,8 +23,8 @@ _OPEN: Final = """
 SELECT concat_ws(' ', 'task', kind, task_id, 'is', state, 'attempt', attempt, 'due', run_at, publish_at, error)
   FROM cmis.tasks WHERE state IN ('ready', 'held', 'running') AND kind <> 'maintain'
 UNION ALL
-SELECT 'job ' || job_id || ' is due since ' || next_run_at FROM cmis.scheduled_jobs
- WHERE status = 'active' AND next_run_at <= cmis.clock()
+SELECT 'job ' || job_id || ' is due at ' || next_run_at FROM cmis.scheduled_jobs
+ WHERE status = 'active' AND (next_run_at <= cmis.clock() OR schedule_type = 'once')
 UNION ALL
 SELECT 'instance ' || instance_id || ' is ' || status FROM cmis.workflow_instances WHERE finished_at IS NULL"""
 _FOUND: Final[Mapping[Kind, str]] = {

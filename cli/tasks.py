@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -34,7 +35,6 @@ _LEFT_OUT: Final = frozenset(
         "instances",
         "steps",
         "effect",
-        "unfinished",
         "attempt_id",
         "dedupe_key",
         "traceparent",
@@ -115,11 +115,11 @@ def why_command(*, task: str, org_ref: str, user_id: str | None, as_json: bool) 
 
     Example: cmis tasks why 01980000-0000-7000-8000-000000000000 --org acme
     """
-    with open_org(org_ref, user_id) as session:
-        found = look.locate(session.database, session.context, task_id_of(task))
     settings = Settings.load()
-    limits = look.Limits(settings.org_unfinished, settings.queue_waiting)
-    why = look.explain(found, limits, around(settings, found.row.queue))
+    limits = look.Limits(settings.org_in_flight, settings.queue_waiting)
+    with open_org(org_ref, user_id) as session:
+        asking = partial(around, settings)
+        why = look.why(session.database, session.context, task_id_of(task), limits, asking)
     if as_json:
         emit_json(asdict(why))
         return

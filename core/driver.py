@@ -48,6 +48,12 @@ def all_rows(connection: Connection, statements: Iterable[tuple[TextClause, Mapp
         return [cursor.fetchall() for cursor in cursors]
 
 
+def asked(connection: Connection, statement: TextClause, values: Mapping[str, Any]) -> Callable[[], list[Any]]:
+    """Send a statement whose rows can be had after the block of `together` that it is in, until it is sent again."""
+    found: Callable[[], list[Any]] = _sent(connection, statement, values).fetchall
+    return found
+
+
 def changed(connection: Connection, statement: TextClause, values: Mapping[str, Any]) -> int:
     """Send a statement; returns how many rows it met. Raises DBAPIError as `connection.execute` does."""
     met: int = _sent(connection, statement, values).rowcount

@@ -143,8 +143,9 @@ def _retry(decision: _Decision) -> Redelivered:
     parcel = Parcel(uuid7(now), [one.action_id for one in decision.parcel])
     if not deliveries.send_again(connection, row.org_id, parcel.action_ids, parcel.task_id, decision.note, now=now):
         raise _refused(row)
-    given = {"retry_of": row.task_id, "priority": urgency.MANUAL}
-    tasks.insert(connection, [parcel.row(row.org_id, now=now) | given], now=now)
+    tasks.insert(
+        connection, [parcel.row(row.org_id, now=now) | {"retry_of": row.task_id, "priority": urgency.MANUAL}], now=now
+    )
     dead_letters.handle(connection, row.org_id, row.task_id, Handling.RETRIED, decision.note, now=now)
     entries = [decision.record(one, AuditAction.ACTION_RETRIED, was=one.status) for one in decision.parcel]
     audit.record(connection, row.org_id, entries, now=now)

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
+from core import driver
 from core.errors import ConflictError, InputError
 from core.ids import uuid7
 from engine import published
@@ -16,7 +17,7 @@ from engine.store import instances, tasks, versions
 from models.workflow_enums import TemplateStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -101,9 +102,11 @@ def start(
     planned = _plan(connection, org_id, starts, task_id, now)
     new = instances.create(connection, org_id, [_row(one, now) for one in planned], now=now)
     mine = [one for one in planned if one.instance_id in new]
-    left = _enqueue(connection, org_id, mine, sent=sent, own=task_id is None, now=now)
     counts = Counter(one.start.template_id for one in mine if counted)
-    versions.count(connection, org_id, {key: (n, 0) for key, n in sorted(counts.items())}, now=now)
+    with driver.together(connection):
+        left_out = _enqueue(connection, org_id, mine, sent=sent, own=task_id is None, now=now)
+        versions.count(connection, org_id, {key: (n, 0) for key, n in sorted(counts.items())}, now=now)
+    left = left_out()
     there = _there(connection, org_id, [one for one in planned if one.instance_id not in new])
     return [
         Started(one.instance_id, already=False, task_id=one.task_id, sent=sent and one.task_id not in left)
@@ -183,8 +186,8 @@ def _timeout_task_id(one: _Planned) -> UUID:
 
 def _enqueue(
     connection: Connection, org_id: UUID, planned: Sequence[_Planned], *, sent: bool, own: bool, now: datetime
-) -> set[UUID]:
-    """Insert the tasks; returns those whose first messages the caller is not to send."""
+) -> Callable[[], set[UUID]]:
+    """Insert the tasks; what is returned says whose first messages the caller is not to send."""
     rows: dict[UUID, dict[str, Any]] = {}
     for one in planned:
         if own:
@@ -199,7 +202,8 @@ def _enqueue(
     for row in due[:SEND_AT_ONCE]:
         row |= {"delivery": 1, "publish_at": now + _SOON}
     left = {row["task_id"] for row in due[SEND_AT_ONCE:]}
-    return left | tasks.insert(connection, list(rows.values()), now=now)
+    refused = tasks.insert(connection, list(rows.values()), now=now)
+    return lambda: left | refused()
 
 
 def _there(connection: Connection, org_id: UUID, planned: Sequence[_Planned]) -> dict[UUID, Any]:

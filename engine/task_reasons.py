@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 _STEPS_SHOWN: Final = 5
-_COUNTED: Final = 1_000
-"""How far an org's unfinished tasks are told apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +29,12 @@ class Facts:
 
     task: Any
     """Its row, with what `task_lists.facts` adds."""
-    org_cap: int
-    """Unfinished tasks of an org at which no further due jobs of it are taken."""
     queue_cap: int
     """Messages that wait in a queue of the broker at which no further ones are sent."""
+    in_flight: int = 0
+    """Tasks of its org in its queue that are published or running, counted up to the cap."""
+    org_cap: int | None = None
+    """How many of these there may be; None = nothing binds who it is of."""
     messages: int | None = None
     """Messages that wait in its queue."""
     fleet: Fleet | None = None
@@ -145,6 +145,9 @@ def _due(facts: Facts) -> Reason:
         return Reason(
             "queue_full", f"{said}, and {facts.queue_cap} are the most. Its message is sent when there is room."
         )
+    if facts.org_cap is not None and facts.in_flight >= facts.org_cap:
+        said = f"It is ready, but its org has {facts.org_cap} tasks of the queue {task.queue} sent or running already"
+        return Reason("org_capped", f"{said}, which is its cap there. Its message is sent when one of these ends.")
     return Reason("unpublished", "It is ready: a scheduler's next pass sends its message.")
 
 
@@ -157,10 +160,6 @@ def _besides(facts: Facts) -> Iterator[Reason]:
         yield Reason("no_scheduler", "No scheduler is alive that could send its message: start one.")
     if facts.fleet is not None and facts.fleet.workers == 0:
         yield Reason("no_worker", f"No worker serves the queue {task.queue}: start one with `-Q {task.queue}`.")
-    if task.unfinished >= facts.org_cap:
-        known = f"{task.unfinished} tasks" if task.unfinished <= _COUNTED else "more than 1,000 tasks"
-        said = f"Its org has {known} that are not finished"
-        yield Reason("org_busy", f"{said}; from {facts.org_cap} on no further due jobs of it are taken.")
     if facts.shared:
         yield Reason("shared", "It carries evaluations of other orgs, too: small remainders share a task.")
 

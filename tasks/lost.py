@@ -7,6 +7,8 @@ connection that is opened for it and closed after it, since whatever the parent 
 from __future__ import annotations
 
 import logging
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -49,10 +51,21 @@ class RescuedRequest(Request):
     def _rescue(self) -> None:
         ids = _ids(self.args)
         if ids is not None:
-            # not accepted by any child: then nobody can have claimed it either
-            owner = f"{self.hostname}:{self.worker_pid}" if self.worker_pid else None
             with suppress(RuntimeError):  # this process ends already: the lease does, too, a little later
-                _THREAD.submit(_hasten, *ids, owner)
+                _THREAD.submit(_hasten, *ids, self._owner())
+
+    def _owner(self) -> str | None:
+        """Return the child as leases name it; None if no child accepted it: then nobody can have claimed it either."""
+        return f"{self.hostname}:{self.worker_pid}" if self.worker_pid else None
+
+    def cut_off(self) -> None:
+        """Kill the child that has it, and rescue its task before returning. Not where that is this process itself."""
+        ids = _ids(self.args)
+        if self.worker_pid and self.worker_pid != os.getpid():
+            with suppress(ProcessLookupError):
+                os.kill(self.worker_pid, signal.SIGKILL)
+            if ids is not None:
+                _hasten(*ids, self._owner())
 
 
 def _hasten(org_id: UUID, task_id: UUID, owner: str | None) -> None:

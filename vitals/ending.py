@@ -16,16 +16,26 @@ STUCK_SECONDS: Final = 10.0
 """What a stuck process has to end as if it had been asked to."""
 
 
-def end_within(seconds: float, code: int, busy_with: Callable[[], str]) -> None:
+_LAST_SECONDS: Final = 5.0
+
+
+def _nothing() -> None:
+    """Have nothing to do at last."""
+
+
+def end_within(seconds: float, code: int, busy_with: Callable[[], str], at_last: Callable[[], None] = _nothing) -> None:
     """End the process with `code` once so many seconds have passed, if it still lives then; returns at once.
 
-    `busy_with` says what it is still at, for the log.
+    `busy_with` says what it is still at, for the log. `at_last` is done before the end, and has five seconds for it.
     """
-    threading.Thread(target=_end, args=(seconds, code, busy_with), name="ending", daemon=True).start()
+    threading.Thread(target=_end, args=(seconds, code, busy_with, at_last), name="ending", daemon=True).start()
 
 
-def _end(seconds: float, code: int, busy_with: Callable[[], str]) -> None:
+def _end(seconds: float, code: int, busy_with: Callable[[], str], at_last: Callable[[], None]) -> None:
     threading.Event().wait(seconds)
     logger.warning("ending after %.0f s although at work, which is done again by others: %s", seconds, busy_with())
+    last = threading.Thread(target=at_last, name="at-last", daemon=True)
+    last.start()
+    last.join(_LAST_SECONDS)
     logging.shutdown()
     os._exit(code)

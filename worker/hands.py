@@ -12,6 +12,7 @@ from celery.worker import WorkController, state
 from core.clock import monotonic
 from tasks import depth
 from tasks.broker import app, broker_errors
+from tasks.lost import RescuedRequest
 from vitals.liveness import Seen
 from vitals.pulse import Look
 
@@ -72,6 +73,12 @@ class Hands:
                 return sum(depth.waiting(connection, list(app.amqp.queues.consume_from)).values())
             except broker_errors(connection):
                 return None
+
+    def cut_off(self) -> None:
+        """Kill the children that are at work, so that their tasks are rescued at once and not when their leases end."""
+        for request in list(state.active_requests):
+            if isinstance(request, RescuedRequest):
+                request.cut_off()
 
     def busy_with(self) -> str:
         """Say which tasks it is at."""

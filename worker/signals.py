@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from celery.signals import (
@@ -76,18 +77,20 @@ def show_signs_of_life(instance: WorkController, **_: object) -> None:
     hands = Turning.hands = Hands(instance)
     task_received.connect(hands.take, weak=False)
     database = _database(settings, "cmis-worker-pulse")
-    pulse = Pulse(identity.of_worker(queues), database, hands.look, _end_stuck, settings.watchdog_seconds)
+    pulse = Pulse(
+        identity.of_worker(queues), database, hands.look, partial(_end_stuck, hands), settings.watchdog_seconds
+    )
     pulse.start()
     if settings.health_port is not None:
         healthz.serve(pulse, settings.health_host, settings.health_port)
     _bind_end(pulse, hands, settings.stop_seconds)
 
 
-def _end_stuck(reason: str) -> None:
+def _end_stuck(hands: Hands, reason: str) -> None:
     """End as if asked to, where the loop still turns; else at once. The exit code asks for another start."""
     logger.critical("this worker is stuck and ends, to be started again (exit code %d): %s", exits.STUCK, reason)
     state.should_stop = exits.STUCK
-    end_within(STUCK_SECONDS, exits.STUCK, lambda: reason)
+    end_within(STUCK_SECONDS, exits.STUCK, hands.busy_with, hands.cut_off)
 
 
 def _bind_end(pulse: Pulse, hands: Hands, seconds: int) -> None:
@@ -96,7 +99,7 @@ def _bind_end(pulse: Pulse, hands: Hands, seconds: int) -> None:
 
     def bound(how: str, exitcode: int, **_: Any) -> None:
         if how == "Warm":
-            end_within(seconds, exitcode or 0, hands.busy_with)
+            end_within(seconds, exitcode or 0, hands.busy_with, hands.cut_off)
 
     def stopped(**_: object) -> None:
         if os.getpid() == owner:

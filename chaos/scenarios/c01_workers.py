@@ -32,7 +32,7 @@ def kill_now_and_then(arena: Arena) -> None:
 def kill_one(arena: Arena) -> None:
     """Kill something that runs tasks: rather one that is in the midst of it."""
     kind = arena.chance.choice(_KINDS)
-    places = arena.crew.running("deliveries" if kind == DELIVERIES else "worker")
+    places = arena.crew.at_work("deliveries" if kind == DELIVERIES else "worker")
     if not places:
         return
     owners = arena.at_work("deliveries" if kind == DELIVERIES else "worker")

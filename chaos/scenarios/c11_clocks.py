@@ -53,7 +53,7 @@ def go_wrong(arena: Arena) -> None:
     while arena.left:
         arena.wait(_PAUSE)
         kind = arena.chance.choice(_KINDS)
-        right = [one for one in arena.crew.running(kind) if one.name not in SHIFTS]
+        right = [one for one in arena.crew.at_work(kind) if one.name not in SHIFTS]
         if arena.left and right:
             arena.faults.note(f"{kind} with the right clock killed", right[0].kill())
 

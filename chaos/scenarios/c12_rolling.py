@@ -40,7 +40,7 @@ def _restart(arena: Arena, place: Place) -> None:
         arena.seen.append(f"{place.name} did not end within {GRACE_SECONDS:.0f} s of SIGTERM")
         place.kill(group=True)
     fault.end()
-    arena.wait_until(lambda: place.starts > starts and place.member.is_ready(), GRACE_SECONDS)
+    arena.wait_until(lambda: place.starts > starts and place.says_ready(), GRACE_SECONDS)
 
 
 def nothing_lost(arena: Arena) -> Iterator[str]:

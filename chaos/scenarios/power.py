@@ -17,8 +17,8 @@ _CUTS: Final = 10
 _ALL_EVERY: Final = 3
 _PAUSE: Final = (2.0, 4.0)
 _RESUME_SECONDS: Final = 10
-_RESUME_ALL_SECONDS: Final = 20
-"""Processes start anew, too."""
+_RESUME_ALL_SECONDS: Final = 30
+"""A lease: all processes start anew, too."""
 _START_SECONDS: Final = 60.0
 """Within which they are ready, also on a machine that is busy."""
 
@@ -45,7 +45,7 @@ def _cut_all(arena: Arena) -> None:
     arena.valkey.start()
     arena.postgres.start()
     fault.end()
-    arena.wait_until(lambda: all(place.runs and place.member.is_ready() for place in arena.crew.places), _START_SECONDS)
+    arena.wait_until(lambda: len(arena.crew.at_work()) == len(arena.crew.places), _START_SECONDS)
 
 
 def _check(arena: Arena, number: int) -> None:

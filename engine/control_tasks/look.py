@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from core.db import ENGINE_ACTOR, RESERVED_ORG, Context, switch
 from engine.control_tasks.carried import carried
 from engine.control_tasks.find import find
-from engine.store import task_lists
+from engine.store import publishing, task_lists
 from engine.task_reasons import Facts, reasons
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from uuid import UUID
 
     from sqlalchemy import Connection, Row
@@ -34,9 +34,9 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What holds back work that is due: an org's unfinished tasks, and the messages of one queue of the broker."""
+    """What holds back messages: those of one org that are in flight in a queue, and all that wait in it."""
 
-    org_unfinished: int
+    org_in_flight: int
     queue_waiting: int
 
 
@@ -69,16 +69,27 @@ def show(database: Database, context: Context, task_id: UUID) -> Seen:
     return Seen(found.row, found.shared, attempts, carries)
 
 
-def locate(database: Database, context: Context, task_id: UUID) -> Found:
-    """Return a task with all that the database knows of why it is not done; raises NotFoundError."""
+def why(
+    database: Database, context: Context, task_id: UUID, limits: Limits, around: Callable[[str], Surroundings]
+) -> Why:
+    """Say why a task is not done, or how it ended; raises NotFoundError.
+
+    `around` says of a queue what is around it; it is asked while no transaction is open.
+    """
     with database.transaction(context) as connection:
-        return find(connection, context, task_id)
-
-
-def explain(found: Found, limits: Limits, around: Surroundings) -> Why:
-    """Say why a task is not done, or how it ended."""
-    row = found.row
-    facts = Facts(row, limits.org_unfinished, limits.queue_waiting, around.messages, around.fleet, found.shared)
+        found = find(connection, context, task_id)
+        row = found.row
+        standing = publishing.standing(connection, context.org_id, row.queue, default=limits.org_in_flight)
+    seen = around(row.queue)
+    facts = Facts(
+        row,
+        limits.queue_waiting,
+        standing.in_flight,
+        None if found.shared else standing.cap,
+        seen.messages,
+        seen.fleet,
+        found.shared,
+    )
     return Why(row.task_id, row.kind, row.queue, row.state, reasons(facts))
 
 

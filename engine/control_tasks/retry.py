@@ -74,6 +74,7 @@ def _evaluate(case: Case) -> Dealt:
         "run_at": now,
         "timeout_seconds": row.timeout_seconds,
         "attempt": 0,
+        "priority": row.priority,
         "retry_of": case.task_id,
     }
     tasks.insert(case.connection, [made], now=now)

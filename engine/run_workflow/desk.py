@@ -131,7 +131,7 @@ class Desk:
         ended = [run for run in changed if run.ended]
         self._stop(changed)
         self._answer_parents(ended)
-        self._leave(tasks.insert(self.connection, self.rows, now=self.now))
+        self._leave(tasks.insert(self.connection, self.rows, now=self.now)())
         rows = [self._instance(run) for run in changed]
         with driver.together(self.connection):  # none of these says anything that the next one needs
             instances.write(self.connection, self.org_id, steps, rows, now=self.now)

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row, TextClause
 
 DEAD_LETTERS: Final = (TaskState.FAILED, TaskState.DEAD)
-COUNTED: Final = 1_000
-"""How far the unfinished tasks of an org are counted."""
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _COLUMNS: Final = """t.task_id, t.kind, t.queue, t.state, t.run_at, t.publish_at, t.published_at, t.delivery, t.priority, t.attempt,
        t.max_attempts, t.fence, t.lease_owner, t.lease_expires_at, t.cancel_requested, t.created_at, t.finished_at, t.error,
@@ -83,8 +81,6 @@ SELECT t.*, cmis.clock() AS now, extract(epoch FROM t.lease_expires_at - clock_t
     WHERE t.kind = 'run_workflow' AND s.status IN ('queued', 'running', 'waiting', 'retrying')) AS steps,
   (SELECT jsonb_build_object('status', a.status, 'waits_for', a.waits_for) FROM cmis.automation_actions a
     WHERE t.kind = 'deliver' AND a.org_id = t.org_id AND a.action_id = (t.payload #>> '{action_ids,0}')::uuid) AS effect,
-  (SELECT count(*) FROM (SELECT FROM cmis.tasks u WHERE u.org_id = t.org_id AND u.state IN ('ready', 'running')
-                            AND u.kind <> 'deliver' LIMIT :counted) u) AS unfinished,
   (SELECT n.task_id FROM cmis.tasks n WHERE n.org_id = t.org_id AND n.retry_of = t.task_id
     ORDER BY n.task_id DESC LIMIT 1) AS retried_as
   FROM cmis.tasks t WHERE t.org_id = :org_id AND t.task_id = :task_id
@@ -162,7 +158,7 @@ def retried_as(connection: Connection, org_id: UUID, task_id: UUID) -> UUID | No
 def facts(connection: Connection, org_id: UUID, task_id: UUID) -> Row[Any] | None:
     """Return a task with all that says why it is not done yet."""
     made = uuid7_time(task_id)
-    bounds = {"low": uuid7_floor(made), "high": uuid7_floor(made + _MILLISECOND), "counted": COUNTED + 1}
+    bounds = {"low": uuid7_floor(made), "high": uuid7_floor(made + _MILLISECOND)}
     return connection.execute(_FACTS, {"org_id": org_id, "task_id": task_id} | bounds).one_or_none()
 
 

@@ -14,7 +14,7 @@ from core.ids import uuid7
 from engine.store.statements import with_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -93,8 +93,9 @@ RETURNING cancel_requested
 """)
 _HOLD = text(f"SELECT FROM cmis.tasks {_OWNED} FOR NO KEY UPDATE")
 # The lock waits for whoever may still be committing what is asked for: its client is gone, but not yet the server's process.
-_BEGUN = text("SELECT FROM cmis.task_attempts WHERE org_id = :org_id AND attempt_id = :attempt_id")
-_ENDED = text(f"{_BEGUN.text} AND outcome IS NOT NULL AND outcome <> 'lost'")
+_ATTEMPT = "SELECT FROM cmis.task_attempts WHERE org_id = :org_id AND attempt_id = :attempt_id"
+_BEGUN = text(_ATTEMPT)
+_ENDED = text(f"{_ATTEMPT} AND outcome IS NOT NULL AND outcome <> 'lost'")
 # A write under the fence that meets a row ends its attempt, too: the statement's rows are those that it met.
 _ENDING_ATTEMPT = """
 attempted AS (
@@ -133,22 +134,24 @@ SENDS_ITSELF = 16
 schedulers, so that its org waits its turn."""
 _INSERT = with_rows(f"""
 WITH given AS MATERIALIZED (
-SELECT r.*, r.delivery > 0 AND r.publish_at > r.run_at AS sends, (SELECT count(*) FROM (
-         SELECT FROM cmis.tasks t WHERE t.org_id = r.org_id AND t.state = 'ready' AND t.queue = r.queue
-            AND t.published_at IS NOT NULL LIMIT {SENDS_ITSELF}) x) < {SENDS_ITSELF} AS has_turn
-  FROM jsonb_to_recordset(:rows) AS r(org_id uuid, task_id uuid, kind text, queue text, payload jsonb, state text, run_at timestamptz,
-       publish_at timestamptz, delivery integer, attempt integer, timeout_seconds integer, started_at timestamptz,
-       max_attempts integer, priority smallint, retry_of uuid)),
+SELECT a.*, a.asks AND (SELECT count(*) FROM (
+         SELECT FROM cmis.tasks t WHERE t.org_id = a.org_id AND t.state = 'ready' AND t.queue = a.queue
+            AND t.published_at IS NOT NULL LIMIT {SENDS_ITSELF}) x) < {SENDS_ITSELF} AS sent
+  FROM (SELECT r.*, coalesce(r.delivery > 0 AND r.publish_at > r.run_at, false) AS asks
+          FROM jsonb_to_recordset(:rows) AS r(org_id uuid, task_id uuid, kind text, queue text, payload jsonb, state text,
+               run_at timestamptz, publish_at timestamptz, delivery integer, attempt integer, timeout_seconds integer,
+               started_at timestamptz, max_attempts integer, retry_of uuid, priority smallint)) a),
 made AS (
 INSERT INTO cmis.tasks (org_id, task_id, kind, queue, payload, state, run_at, publish_at, published_at, delivery, attempt,
-       timeout_seconds, started_at, max_attempts, priority, retry_of, created_at)
+       timeout_seconds, started_at, max_attempts, retry_of, priority, created_at)
 SELECT r.org_id, r.task_id, r.kind, r.queue, r.payload, coalesce(r.state, 'ready'), r.run_at,
-       CASE WHEN r.sends AND NOT r.has_turn THEN r.run_at ELSE coalesce(r.publish_at, r.run_at) END,
-       CASE WHEN r.sends AND r.has_turn THEN CAST(:now AS timestamptz) END,
-       CASE WHEN r.sends AND NOT r.has_turn THEN 0 ELSE coalesce(r.delivery, 0) END, r.attempt,
-       coalesce(r.timeout_seconds, 300), r.started_at, coalesce(r.max_attempts, 5), coalesce(r.priority, {PRIORITY}), r.retry_of, :now
+       CASE WHEN r.asks AND NOT r.sent THEN r.run_at ELSE coalesce(r.publish_at, r.run_at) END,
+       CASE WHEN r.sent THEN CAST(:now AS timestamptz) END,
+       CASE WHEN r.asks AND NOT r.sent THEN 0 ELSE coalesce(r.delivery, 0) END, r.attempt,
+       coalesce(r.timeout_seconds, 300), r.started_at, coalesce(r.max_attempts, 5), r.retry_of,
+       coalesce(r.priority, {PRIORITY}), :now
   FROM given r)
-SELECT task_id FROM given WHERE sends AND NOT has_turn
+SELECT task_id FROM given WHERE asks AND NOT sent
 """)
 
 
@@ -240,20 +243,22 @@ def hasten(connection: Connection, org_id: UUID, task_id: UUID, *, owner: str | 
     return connection.execute(_HASTEN, values).scalar_one_or_none()
 
 
-def insert(connection: Connection, rows: Sequence[dict[str, Any]], *, now: datetime) -> set[UUID]:
+def insert(connection: Connection, rows: Sequence[dict[str, Any]], *, now: datetime) -> Callable[[], set[UUID]]:
     """Enqueue tasks: org_id, task_id, kind, queue, payload, run_at, attempt (attempts already used).
 
     Optional: timeout_seconds (default 300), max_attempts (default 5), priority (default 4), started_at where their time is
-    running already, state (`ready`, or `held` for a task that another one will release), and retry_of (the task whose work it
-    does again).
+    running already, state (`ready`, or `held` for a task that another one will release), and retry_of (the task whose work
+    it does again).
     `publish_at` may be later than `run_at` where the inserting process claims the task itself, or (`delivery` 1) sends its
     first message itself. `delivery` 1 without a later `publish_at`: even the first message's claim is to commit alone.
-    Returns those that it is not to send: their org has enough unclaimed messages in the queue, and the schedulers send
-    theirs when it is their turn.
+
+    What is returned says, outside of `driver.together`, which first messages the process is not to send: their org has
+    enough unclaimed messages in the queue, and the schedulers send them when it is its turn.
     """
     if not rows:
-        return set()
-    return {row.task_id for row in driver.rows(connection, _INSERT, {"rows": rows, "now": now})}
+        return set
+    found = driver.asked(connection, _INSERT, {"rows": rows, "now": now})
+    return lambda: {row.task_id for row in found()}
 
 
 def _attempt(claimed: Claim) -> dict[str, Any]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
     from typing import Any
+    from uuid import UUID
 
     from dev.site import Site
 
@@ -31,8 +32,9 @@ def world(database: Site) -> Iterator[World]:
     made.close()
 
 
-def _attempts(world: World) -> Any:
-    return world.rows("SELECT started_at, worker, outcome FROM cmis.task_attempts ORDER BY fence")
+def _attempts(world: World, task_id: UUID) -> Any:
+    query = "SELECT started_at, worker, outcome FROM cmis.task_attempts WHERE task_id = :id ORDER BY fence"
+    return world.rows(query, id=task_id)
 
 
 @pytest.mark.parametrize("point", ["rules.claimed", "rules.before_commit"])
@@ -48,7 +50,7 @@ def test_a_task_that_kills_each_child_is_tried_again_within_seconds_and_its_work
             world.meddle("UPDATE cmis.tasks SET delivery = delivery + 1 WHERE state = 'ready'")
         assert wait_until(lambda: world.task(task_id).state == "dead", 6 * SOON), worker.log.read_text()[-3000:]
         assert worker.is_alive()
-    made = _attempts(world)
+    made = _attempts(world, task_id)
     assert [one.outcome for one in made] == ["lost"] * 5
     assert len({one.worker for one in made}) == 5
     assert max((after.started_at - before.started_at).total_seconds() for before, after in pairwise(made)) < SOON

@@ -119,6 +119,7 @@ def test_a_worker_with_an_endless_step_ends_in_time_with_0_and_another_does_the_
         assert asked_to_end([worker]) == [0]
         assert "ending after 3 s although at work" in worker.log.read_text()
         assert "automation.run_workflow" in worker.log.read_text()
+        assert "which was claimed by it: its lease ends now" in worker.log.read_text()
         running.start("worker")
         done = "SELECT status FROM cmis.workflow_instances WHERE instance_id = :id"
         assert wait_until(lambda: world.one(done, id=instance_id) == "completed", PATIENCE), logs(running)

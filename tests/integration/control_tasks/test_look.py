@@ -12,6 +12,7 @@ from engine.control_tasks import look
 from engine.control_tasks.retry import retry
 from engine.control_workflows import switch
 from engine.deliver.breaker import FAILURES
+from engine.store import publishing
 from tests.unit.workflows.documents import noop
 from tests.world import NOTIFY
 
@@ -24,14 +25,13 @@ if TYPE_CHECKING:
     from tests.stepping import Flow
     from tests.world import Org, World
 
-LIMITS = look.Limits(org_unfinished=8, queue_waiting=2_000)
+LIMITS = look.Limits(org_in_flight=500, queue_waiting=2_000)
 WAIT: dict[str, Any] = {"id": "wait", "type": "delay", "config": {"minutes": 5}, "next": "b"}
 
 
 def why(org: Org, task_id: UUID) -> list[tuple[str, str]]:
     """Return the codes and sentences of why a task is not done."""
-    found = look.locate(org.world.app, org.context, task_id)
-    told = look.explain(found, LIMITS, look.Surroundings())
+    told = look.why(org.world.app, org.context, task_id, LIMITS, lambda _: look.Surroundings())
     assert told.task_id == task_id
     return [(reason.code, reason.message) for reason in told.reasons]
 
@@ -116,6 +116,18 @@ def test_a_shared_chunk_shows_an_org_its_own_share(world: World, org: Org) -> No
     for unknown in (task_id, uuid7(world.now())):
         with pytest.raises(NotFoundError, match="there is no task"):
             look.show(world.app, third.context, unknown)
+
+
+def test_a_task_waits_while_its_org_has_enough_in_flight(world: World, org: Org) -> None:
+    task_id, other = (world.enqueue({org.id: [org.rule()]}) for _ in range(2))
+    world.meddle("UPDATE cmis.tasks SET published_at = %(at)s WHERE task_id = %(id)s", at=world.now(), id=other)
+    assert [code for code, _ in why(org, task_id)] == ["unpublished"]
+
+    with world.app.transaction(org.context) as connection:
+        publishing.set_cap(connection, org.id, "rules", 1)
+
+    [(code, message)] = why(org, task_id)
+    assert (code, "has 1 tasks of the queue rules sent or running" in message) == ("org_capped", True)
 
 
 def test_a_task_at_work_names_its_worker_and_one_whose_worker_is_silent_says_so(

@@ -21,7 +21,15 @@ LOST = {"code": "LOST", "message": "the lease of w1 expired"}
 STEP = {"instance_id": str(ID), "step_id": "ask", "status": "waiting", "waits_for": "approval", "event_type": None}
 
 
-def facts(fleet: Fleet | None = None, *, messages: int | None = None, shared: bool = False, **columns: Any) -> Facts:
+def facts(
+    fleet: Fleet | None = None,
+    *,
+    messages: int | None = None,
+    in_flight: int = 0,
+    org_cap: int | None = None,
+    shared: bool = False,
+    **columns: Any,
+) -> Facts:
     task = {
         "task_id": ID,
         "kind": "evaluate_rules",
@@ -47,9 +55,8 @@ def facts(fleet: Fleet | None = None, *, messages: int | None = None, shared: bo
         "instances": None,
         "steps": None,
         "effect": None,
-        "unfinished": 1,
     }
-    return Facts(SimpleNamespace(**(task | columns)), 8, 2_000, messages, fleet, shared)
+    return Facts(SimpleNamespace(**(task | columns)), 2_000, in_flight, org_cap, messages, fleet, shared)
 
 
 RUNNING: dict[str, Any] = {"state": "running", "attempt": 2, "lease_owner": "w1", "lease_expires_at": LATER}
@@ -64,8 +71,9 @@ CASES: list[tuple[Facts, list[str], str]] = [
         "sent 3 times, last to the queue rules; 7 messages",
     ),
     (facts(publish_at=LATER, delivery=1), ["published"], "was sent once, last to the queue rules."),
-    (facts(unfinished=9), ["unpublished", "org_busy"], "scheduler"),
-    (facts(unfinished=1_001), ["unpublished", "org_busy"], "scheduler"),
+    (facts(in_flight=7, org_cap=8), ["unpublished"], "scheduler"),
+    (facts(in_flight=8, org_cap=8), ["org_capped"], "its org has 8 tasks of the queue rules sent or running already"),
+    (facts(in_flight=8), ["unpublished"], "scheduler"),
     (facts(Fleet(0, 0)), ["unpublished", "no_scheduler", "no_worker"], "scheduler"),
     (facts(Fleet(1, 1)), ["unpublished"], "scheduler"),
     (facts(shared=True), ["unpublished", "shared"], "scheduler"),
@@ -153,7 +161,8 @@ ERRORS = st.sampled_from([None, {}, LOST, {"message": "x"}])
     steps=st.sampled_from([None, [], [STEP], [STEP | {"status": "queued"}]]),
     instances=st.sampled_from([None, PAUSED]),
     effect=st.sampled_from([None, {"status": "queued", "waits_for": None}]),
-    unfinished=st.integers(0, 1_001),
+    in_flight=st.integers(0, 9),
+    org_cap=st.sampled_from([None, 8]),
     fleet=st.sampled_from([None, Fleet(0, 0), Fleet(1, 2)]),
     messages=st.sampled_from([None, 0, 5_000]),
 )
