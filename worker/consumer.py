@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 
 from core.backoff import BROKER, Backoff, sleep
 from core.clock import monotonic
-from models.enums import Dropped
+from models.queue_enums import Dropped
 from tasks import dropped
 
 if TYPE_CHECKING:

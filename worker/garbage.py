@@ -14,7 +14,7 @@ from typing import Any, Final
 from celery.worker.control import inspect_command
 from kombu.transport import TRANSPORT_ALIASES, redis
 
-from models.enums import Dropped
+from models.queue_enums import Dropped
 from tasks import dropped
 
 MAX_BODY: Final = 2 * 1024 * 1024

@@ -11,7 +11,7 @@ import redis
 from celery import Celery
 
 from chaos.scenario import Scenario
-from models.enums import Dropped
+from models.queue_enums import Dropped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
