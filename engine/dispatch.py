@@ -85,7 +85,7 @@ class Dispatcher:
 
     def _dispatch(self, limit: int) -> Dispatched:
         with self.database.transaction(None) as connection:
-            unfinished = store.unfinished_tasks(connection, self.org_cap * ORGS_AT_THEIR_CAP)
+            unfinished = store.unfinished_tasks(connection, self.org_cap * ORGS_AT_THEIR_CAP, self.org_cap)
             if unfinished >= self.org_cap * ORGS_AT_THEIR_CAP:
                 return Dispatched(held_back=True)
             fair = self.crowded or unfinished >= self.org_cap

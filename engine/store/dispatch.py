@@ -28,7 +28,7 @@ _CLAIM = text("SELECT * FROM cmis.claim_due_jobs(:limit)")
 _CLAIM_SHARES = text("SELECT * FROM cmis.claim_due_jobs(:limit, :orgs, :share, :cap)").bindparams(
     bindparam("orgs", type_=ARRAY(Uuid()))
 )
-_UNFINISHED = text("SELECT cmis.unfinished_tasks(:bound)")
+_UNFINISHED = text("SELECT cmis.unfinished_tasks(:bound, :share)")
 _DUE_ORGS = text("SELECT org_id FROM cmis.due_orgs(:limit)")
 _RECORD = with_rows(
     "SELECT cmis.record_dispatch(:now, :rows, :moved, :occurrences, :tasks, :released, :cancelled)",
@@ -74,9 +74,9 @@ def claim_shares(connection: Connection, limit: int, orgs: Sequence[UUID], *, sh
     return [ClaimedJob._make(row) for row in connection.execute(_CLAIM_SHARES, values).all()]
 
 
-def unfinished_tasks(connection: Connection, bound: int) -> int:
-    """Return how many tasks are ready to run or running, counted up to `bound`."""
-    count: int = connection.execute(_UNFINISHED, {"bound": bound}).scalar_one()
+def unfinished_tasks(connection: Connection, bound: int, share: int) -> int:
+    """Return how many tasks are ready to run or running, of each org up to `share`, counted up to `bound` or beyond."""
+    count: int = connection.execute(_UNFINISHED, {"bound": bound, "share": share}).scalar_one()
     return count
 
 

@@ -113,7 +113,7 @@ def test_deliveries_that_wait_do_not_keep_an_orgs_jobs_from_running(world: World
     org.evaluate(org.rule(SPENT, NOTIFY))
     assert len(ready(world)) == 10
     with world.scheduler.transaction(None) as connection:
-        assert dispatching.unfinished_tasks(connection, 100) == 0
+        assert dispatching.unfinished_tasks(connection, 100, 100) == 0
     org.job(org.rule(SPENT, PAUSE))
     assert Dispatcher(world.scheduler, org_cap=1).dispatch(10).runs == 1
 

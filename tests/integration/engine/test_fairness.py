@@ -129,6 +129,29 @@ def test_an_org_with_enough_unfinished_work_waits_and_goes_on_once_it_is_done(wo
     assert wait_until(lambda: not scheduler.dispatch(100).held_back, 10)
 
 
+def test_what_one_org_has_made_by_hand_keeps_no_other_orgs_jobs_waiting(world: World) -> None:
+    flood, other = world.org("flood"), world.org("other")
+    made = flood.rule()
+    for _ in range(120):  # a hundred times the cap, and more
+        world.enqueue({flood.id: [made]})
+    flood.job(made)
+    other.job(other.rule())
+    scheduler = Dispatcher(world.scheduler, org_cap=1)
+    assert wait_until(lambda: scheduler.dispatch(100).jobs == 1, 10)
+    assert (dispatched(world, flood), dispatched(world, other)) == (0, 1)
+
+
+def test_nobodys_jobs_are_taken_while_a_hundred_orgs_have_enough(world: World) -> None:
+    orgs = [world.org(f"org {number}") for number in range(101)]
+    rules = [org.rule() for org in orgs]
+    orgs[-1].job(rules[-1])
+    tasks = [world.enqueue({org.id: [rule]}) for org, rule in zip(orgs[:-1], rules, strict=False)]
+    scheduler = Dispatcher(world.scheduler, org_cap=1)
+    assert scheduler.dispatch(100) == dispatch.Dispatched(held_back=True)
+    world.run(orgs[0].id, tasks[0])
+    assert wait_until(lambda: scheduler.dispatch(100).jobs == 1, 10)
+
+
 def test_work_that_starts_later_counts_not_as_unfinished(world: World) -> None:
     org = world.org()
     rule = org.rule()
