@@ -100,7 +100,7 @@ def _not_due(facts: Facts) -> Reason:
     if task.kind == TaskKind.RUN_WORKFLOW and waits:
         return Reason("step_waits", f"{waits} This task looks after it then.", task.run_at)
     if task.attempt > 0 and task.error is not None:
-        tried = f"Attempt {task.attempt} of {task.max_attempts} failed ({_told(task.error)})"
+        tried = f"Attempt {task.attempt} of {task.max_attempts} failed ({_told(facts)})"
         return Reason("retry", f"{tried}; the next one is made after a pause.", task.run_at)
     if task.kind == TaskKind.APPLY_ACTIONS:
         return Reason("delay", "The delay between its rule's actions is not over.", task.run_at)
@@ -182,7 +182,7 @@ def _running(facts: Facts) -> Iterator[Reason]:
 
 def _ended(facts: Facts) -> Iterator[Reason]:
     task = facts.task
-    told = "" if task.error is None else f": {_told(task.error)}"
+    told = "" if task.error is None else f": {_told(facts)}"
     match TaskState(task.state):
         case TaskState.SUCCEEDED:
             yield Reason("succeeded", "It is done.")
@@ -204,8 +204,10 @@ def _ended(facts: Facts) -> Iterator[Reason]:
         yield Reason("handled", f"It was {task.handled_as} at {task.handled_at:%Y-%m-%d %H:%M:%S} UTC{again}{note}.")
 
 
-def _told(error: Mapping[str, Any]) -> str:
-    return ": ".join(str(error[key]) for key in ("code", "message") if error.get(key))
+def _told(facts: Facts) -> str:
+    """Return what a task's error says; of one that orgs share its message may tell of any of them."""
+    told = ("code",) if facts.shared else ("code", "message")
+    return ": ".join(str(facts.task.error[key]) for key in told if facts.task.error.get(key))
 
 
 def _sentence(text: str) -> str:

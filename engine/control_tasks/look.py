@@ -97,6 +97,6 @@ def _attempts(connection: Connection, context: Context, found: Found, task_id: U
     if not found.shared:
         return task_lists.attempts(connection, context.org_id, task_id)
     switch(connection, Context(RESERVED_ORG, ENGINE_ACTOR))
-    rows = task_lists.attempts(connection, RESERVED_ORG, task_id)
+    rows = task_lists.attempts(connection, RESERVED_ORG, task_id, shared=True)
     switch(connection, context)
     return rows

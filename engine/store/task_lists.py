@@ -59,7 +59,9 @@ SELECT {_COLUMNS} FROM unnest(:states) AS wanted(state) CROSS JOIN LATERAL (
 _GET: Final = text("SELECT * FROM cmis.tasks WHERE org_id = :org_id AND task_id = :task_id")
 # An attempt's id is made when it begins, which is after its task was made.
 _ATTEMPTS: Final = text("""
-SELECT fence, attempt, worker, started_at, finished_at, outcome, error FROM cmis.task_attempts
+SELECT fence, attempt, worker, started_at, finished_at, outcome,
+       CASE WHEN :shared AND error IS NOT NULL THEN jsonb_build_object('code', error -> 'code') ELSE error END AS error
+  FROM cmis.task_attempts
  WHERE org_id = :org_id AND task_id = :task_id AND attempt_id >= :low ORDER BY fence
 """)
 _RETRIED_AS: Final = text("""
@@ -144,9 +146,9 @@ def get(connection: Connection, org_id: UUID, task_id: UUID) -> Row[Any] | None:
     return connection.execute(_GET, {"org_id": org_id, "task_id": task_id}).one_or_none()
 
 
-def attempts(connection: Connection, org_id: UUID, task_id: UUID) -> Sequence[Row[Any]]:
-    """Return the attempts of a task in order."""
-    key = {"org_id": org_id, "task_id": task_id, "low": uuid7_floor(uuid7_time(task_id))}
+def attempts(connection: Connection, org_id: UUID, task_id: UUID, *, shared: bool = False) -> Sequence[Row[Any]]:
+    """Return the attempts of a task in order; of a `shared` one only the codes of errors, which may tell of any org."""
+    key = {"org_id": org_id, "task_id": task_id, "low": uuid7_floor(uuid7_time(task_id)), "shared": shared}
     return connection.execute(_ATTEMPTS, key).all()
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from core.db import ENGINE_ACTOR, RESERVED_ORG, Context
 from core.errors import NotFoundError
 from core.ids import uuid7
 from engine.control_tasks import look
 from engine.control_tasks.retry import retry
 from engine.control_workflows import switch
 from engine.deliver.breaker import FAILURES
-from engine.store import publishing
+from engine.store import publishing, tasks
 from tests.unit.workflows.documents import noop
 from tests.world import NOTIFY
 
@@ -113,7 +115,16 @@ def test_a_shared_chunk_shows_an_org_its_own_share(world: World, org: Org) -> No
     assert [carried["rule"] for carried in seen.carries] == [f"of {org.id}"]
     assert seen.shared
     assert [code for code, _ in why(org, task_id)] == ["unpublished", "shared"]
-    for unknown in (task_id, uuid7(world.now())):
+    with world.app.transaction(Context(RESERVED_ORG, ENGINE_ACTOR)) as connection:
+        now = world.now()
+        claimed = tasks.claim(connection, RESERVED_ORG, task_id, worker="w", now=now)
+        assert claimed is not None
+        said = {"code": "CRASHED", "message": "a budget of the other org is too large"}
+        assert tasks.retry(connection, claimed, after=timedelta(hours=1), now=now, error=said)
+    [attempt] = look.show(world.app, org.context, task_id).attempts
+    assert attempt.error == {"code": "CRASHED"}
+    assert "budget" not in " ".join(message for _, message in why(org, task_id))
+    for unknown in (task_id, uuid7(now)):
         with pytest.raises(NotFoundError, match="there is no task"):
             look.show(world.app, third.context, unknown)
 

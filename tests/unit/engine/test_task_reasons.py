@@ -81,6 +81,7 @@ CASES: list[tuple[Facts, list[str], str]] = [
     (facts(attempt=5), ["used_up"], "All of its 5 attempts"),
     (facts(run_at=LATER), ["not_due"], "planned for later"),
     (facts(run_at=LATER, attempt=2, error=LOST), ["retry"], "Attempt 2 of 5 failed (LOST: the lease of w1 expired)"),
+    (facts(run_at=LATER, attempt=2, error=LOST, shared=True), ["retry"], "Attempt 2 of 5 failed (LOST);"),
     (facts(run_at=LATER, kind="apply_actions"), ["delay"], "delay between its rule's actions"),
     (
         facts(run_at=LATER, kind="deliver", effect={"status": "queued", "waits_for": "the connector crm is paused"}),
