@@ -36,6 +36,7 @@ def restart_stop_end(arena: Arena) -> None:
     arena.wait_whatever(_STOPPED_SECONDS * share)
     arena.postgres.start()
     fault.end()
+    arena.wait_whatever(RESUME_SECONDS)
     for _ in range(_SESSIONS_ENDED):
         arena.wait_whatever(_PAUSE[1])
         fault = arena.faults.note(ENDED)
@@ -67,6 +68,7 @@ SCENARIO: Final = Scenario(
     bounds=(
         Bound(RESTARTED, "resumed", RESUME_SECONDS),
         Bound(STOPPED, "resumed", RESUME_SECONDS),
+        Bound(STOPPED, "everyone", RESUME_SECONDS),
         Bound(ENDED, "resumed", RESUME_SECONDS),
     ),
     check=none_reaped_falsely,

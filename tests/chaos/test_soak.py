@@ -1,4 +1,4 @@
-"""A soak of half a minute on real processes: everything is read, and nothing lost. What is flat takes longer to tell."""
+"""A soak of half a minute on real processes: everything is read, nothing lost. What is flat takes longer to tell."""
 
 from __future__ import annotations
 

@@ -35,8 +35,8 @@ def database_error(kind: type[psycopg.Error], message: str) -> DBAPIError:
             1,
             [
                 (
-                    "the connection to DATABASE_URL ended during the commit, and nobody answers since: it may be done or "
-                    "not (look before you try again: `list` and `show` of the same group say)"
+                    "the connection to DATABASE_URL ended during the commit, and nobody answers since: it may be done "
+                    "or not (look before you try again: `list` and `show` of the same group say)"
                 )
             ],
         ),
