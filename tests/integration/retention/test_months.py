@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.world import Org, World
 
 NOOP: Final[dict[str, Any]] = {"id": "only", "type": "action", "config": {"callable": "cmis.noop"}}
+WAITS: Final[dict[str, Any]] = {"id": "wait", "type": "delay", "config": {"days": 150}}
 RAISE: Final = [{"type": "increase_budget", "params": {"percent": 1}}]
 EXECUTIONS: Final = "automation_executions"
 MONTH: Final = 30.5
@@ -129,6 +130,42 @@ def test_a_month_in_which_a_run_is_open_keeps_its_planned_times(world: World, or
     world.advance(days=8)
     assert maintain(world)["held"] == []
     assert rows(world, "occurrences") == 0
+    assert broken(world) == {}
+
+
+def test_a_run_goes_after_what_was_forked_of_it(flow: Flow) -> None:
+    world = flow.world
+    keep_three_months(world)
+    template = flow.publish(NOOP)
+    first, second = flow.start(template), flow.start(template)
+    flow.run()
+    with psycopg.connect(world.site.urls.migration) as connection:
+        connection.execute("SET LOCAL session_replication_role = replica")
+        forked = "UPDATE cmis.workflow_instances SET forked_from = %s WHERE instance_id = %s"
+        assert connection.execute(forked, [first, second]).rowcount == 1
+    assert maintain(world)["runs"] == 0
+    world.advance(days=4 * MONTH)
+    assert maintain(world)["runs"] == 1
+    assert flow.instance(first).status == "completed"
+    assert broken(world) == {}
+    assert maintain(world)["runs"] == 1
+    assert rows(world, "workflow_steps") == 0
+    assert broken(world) == {}
+
+
+def test_an_effect_of_a_run_that_is_under_way_holds_its_month(flow: Flow) -> None:
+    world = flow.world
+    keep_three_months(world)
+    flow.org.campaign()
+    told = {"action": "notify", "params": {"message": "look"}}
+    run = flow.play({"id": "tell", "type": "action", "config": told, "next": "wait"}, WAITS)
+    assert flow.instance(run).status == "running"
+    world.advance(days=6 * MONTH)
+    [held] = [one for one in maintain(world)["held"] if one.startswith("automation_actions")]
+    assert f"run {run} of org {flow.org.id} is running" in held
+    flow.run()
+    assert flow.instance(run).status == "completed"
+    assert [one for one in maintain(world)["held"] if one.startswith("automation_actions")] == []
     assert broken(world) == {}
 
 
