@@ -77,6 +77,8 @@ class Arena:
         """What processes are started with."""
         self.crew = Crew(self.env, logs / "processes")
         self.stack.callback(self.end_crew)
+        self.waits: dict[str, list[float]] = {}
+        """What a scenario has measured itself, in seconds, by kind of fault."""
         self.proxies: dict[str, Proxy] = {}
         """A scenario's proxies, by what they stand before."""
         self._ends = float("inf")

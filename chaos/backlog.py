@@ -1,4 +1,4 @@
-"""A backlog: thousands of evaluations that are ready at once, each a task of its own, and all in the broker."""
+"""A backlog: thousands of evaluations that are ready at once, each a task of its own."""
 
 from __future__ import annotations
 
@@ -30,18 +30,16 @@ _NEVER: Final = [{"field": "spend", "operator": "<", "value": 0}]
 """What is true of no campaign: an evaluation that changes nothing is the quickest."""
 
 
-def queue(world: World, broker_url: str, number: int) -> Sequence[UUID]:
-    """Make an org, enqueue so many tasks of it and send their messages; returns the tasks' executions, one each.
+def send(world: World, broker_url: str) -> None:
+    """Send the messages of all that waits to be sent in the backlog's queue.
 
     A scheduler would send a few at a time only, as fast as workers take them; these wait in the broker, all of them.
     """
-    executions = _enqueue(world, number)
     app.loader.import_default_modules()  # a process that only sends has not imported the tasks
     with Connection(broker_url) as connection:  # type: ignore[no-untyped-call]
         while messages := _take(world):
             if publish(connection, messages):
                 raise SetupError("the broker did not take the backlog", "look at its log")
-    return executions
 
 
 def _take(world: World) -> Sequence[Message]:
@@ -51,7 +49,8 @@ def _take(world: World) -> Sequence[Message]:
         return publishing.take(connection, list(picked.values()), []).messages
 
 
-def _enqueue(world: World, number: int) -> Sequence[UUID]:
+def enqueue(world: World, number: int) -> Sequence[UUID]:
+    """Make an org and enqueue so many tasks of it, returns their executions, one each."""
     org = world.org("backlog")
     org.campaign()
     rules = [org.rule(conditions=_NEVER, name=f"backlog {one}") for one in range(_RULES)]

@@ -63,6 +63,8 @@ def measure(arena: Arena) -> Measured:
     by_kind: dict[tuple[str, Measure], list[float]] = defaultdict(list)
     for kind, seconds in [*_recovered(log, lost)]:
         by_kind[kind, "recovered"].append(seconds)
+    for kind, waits in arena.waits.items():
+        by_kind[kind, "wait"] += waits
     claims = arena.rows(_CLAIMS)
     times = [row.started_at for row in claims]
     for kind, seconds in _resumed(log, times):

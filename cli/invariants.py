@@ -46,3 +46,5 @@ def _print(results: list[Checked]) -> None:
         out.print(f"{mark} {result.name}", highlight=False)
         for offender in result.offenders[:_SHOWN]:
             out.print(f"         {offender}", markup=False, highlight=False)
+        if (more := len(result.offenders) - _SHOWN) > 0:
+            out.print(f"         and {more} more", markup=False, highlight=False)

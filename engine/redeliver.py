@@ -17,7 +17,8 @@ from engine import effects, urgency
 from engine.deliver.enqueue import Parcel
 from engine.store import actions, audit, dead_letters, deliveries, tasks
 from models.audit_actions import AuditAction
-from models.enums import ActionStatus, Handling, Role
+from models.enums import ActionStatus, Role
+from models.queue_enums import Handling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -268,22 +268,6 @@ class Queue(StrEnum):
     MAINTENANCE = "maintenance"
 
 
-class Dropped(StrEnum):
-    """Why a worker dropped a message. Nothing is lost by it: what is to be done is in the rows."""
-
-    UNCLAIMED = "unclaimed"
-    """There was nothing to claim: a duplicate, one that came too early, or of a task that is over."""
-    ARGUMENTS = "arguments"
-    """Its arguments are not the ids of an org and a task."""
-    UNKNOWN_ORG = "unknown_org"
-    UNKNOWN_TASK = "unknown_task"
-    """It names a Celery task that there is not."""
-    REFUSED = "refused"
-    """An event that makes no sense."""
-    UNREADABLE = "unreadable"
-    """It is no message of Celery's, or in a format that is not accepted."""
-
-
 class TaskKind(StrEnum):
     """What a task does; the Celery task's name is `automation.<kind>`."""
 
@@ -303,21 +287,4 @@ class TaskState(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     DEAD = "dead"
-    CANCELLED = "cancelled"
-
-
-class Handling(StrEnum):
-    """How a dead letter was dealt with; `resolved` = somebody said what became of what it was to deliver."""
-
-    RETRIED = "retried"
-    DISCARDED = "discarded"
-    RESOLVED = "resolved"
-
-
-class AttemptOutcome(StrEnum):
-    """How one claim of a task ended; NULL = still running."""
-
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    LOST = "lost"
     CANCELLED = "cancelled"

@@ -11,7 +11,8 @@ from sqlalchemy.dialects.postgresql import INTERVAL, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, JsonObject, one_of
-from models.enums import AttemptOutcome, Dropped, Handling, Queue, TaskKind, TaskState
+from models.enums import Queue, TaskKind, TaskState
+from models.queue_enums import AttemptOutcome, Dropped, Handling
 
 _UNFINISHED = "state IN ('ready', 'running') AND kind <> 'deliver'"
 """Work in progress; what waits for a receiver outside is none."""

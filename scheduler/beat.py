@@ -112,9 +112,9 @@ class PostgresScheduler(Scheduler):
 
     def _end_stuck(self, reason: str) -> None:
         """End after the pass at hand, if it ends; else soon. The exit code asks for another start."""
-        logger.critical("this scheduler is stuck and ends, to be started again (exit code %d): %s", exits.STUCK, reason)
         self._exit_code, self._stopping = exits.STUCK, True
         end_within(STUCK_SECONDS, exits.STUCK, lambda: reason)
+        logger.critical("this scheduler is stuck and ends, to be started again (exit code %d): %s", exits.STUCK, reason)
 
     def _wait(self, seconds: float) -> None:
         if self._stopping or not seconds:

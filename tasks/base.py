@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from core.backoff import DATABASE, until_reached
 from core.config import Settings, require
 from core.db import Database, first_line, is_outage, sqlstate
-from models.enums import Dropped
+from models.queue_enums import Dropped
 from tasks import dropped
 
 if TYPE_CHECKING:

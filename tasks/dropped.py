@@ -13,7 +13,7 @@ from typing import Final
 
 from billiard.process import current_process
 
-from models.enums import Dropped
+from models.queue_enums import Dropped
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from core.backoff import DATABASE, Backoff, sleep
 from core.db import ENGINE_ACTOR, Context, first_line, must_restart, sqlstate
 from core.errors import InputError
 from engine import emit
-from models.enums import Dropped
+from models.queue_enums import Dropped
 from tasks import dropped
 from tasks.base import AutomationTask, TaskFailedError, process_database
 from tasks.broker import app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 from contextlib import suppress
@@ -24,6 +25,8 @@ class Cut(Enum):
     """The COMMIT never reaches the server."""
     UNANSWERED = auto()
     """It does, and what the server answers never comes back."""
+    STALLED = auto()
+    """As before, but the line stays open; the main thread is sent SIGUSR1 while it waits for the answer."""
 
 
 class Cutter:
@@ -82,25 +85,29 @@ class Cutter:
 
     def _carry(self, client: socket.socket) -> None:
         with suppress(OSError), client, self._open() as server:
-            back = threading.Thread(target=_pump, args=(server, client), daemon=True)
+            stalled = threading.Event()
+            back = threading.Thread(target=_pump, args=(server, client, stalled), daemon=True)
             back.start()
             while data := client.recv(_SIZE):
                 cut = self._cut if _COMMIT in data else None
                 if cut is not None:
                     self._cut, self.cuts = None, self.cuts + 1
-                    client.shutdown(socket.SHUT_RDWR)  # first: no answer passes
+                    stalled.set()  # first: no answer passes
                 if cut is not Cut.UNHEARD:
                     server.sendall(data)
-                if cut is not None:
+                if cut is Cut.STALLED:
+                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+                elif cut is not None:
+                    client.shutdown(socket.SHUT_RDWR)
                     break
             server.shutdown(socket.SHUT_WR)
             back.join()
 
 
-def _pump(source: socket.socket, target: socket.socket) -> None:
+def _pump(source: socket.socket, target: socket.socket, stalled: threading.Event) -> None:
     with suppress(OSError):
         while data := source.recv(_SIZE):
-            with suppress(OSError):
+            if not stalled.is_set():
                 target.sendall(data)
     with suppress(OSError):
         target.shutdown(socket.SHUT_WR)

@@ -33,9 +33,18 @@ def end_within(seconds: float, code: int, busy_with: Callable[[], str], at_last:
 
 def _end(seconds: float, code: int, busy_with: Callable[[], str], at_last: Callable[[], None]) -> None:
     threading.Event().wait(seconds)
-    logger.warning("ending after %.0f s although at work, which is done again by others: %s", seconds, busy_with())
-    last = threading.Thread(target=at_last, name="at-last", daemon=True)
-    last.start()
-    last.join(_LAST_SECONDS)
-    logging.shutdown()
+
+    def last() -> None:
+        try:
+            logger.warning(
+                "ending after %.0f s although at work, which is done again by others: %s", seconds, busy_with()
+            )
+            at_last()
+        finally:
+            logging.shutdown()
+
+    # nothing of this is waited for without a bound: what the process hangs in may be its log, that nobody reads
+    ending = threading.Thread(target=last, name="at-last", daemon=True)
+    ending.start()
+    ending.join(_LAST_SECONDS)
     os._exit(code)

@@ -11,8 +11,9 @@ from kombu.exceptions import OperationalError
 
 from core.backoff import BROKER, Backoff, sleep
 from core.clock import monotonic
-from models.enums import Dropped
+from models.queue_enums import Dropped
 from tasks import dropped
+from worker.garbage import fault_of_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,12 +61,18 @@ class PatientConsumer(Consumer):
         ours = (*self.connection_errors, *self.channel_errors)
 
         def guarded(message: Message) -> Any:
+            fault = fault_of_limits((message.headers or {}).get("timelimit"))
+            if fault is not None:
+                dropped.drop(Dropped.UNREADABLE, fault)
+                message.reject_log_error(logger, self.connection_errors)
+                return None
             try:
                 return handle(message)
             except ours:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever a message makes fail is the message's
                 dropped.drop(Dropped.UNREADABLE, repr(error))
+                _forget(message)
                 if not message.acknowledged:
                     message.reject_log_error(logger, self.connection_errors)
                 return None
@@ -81,3 +88,10 @@ class PatientConsumer(Consumer):
         pause = self._backoff.next()
         logger.warning("consumer: %s. Trying again in %.1f s", reason, pause)
         sleep(pause, lambda: state.should_stop is not None or state.should_terminate is not None)
+
+
+def _forget(message: Message) -> None:
+    """Give back the place of a message that was reserved and then dropped: each would cost a hand for ever."""
+    for request in list(state.reserved_requests):
+        if request.message is message:
+            state.task_ready(request)

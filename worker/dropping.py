@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from core.config import Settings, require
 from core.db import Database, first_line
 from engine.store.dropped import count_dropped
-from models.enums import Dropped
+from models.queue_enums import Dropped
 from tasks import dropped
 from vitals.forking import unforked
 

@@ -14,11 +14,14 @@ from typing import Any, Final
 from celery.worker.control import inspect_command
 from kombu.transport import TRANSPORT_ALIASES, redis
 
-from models.enums import Dropped
+from models.queue_enums import Dropped
 from tasks import dropped
 
 MAX_BODY: Final = 2 * 1024 * 1024
 """Characters of a body; an event's payload may have 256 KiB."""
+MAX_SECONDS: Final = 7 * 24 * 3600
+"""Of a time limit: far more than the longest timeout of a task."""
+_LIMITS: Final = 2
 
 
 def fault_of(envelope: object) -> str | None:
@@ -33,6 +36,20 @@ def fault_of(envelope: object) -> str | None:
     if any(not isinstance(envelope.get(name), str | None) for name in ("content-type", "content-encoding")):
         return "its envelope is broken"
     return "it is too large" if body is not None and len(body) > MAX_BODY else None
+
+
+def fault_of_limits(found: object) -> str | None:
+    """Return why a message's `timelimit` cannot be one, None if it can; no transport looks at headers.
+
+    Celery looks at it only when a hand is free, in the middle of its event loop: an error there ends the worker.
+    """
+    if found is None or (isinstance(found, list | tuple) and len(found) == _LIMITS and all(map(_is_limit, found))):
+        return None
+    return "its time limits are none"
+
+
+def _is_limit(found: object) -> bool:
+    return found is None or (type(found) in {int, float} and 0 <= found <= MAX_SECONDS)  # type: ignore[operator]
 
 
 class _SteadyChannel:

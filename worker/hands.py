@@ -30,6 +30,8 @@ class Hands:
     taken_at: float | None = field(default=None, init=False)
     has_loop: bool = field(default=False, init=False)
     """Whether there is an event loop that turns also while tasks run: not where they run in it, as in the solo pool."""
+    ending: bool = field(default=False, init=False)
+    """Whether it was asked to end: it finishes what it has, takes nothing more, and its time for that is bounded."""
     _turns_before: int = field(default=-1, init=False)  # to have started counts as one
     _taken_before: int = field(default=0, init=False)
 
@@ -47,9 +49,9 @@ class Hands:
         turns, taken = self.turns, self.taken
         waiting = self._waiting()
         seen = Seen(
-            turned=not self.has_loop or turns != self._turns_before,
+            turned=self.ending or not self.has_loop or turns != self._turns_before,
             took=taken != self._taken_before,
-            free=len(state.reserved_requests) < self._size(),
+            free=not self.ending and len(state.reserved_requests) < self._size(),
             waiting=waiting or 0,
             away=_AWAY if waiting is None else None,
         )

@@ -88,9 +88,9 @@ def show_signs_of_life(instance: WorkController, **_: object) -> None:
 
 def _end_stuck(hands: Hands, reason: str) -> None:
     """End as if asked to, where the loop still turns; else at once. The exit code asks for another start."""
-    logger.critical("this worker is stuck and ends, to be started again (exit code %d): %s", exits.STUCK, reason)
     state.should_stop = exits.STUCK
     end_within(STUCK_SECONDS, exits.STUCK, hands.busy_with, hands.cut_off)
+    logger.critical("this worker is stuck and ends, to be started again (exit code %d): %s", exits.STUCK, reason)
 
 
 def _bind_end(pulse: Pulse, hands: Hands, seconds: int) -> None:
@@ -98,6 +98,7 @@ def _bind_end(pulse: Pulse, hands: Hands, seconds: int) -> None:
     owner = os.getpid()
 
     def bound(how: str, exitcode: int, **_: Any) -> None:
+        hands.ending = True
         if how == "Warm":
             end_within(seconds, exitcode or 0, hands.busy_with, hands.cut_off)
 

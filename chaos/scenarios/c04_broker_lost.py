@@ -27,7 +27,6 @@ _AWAY: Final = (1.0, 3.0)
 """Seconds for which a killed broker is away."""
 _FULL_SECONDS: Final = 5.0
 _KINDS: Final = (FLUSHED, FLUSHED, KILLED, FULL)
-_AT_WORK: Final = 1.0
 _MOST: Final = 0.9
 """Of the messages that are lost so many must be published again: workers take some between the count and the loss."""
 _LOSSES: Final = "SELECT losses, republished FROM cmis.broker_epoch"
@@ -37,8 +36,8 @@ SELECT count(DISTINCT execution_id) AS evaluated, count(*) FILTER (WHERE status 
 
 
 def prepare(arena: Arena) -> None:
-    """Fill the broker."""
-    backlog.queue(arena.world, arena.valkey.url, _backlog(arena))
+    """Enqueue the backlog."""
+    backlog.enqueue(arena.world, _backlog(arena))
 
 
 def _backlog(arena: Arena) -> int:
@@ -46,9 +45,9 @@ def _backlog(arena: Arena) -> int:
 
 
 def lose(arena: Arena) -> None:
-    """Flush first, in the middle of the backlog; then one fault after another."""
+    """Fill the broker and flush it, in the middle of the backlog; then one fault after another."""
     kinds = [FLUSHED, *arena.chance.sample(_KINDS, len(_KINDS))]
-    arena.wait(_AT_WORK)
+    backlog.send(arena.world, arena.valkey.url)
     lost = sum(arena.waiting().values())
     happen(arena, kinds[0])
     while arena.left > EVERY:

@@ -12,7 +12,8 @@ from engine.run_rules.work import occurrence_key
 from engine.run_workflow import items
 from engine.store import audit, dead_letters, delayed, deliveries, instance_lists, maintenance, occurrences, rules
 from models.audit_actions import AuditAction
-from models.enums import ActionStatus, Handling, Outcome, TaskKind, TaskState
+from models.enums import ActionStatus, Outcome, TaskKind, TaskState
+from models.queue_enums import Handling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

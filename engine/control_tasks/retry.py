@@ -15,7 +15,8 @@ from engine import chunk, redeliver
 from engine.control_tasks.frame import Dealt
 from engine.store import dead_letters, deliveries, maintenance, task_lists, tasks
 from models.audit_actions import AuditAction
-from models.enums import ActionStatus, Handling, TaskKind, TaskState, TriggerType
+from models.enums import ActionStatus, TaskKind, TaskState, TriggerType
+from models.queue_enums import Handling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,6 +75,7 @@ def _evaluate(case: Case) -> Dealt:
         "run_at": now,
         "timeout_seconds": row.timeout_seconds,
         "attempt": 0,
+        "priority": row.priority,
         "retry_of": case.task_id,
     }
     tasks.insert(case.connection, [made], now=now)

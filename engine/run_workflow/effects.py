@@ -21,7 +21,8 @@ from engine.run_workflow.acting import canonical, lock_campaign, planned
 from engine.store import actions, audit, dead_letters, deliveries, executions, step_effects, tasks
 from engine.workflows.definition import Retry
 from models.audit_actions import AuditAction
-from models.enums import ActionStatus, Handling
+from models.enums import ActionStatus
+from models.queue_enums import Handling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

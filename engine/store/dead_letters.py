@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
-    from models.enums import Handling
+    from models.queue_enums import Handling
 
 _MINE = "WHERE org_id = :org_id AND task_id = :task_id"
 # Nobody waits for a worker that has the task in its hands: it is not there for long, or cannot be stopped anyway.

@@ -29,27 +29,33 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 _COLUMNS: Final = """t.task_id, t.kind, t.queue, t.state, t.run_at, t.publish_at, t.published_at, t.delivery, t.priority, t.attempt,
        t.max_attempts, t.fence, t.lease_owner, t.lease_expires_at, t.cancel_requested, t.created_at, t.finished_at, t.error,
        t.handled_at, t.handled_by, t.handled_as, t.handled_note, t.retry_of"""
-_DEAD: Final = """
-SELECT {columns} FROM cmis.tasks t
- WHERE t.org_id = :org_id AND t.state IN ('failed', 'dead') AND t.handled_at IS NULL AND t.task_id >= :low AND t.task_id < :high{filters}
- ORDER BY t.task_id DESC LIMIT :limit"""
-_IN_STATES: Final = """
-SELECT {columns} FROM unnest(:states) AS wanted(state) CROSS JOIN LATERAL (
+# A delivery names its effects, and these say whose they are; all that goes out as one message is of one rule, or one run. A
+# filter that is not given is NULL, and no part of the plan, which is made for each page anew.
+_FILTERS: Final = """(CAST(:kinds AS text[]) IS NULL OR t.kind = ANY (CAST(:kinds AS text[])))
+   AND (CAST(:queue AS text) IS NULL OR t.queue = :queue)
+   AND (CAST(:code AS text) IS NULL OR t.error ->> 'code' = :code)
+   AND (CAST(:rule_id AS uuid) IS NULL OR t.payload @> CAST(:of_rule AS jsonb) OR EXISTS (
+     SELECT FROM cmis.automation_actions a WHERE a.org_id = t.org_id
+        AND a.action_id = (t.payload #>> '{action_ids,0}')::uuid AND a.rule_id = :rule_id))
+   AND (CAST(:instance_id AS uuid) IS NULL OR t.payload @> CAST(:of_instance AS jsonb) OR EXISTS (
+     SELECT FROM cmis.automation_actions a WHERE a.org_id = t.org_id
+        AND a.action_id = (t.payload #>> '{action_ids,0}')::uuid AND a.instance_id = :instance_id))
+   AND (CAST(:job_id AS uuid) IS NULL OR t.payload @> CAST(:of_job AS jsonb) OR t.payload @> CAST(:of_start AS jsonb))"""
+_KINDS: Final = bindparam("kinds", type_=ARRAY(Text()))
+_DEAD: Final = text(f"""
+SELECT {_COLUMNS} FROM cmis.tasks t
+ WHERE t.org_id = :org_id AND t.state IN ('failed', 'dead') AND t.handled_at IS NULL AND t.task_id >= :low AND t.task_id < :high
+   AND {_FILTERS}
+ ORDER BY t.task_id DESC LIMIT :limit
+""").bindparams(_KINDS)
+_IN_STATES: Final = text(f"""
+SELECT {_COLUMNS} FROM unnest(:states) AS wanted(state) CROSS JOIN LATERAL (
   SELECT * FROM cmis.tasks t
-   WHERE t.org_id = :org_id AND t.state = wanted.state AND t.task_id >= :low AND t.task_id < :high{filters}
+   WHERE t.org_id = :org_id AND t.state = wanted.state AND t.task_id >= :low AND t.task_id < :high
+   AND {_FILTERS}
    ORDER BY t.task_id DESC LIMIT :limit) t
- ORDER BY t.task_id DESC LIMIT :limit"""
-# A delivery names its effects, and these say whose they are; all that goes out as one message is of one rule, or one run.
-_OF_DELIVERY: Final = """EXISTS (SELECT FROM cmis.automation_actions a WHERE a.org_id = t.org_id
-       AND a.action_id = (t.payload #>> '{{action_ids,0}}')::uuid AND a.{column} = :{column})"""
-_FILTERS: Final = {
-    "kinds": "t.kind = ANY (:kinds)",
-    "queue": "t.queue = :queue",
-    "code": "t.error ->> 'code' = :code",
-    "rule_id": f"(t.payload @> CAST(:of_rule AS jsonb) OR {_OF_DELIVERY.format(column='rule_id')})",
-    "instance_id": f"(t.payload @> CAST(:of_instance AS jsonb) OR {_OF_DELIVERY.format(column='instance_id')})",
-    "job_id": "(t.payload @> CAST(:of_job AS jsonb) OR t.payload @> CAST(:of_start AS jsonb))",
-}
+ ORDER BY t.task_id DESC LIMIT :limit
+""").bindparams(_KINDS, bindparam("states", type_=ARRAY(Text())))
 _GET: Final = text("SELECT * FROM cmis.tasks WHERE org_id = :org_id AND task_id = :task_id")
 # An attempt's id is made when it begins, which is after its task was made.
 _ATTEMPTS: Final = text("""
@@ -117,25 +123,20 @@ def statement(
 ) -> tuple[TextClause, dict[str, Any]]:
     """Return the statement of a page and its values: how it is planned is tested."""
     values: dict[str, Any] = {
-        "kinds": [str(kind) for kind in wanted.kinds],
+        "org_id": org_id,
+        "kinds": [str(kind) for kind in wanted.kinds] or None,
         "queue": wanted.queue,
         "code": wanted.code,
         "rule_id": wanted.rule_id,
         "instance_id": wanted.instance_id,
         "job_id": wanted.job_id,
+        "limit": limit,
+        **_documents(wanted),
+        **_bounds(wanted, after),
     }
-    given = [name for name, value in values.items() if value]
-    whole = _DEAD if not wanted.states else _IN_STATES
-    filters = "".join(f"\n   AND {_FILTERS[name]}" for name in given)
-    query = text(whole.format(columns=_COLUMNS, filters=filters))
-    bound = {name: values[name] for name in given} | _documents(wanted) | _bounds(wanted, after)
-    bound |= {"org_id": org_id, "limit": limit}
-    if wanted.states:
-        bound["states"] = [state.value for state in wanted.states]
-        query = query.bindparams(bindparam("states", type_=ARRAY(Text())))
-    if wanted.kinds:
-        query = query.bindparams(bindparam("kinds", type_=ARRAY(Text())))
-    return query, {name: bound[name] for name in query.compile().params}
+    if not wanted.states:
+        return _DEAD, values
+    return _IN_STATES, values | {"states": [state.value for state in wanted.states]}
 
 
 def get(connection: Connection, org_id: UUID, task_id: UUID) -> Row[Any] | None:

@@ -93,8 +93,9 @@ RETURNING cancel_requested
 """)
 _HOLD = text(f"SELECT FROM cmis.tasks {_OWNED} FOR NO KEY UPDATE")
 # The lock waits for whoever may still be committing what is asked for: its client is gone, but not yet the server's process.
-_BEGUN = text("SELECT FROM cmis.task_attempts WHERE org_id = :org_id AND attempt_id = :attempt_id")
-_ENDED = text(f"{_BEGUN.text} AND outcome IS NOT NULL AND outcome <> 'lost'")
+_ATTEMPT = "SELECT FROM cmis.task_attempts WHERE org_id = :org_id AND attempt_id = :attempt_id"
+_BEGUN = text(_ATTEMPT)
+_ENDED = text(f"{_ATTEMPT} AND outcome IS NOT NULL AND outcome <> 'lost'")
 # A write under the fence that meets a row ends its attempt, too: the statement's rows are those that it met.
 _ENDING_ATTEMPT = """
 attempted AS (
@@ -108,14 +109,16 @@ UPDATE cmis.tasks SET state = :state, finished_at = :now, lease_owner = NULL, le
        error = :error {_OWNED} RETURNING task_id),
 {_ENDING_ATTEMPT}
 """).bindparams(bindparam("result", type_=JSONB(none_as_null=True)), bindparam("error", type_=JSONB(none_as_null=True)))
-# Who asked it to stop meant the attempt that is over: asked for still, nobody could claim the next one, which would find that
-# there is nothing left to do.
+# Who asked a workflow's task to stop meant the attempt that is over: asked for still, nobody could claim the next one, which
+# would find that there is nothing left to do. An evaluation that is to stop has no next attempt: it is left to the end of its
+# lease, when it is cancelled with all that hangs on it.
 _RETRY = text(f"""
 WITH owned AS (
 UPDATE cmis.tasks SET state = 'ready', run_at = :run_at, publish_at = :run_at, published_at = NULL, lease_owner = NULL,
        lease_expires_at = NULL, error = :error, cancel_requested = false,
        priority = CASE WHEN kind = 'deliver' THEN greatest(priority, {AGAIN}) ELSE priority END,
        max_attempts = greatest(max_attempts, attempt + :more) {_OWNED}
+   AND NOT (cancel_requested AND kind IN ('evaluate_rules', 'apply_actions'))
 RETURNING task_id),
 {_ENDING_ATTEMPT}
 """).bindparams(bindparam("error", type_=JSONB(none_as_null=True)))

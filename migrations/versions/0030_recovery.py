@@ -189,7 +189,10 @@ _WATCH = """
 CREATE FUNCTION cmis.watch_leases(p_gap interval, p_rest interval) RETURNS double precision LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE v_now timestamptz := clock_timestamp(); v_looked timestamptz; v_resumes timestamptz;
+DECLARE
+  v_now timestamptz := clock_timestamp(); -- as lease_expires_at
+  v_looked timestamptz;
+  v_resumes timestamptz;
 BEGIN
   INSERT INTO cmis.lease_watch (looked_at, resumes_at) SELECT v_now, v_now WHERE NOT EXISTS (SELECT FROM cmis.lease_watch)
   ON CONFLICT DO NOTHING;

@@ -16,8 +16,7 @@ def upgrade() -> None:
     run_as_engine(_next())
     for functions in (_PUBLISHABLE, _CAPS, _TURNS, _PICK, _TAKE, _GRANTS):
         run_as_engine(functions)
-    run_as_engine(_claim() + constant_of("0015", "_GRANT"))
-    run_as_engine(_record())
+    run_as_engine(_claim() + constant_of("0015", "_GRANT") + _record())
 
 
 def downgrade() -> None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from dev.valkey import Valkey
 
 QUEUE = "rules"
+HANDS = 2
+"""Children of a worker of a fleet."""
 
 
 @pytest.fixture
@@ -84,6 +86,9 @@ def garbage(good: dict[str, Any]) -> list[bytes]:
         headers(good, task="automation.unknown"),
         headers(good, task="automation.unknown", id=None),
         headers(good, timelimit="x"),
+        headers(good, timelimit=[5, "a"]),
+        # those that meet no free hand wait, and are looked at later, in the loop
+        *(headers(good, timelimit="x", id=f"another-{number}") for number in range(2 * HANDS)),
         headers(good, timelimit=["a", {}]),
         headers(good, eta="yesterday"),
         headers(good, expires={"a": 1}),

@@ -31,13 +31,15 @@ def test_a_dead_evaluation_is_made_anew_and_its_planned_time_stays_lost(
     job = org.hourly(org.rule(), hours_due=1)
     world.dispatch()
     task_id = world.one("SELECT task_id FROM cmis.tasks")
+    world.meddle("UPDATE cmis.tasks SET priority = 7")
     operator.die_of(task_id)
 
     done = operator.do(retry, task_id, "mended")
 
     assert (done.outcome, operator.outcomes()) == ("retried", [("lost", None)])
     assert done.retried_as is not None
-    assert world.task(done.retried_as).retry_of == task_id
+    again = world.task(done.retried_as)
+    assert (again.retry_of, again.priority) == (task_id, 7)
     world.run_all()
     lost, again = world.rows("SELECT * FROM cmis.automation_executions ORDER BY execution_id")
     assert (lost.status, lost.job_id, again.status, again.job_id) == ("failure", job, "success", None)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
@@ -118,6 +120,48 @@ def test_the_end_of_a_claim_whose_commit_was_not_answered_is_not_written_again(
         world.meddle("UPDATE cmis.tasks SET run_at = cmis.clock() WHERE state = 'ready'")
     assert world.rows(ATTEMPTS) == [("failed",), ("succeeded",)]
     assert world.one(EXECUTIONS) == 1
+
+
+@pytest.fixture
+def told() -> Iterator[list[BaseException]]:
+    """Let SIGUSR1 raise what the test puts in, wherever its thread is: so do a pool's time limit and a shutdown."""
+    raised: list[BaseException] = []
+
+    def handler(_number: int, _frame: object) -> None:
+        raise raised[0]
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    yield raised
+    signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_commit_that_the_time_limit_interrupts_is_looked_up(
+    world: World, org: Org, cutter: Cutter, behind: Database, task_id: UUID, told: list[BaseException]
+) -> None:
+    told.append(SoftTimeLimitExceeded())
+    cutter.arm(Cut.STALLED)
+    assert service.run(behind, org.id, task_id, worker="w") in (
+        work.Finished(evaluated=1, retried=0),
+        work.NotClaimed(),
+    )
+    assert cutter.cuts == 1
+    assert (world.task(task_id).state, world.one(EXECUTIONS), world.rows(ATTEMPTS)) == (
+        "succeeded",
+        1,
+        [("succeeded",)],
+    )
+
+
+def test_a_commit_that_a_shutdown_interrupts_is_found_done_by_the_next_message(
+    world: World, org: Org, cutter: Cutter, behind: Database, task_id: UUID, told: list[BaseException]
+) -> None:
+    told.append(SystemExit(1))
+    cutter.arm(Cut.STALLED)
+    with pytest.raises(SystemExit):
+        service.run(behind, org.id, task_id, worker="w")
+    assert cutter.cuts == 1
+    assert service.run(behind, org.id, task_id, worker="w") == work.NotClaimed()
+    assert (world.task(task_id).state, world.one(EXECUTIONS)) == ("succeeded", 1)
 
 
 def test_where_nobody_answers_afterwards_it_is_said_that_nobody_knows(

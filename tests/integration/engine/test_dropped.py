@@ -10,7 +10,7 @@ from billiard.process import current_process
 from sqlalchemy.exc import DBAPIError
 
 from engine.store.dropped import count_dropped, dropped_messages
-from models.enums import Dropped
+from models.queue_enums import Dropped
 from tasks import dropped
 from worker.dropping import Teller
 

@@ -263,6 +263,16 @@ def test_a_retry_in_the_future_is_not_hastened_by_a_lost_broker(world: World, or
     assert _take(world) == [lost]
 
 
+def test_what_was_lost_while_it_was_due_again_is_not_taken_for_what_waits(world: World, org: Org) -> None:
+    lost = world.enqueue({org.id: [org.rule()]})
+    assert _take(world) == [lost]
+    world.meddle(DUE, by=FIFTEEN)
+    assert rescue.adopt_epoch(world.scheduler, "another")
+    assert rescue.requeue_lost(world.scheduler) == 1
+    assert rescue.requeue_lost(world.scheduler) == 0
+    assert _take(world, "rules") == [lost]
+
+
 def test_a_broker_that_is_away_costs_a_pause_and_it_is_served_again_within_three_seconds(
     world: World, org: Org, scheduler: Duties, broker: Valkey
 ) -> None:

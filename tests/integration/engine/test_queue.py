@@ -10,10 +10,12 @@ from sqlalchemy import text
 
 from core import clock, faults
 from core.db import ENGINE_ACTOR, Context
+from core.errors import TransientError
 from dev.launch import wait_until
 from engine import rescue
 from engine.lease import Heartbeat, LostClaimError
 from engine.run_rules import group, service, work
+from engine.run_rules.ending import give_back
 from engine.store import rules, tasks
 from tests.world import NOTIFY, SPENT
 
@@ -246,6 +248,17 @@ def test_a_task_that_was_to_be_cancelled_is_cancelled_by_the_reaper(world: World
     assert world.task(task_id).state == "cancelled"
     assert world.one("SELECT outcome FROM cmis.occurrences WHERE job_id = :job", job=job) == "cancelled"
     assert _audited(world) == ["task_cancelled"]
+
+
+def test_an_evaluation_that_was_asked_to_stop_and_then_failed_is_not_tried_again(world: World, org: Org) -> None:
+    task_id = world.enqueue({org.id: [org.rule()]}, **LATER)
+    claimed = _claim(world, org.id, task_id)
+    world.meddle("UPDATE cmis.tasks SET cancel_requested = true")
+    assert isinstance(give_back(world.app, claimed, TransientError("the database was away")), work.NotClaimed)
+    assert world.task(task_id).state == "running"
+    world.meddle(EXPIRE)
+    rescue.reap(world.scheduler)
+    assert world.task(task_id).state == "cancelled"
 
 
 def test_of_many_workers_with_the_same_message_one_works(world: World, org: Org) -> None:

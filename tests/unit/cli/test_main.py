@@ -8,6 +8,7 @@ from sqlalchemy.exc import DBAPIError
 from cli import main as entry
 from cli.job_options import job_document, when
 from cli.main import cli, failure
+from core.commits import CommitUnknownError
 from core.errors import InputError, Problem, SetupError, TransientError
 from tests.unit.cli.running import Cmis
 
@@ -29,6 +30,16 @@ def database_error(kind: type[psycopg.Error], message: str) -> DBAPIError:
         (SetupError("it is off", "switch it on"), 1, ["it is off (switch it on)"]),
         (TransientError("later"), 1, ["later"]),
         (NO_UTF8, 2, ["an argument holds bytes that are no UTF-8 text: '\\udcff'"]),
+        (
+            CommitUnknownError("COMMIT", None, psycopg.OperationalError("the connection is lost")),
+            1,
+            [
+                (
+                    "the connection to DATABASE_URL ended during the commit, and nobody answers since: it may be done "
+                    "or not (look before you try again: `list` and `show` of the same group say)"
+                )
+            ],
+        ),
         (ValueError("oops"), 1, ["internal error: ValueError: oops (CMIS_DEBUG=1 shows where)"]),
         (
             database_error(psycopg.errors.InsufficientPrivilege, "user 1 is no active member of org 2"),
