@@ -77,7 +77,7 @@ def violations(arena: Arena) -> list[str]:
         found += _some(
             "a process ended by itself", (f"{one.name}: status {one.status}" for one in arena.crew.unasked())
         )
-    return [*found, *arena.scenario.check(arena)]
+    return [*found, *_some("promised besides", arena.scenario.check(arena))]
 
 
 def _some(what: str, offenders: Iterable[str]) -> list[str]:
