@@ -14,7 +14,7 @@ import psycopg
 from sqlalchemy import CheckConstraint, create_engine, text
 
 import models
-from models import audit_actions, enums, process_enums, workflow_enums
+from models import audit_actions, enums, process_enums, queue_enums, workflow_enums
 from tests.migrations.catalogue import PARTS
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _VALUES = re.compile(r"'([a-z_]+)'::text")
 ENUMS = sorted(
     (
         value
-        for module in (enums, workflow_enums, process_enums, audit_actions)
+        for module in (enums, queue_enums, workflow_enums, process_enums, audit_actions)
         for _, value in inspect.getmembers(module, inspect.isclass)
         if issubclass(value, StrEnum) and value != StrEnum
     ),
