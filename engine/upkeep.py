@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy.exc import DBAPIError
 
 from core import clock
-from core.db import ENGINE_ACTOR, RESERVED_ORG, Context, sqlstate
+from core.db import ENGINE_ACTOR, RESERVED_ORG, Context, first_line, must_restart, sqlstate
 from engine.store import maintenance
 
 if TYPE_CHECKING:
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BATCH: Final = 5_000
-SECONDS: Final = 20.0
+SECONDS: Final = 15.0
 """How long one kind of rows is deleted in one go; the next hour goes on."""
+STEPS_SECONDS: Final = 190.0
+"""When no further month is begun with: what its counting may take still ends before the task's time does, 300 s."""
 _PURGES: Final[Mapping[str, Callable[[Connection, int], int]]] = {
     "purged": maintenance.purge_tasks,
     "forgotten": maintenance.forget_runs,
@@ -41,14 +43,23 @@ _TIMED_OUT: Final = "57014"
 def keep_up(database: Database, check: Callable[[], None]) -> dict[str, Any]:
     """Do all of it and return what was done; `held` says which months are due, and why they stay.
 
-    `check` is called before each transaction and raises if the upkeep is no longer this process's.
+    `check` is called before each transaction and raises if the upkeep is no longer this process's. What the database
+    refuses keeps nothing else from being done; it is told, and the next hour tries again.
     """
+    ends = clock.monotonic() + STEPS_SECONDS
+    failed: dict[str, str] = {}
     with database.transaction(_CONTEXT) as connection:
         result: dict[str, Any] = {"partitions": maintenance.maintain_partitions(connection)}
     for name, purge in _PURGES.items():
-        result[name] = _exhaust(database, purge, check)
-    result["dropped"], result["held"] = _retire(database, check)
-    return result
+        try:
+            result[name] = _exhaust(database, purge, check)
+        except DBAPIError as error:
+            if must_restart(error):
+                raise
+            logger.exception("upkeep: %s failed", name)
+            failed[name] = first_line(error)
+    result["dropped"], result["held"] = _retire(database, check, ends)
+    return result | ({"failed": failed} if failed else {})
 
 
 def _exhaust(database: Database, purge: Callable[[Connection, int], int], check: Callable[[], None]) -> int:
@@ -63,12 +74,12 @@ def _exhaust(database: Database, purge: Callable[[Connection, int], int], check:
             return deleted
 
 
-def _retire(database: Database, check: Callable[[], None]) -> tuple[list[str], list[str]]:
+def _retire(database: Database, check: Callable[[], None], ends: float) -> tuple[list[str], list[str]]:
     """Drop the months that are due, table by table, the oldest first; (dropped, reasons of those that stay)."""
     dropped: list[str] = []
     held: list[str] = []
     for table in maintenance.MONTHLY:
-        while step := _step(database, table, check):
+        while clock.monotonic() < ends and (step := _step(database, table, check)):
             if step.outcome == "dropped":
                 dropped.append(step.partition)
             elif step.outcome != "watched":

@@ -94,4 +94,5 @@ def _task(work: Work, groups: tuple[chunk.Group, ...]) -> dict[str, Any]:
         "queue": Queue.RULES.value,
         "payload": chunk.payload(groups),
         "timeout_seconds": work.claim.timeout_seconds,
+        "priority": work.claim.priority,
     }

@@ -47,6 +47,7 @@ class Claim:
     timeout_seconds: int
     started_at: datetime
     """When it was first claimed; its timeout counts from then."""
+    priority: int
 
     @property
     def ends_at(self) -> datetime:
@@ -67,11 +68,11 @@ UPDATE cmis.tasks t
        started_at = coalesce(t.started_at, :now), lease_expires_at = clock_timestamp() + interval '{LEASE_SECONDS} s'
   FROM mine WHERE t.org_id = mine.org_id AND t.task_id = mine.task_id
 RETURNING t.kind, t.payload, t.fence, t.attempt, t.max_attempts, t.attempt = 1 AND t.delivery <= 1 AS first,
-          coalesce(t.error ->> 'code' = 'LOST', false) AS lost, t.timeout_seconds, t.started_at),
+          coalesce(t.error ->> 'code' = 'LOST', false) AS lost, t.timeout_seconds, t.started_at, t.priority),
 attempted AS (
 INSERT INTO cmis.task_attempts (org_id, attempt_id, task_id, fence, attempt, worker, started_at)
 SELECT :org_id, :attempt_id, :task_id, fence, attempt, :worker, :now FROM claimed)
-SELECT kind, payload, fence, attempt, max_attempts, first, lost, timeout_seconds, started_at FROM claimed
+SELECT kind, payload, fence, attempt, max_attempts, first, lost, timeout_seconds, started_at, priority FROM claimed
 """)
 _PEEK = text("""
 SELECT payload, attempt, created_at FROM cmis.tasks

@@ -51,6 +51,7 @@ def test_of_64_rules_of_two_orgs_the_one_that_kills_its_workers_is_dead_and_all_
         orgs[position // 32].job(rule)
     world.dispatch()
     [(_, whole)] = world.rows("SELECT org_id, task_id FROM cmis.tasks")
+    world.meddle("UPDATE cmis.tasks SET priority = 3")
     before = dict(map(tuple, world.rows("SELECT job_id, execution_id FROM cmis.occurrences")))
     poison = rules[17]
 
@@ -73,6 +74,8 @@ def test_of_64_rules_of_two_orgs_the_one_that_kills_its_workers_is_dead_and_all_
     split = world.task(whole)
     assert (split.state, split.error["code"], len(split.result["split"])) == ("cancelled", "SPLIT", 2)
     assert world.one("SELECT count(*) FROM cmis.tasks WHERE state = 'dead'") == 1
+    urgencies = world.rows("SELECT DISTINCT priority FROM cmis.tasks WHERE kind = 'evaluate_rules'")
+    assert [row.priority for row in urgencies] == [3], "each part is as urgent as the whole was"
 
 
 @pytest.mark.parametrize(("poison", "by"), [(dying.spin, signal.SIGALRM), (dying.hoard, signal.SIGABRT)])

@@ -99,3 +99,14 @@ def test_maintenance_that_fails_uses_up_attempts(world: World, monkeypatch: pyte
         rescue.maintain(world.app, task_id, worker="worker")
     assert world.task(task_id).attempt == 1
     assert world.task(task_id).state == "running"  # until its lease expires
+
+
+def test_what_the_database_refuses_keeps_nothing_else_from_being_done(world: World, org: Org) -> None:
+    done = world.enqueue({org.id: [org.rule()]})
+    world.run(org.id, done)
+    world.advance(days=8)
+    world.meddle("REVOKE EXECUTE ON FUNCTION cmis.purge_run_changes(integer) FROM cmis_app")
+    result = upkeep.keep_up(world.app, lambda: None)
+    assert (result["purged"], result["events"]) == (1, 0)
+    assert list(result["failed"]) == ["forgotten"]
+    assert "permission denied" in result["failed"]["forgotten"]
