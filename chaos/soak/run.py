@@ -35,7 +35,7 @@ _MOST_MEASURING: Final = 60.0
 _GREEDY: Final = 500.0
 """Requests a second that nobody can carry: then each is made as soon as the one before is answered."""
 _LOAD_SECONDS: Final = 60.0
-_DRAIN_SECONDS: Final = 180.0
+_DRAIN_SECONDS: Final = 300.0
 _WORK: Final = """
 SELECT count(*) FILTER (WHERE created_at > :since) AS made, count(*) FILTER (WHERE finished_at > :since) AS ended
   FROM cmis.tasks WHERE state <> 'held' AND NOT (state = 'ready' AND run_at > cmis.clock())"""
