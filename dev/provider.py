@@ -21,7 +21,7 @@ from dev.keys import kept_keys, new_keys
 from dev.postgres import Postgres
 from dev.postgres_account import choose_account, reachable_data
 from dev.roles import connect, derive_urls
-from dev.rundir import lock_file, run_directory
+from dev.rundir import lock_file, memory, run_directory
 from dev.signals import ending_on_signals, undisturbed
 from dev.site import Site
 from dev.urls import Urls, checked
@@ -140,13 +140,23 @@ def _database(
 def _embedded_postgres(stack: ExitStack, run: Path, data: Path | None) -> Postgres:
     account = choose_account()
     if data is None:
-        postgres = Postgres(run / "postgres", run, durable=False, account=account)
+        postgres = Postgres(_throwaway(stack, run) / "postgres", run, durable=False, account=account)
     else:
         _claim(stack, data)
         postgres = Postgres(reachable_data(account, data / "postgres"), run, durable=True, account=account)
     stack.callback(postgres.stop)
     postgres.start()
     return postgres
+
+
+def _throwaway(stack: ExitStack, run: Path) -> Path:
+    """Return where a throw-away server's data goes: into memory, if there is room, else into the run's directory."""
+    base = memory()
+    if base is None:
+        return run
+    directory = stack.enter_context(run_directory(base))
+    directory.chmod(0o711)  # the server may run as somebody else; it passes through
+    return directory
 
 
 def _claim(stack: ExitStack, data: Path) -> None:

@@ -1,6 +1,7 @@
 """Orgs for tests, filled as the app role would: at least one row in every tenant table, and none by the back door.
 
-A new tenant table needs its row in `fill`; a test in tests/integration/isolation fails until it has one.
+A new tenant table needs its row in `fill`; a test in tests/integration/isolation fails until it has one. What the
+role may not write, since only the database does, is written by `retire`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+from psycopg import sql
 from sqlalchemy import insert, update
 
 import models
@@ -20,6 +22,7 @@ from engine.store import actions, orgs
 from models.enums import PermitVerb
 
 if TYPE_CHECKING:
+    import psycopg
     from sqlalchemy import Connection
 
 IP = "203.0.113.7"
@@ -138,6 +141,20 @@ def fill(database: Database, context: Context) -> Tenant:
             connection.execute(insert(table), {"org_id": tenant.org_id} | row)
         _leave_traces(connection, tenant)
     return tenant
+
+
+def retire(connection: psycopg.Connection[Any], tenant: Tenant) -> None:
+    """Write, as an administrator, what only the database does when it drops a month: a row into each such table."""
+    counted = {
+        "retired_executions": (tenant.rule_id, 1, 0, 0, 0),
+        "retired_effects": (tenant.rule_id, tenant.campaign_id, tenant.scheduled_for),
+        "retired_occurrences": (tenant.job_id, 1, tenant.scheduled_for, None),
+        "retired_instances": (tenant.rule_id, 1),
+    }
+    for table, values in counted.items():
+        places = sql.SQL(", ").join([sql.Placeholder()] * (len(values) + 1))
+        into = sql.SQL("INSERT INTO {} VALUES ({})").format(sql.Identifier("cmis", table), places)
+        connection.execute(into, [tenant.org_id, *values])
 
 
 def _leave_traces(connection: Connection, tenant: Tenant) -> None:

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from core.db import Database
-from tests.factories import Tenant, create_org, fill
+from tests.factories import Tenant, create_org, fill, retire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +37,9 @@ def tenants(server: Servers) -> Iterator[Tenants]:
         app = Database(site.urls.app, variable="DATABASE_URL", application="tests", pool_size=2)
         try:
             north, south = (fill(app, create_org(app, name)) for name in ("north", "south"))
+            with psycopg.connect(site.urls.migration) as connection:
+                for tenant in (north, south):
+                    retire(connection, tenant)
             yield Tenants(site, app, north, south)
         finally:
             app.close()
