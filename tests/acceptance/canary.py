@@ -79,7 +79,7 @@ class Wiretap:
         assert not self._listener.is_alive()
 
     def _listen(self) -> None:
-        with redis.Redis.from_url(self.url) as client, client.monitor() as monitor:
+        with redis.Redis.from_url(self.url, socket_timeout=None) as client, client.monitor() as monitor:
             self._ready.set()
             for command in monitor.listen():
                 self.heard.append(command["command"])

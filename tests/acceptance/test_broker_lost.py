@@ -47,6 +47,7 @@ def waiting(broker: Valkey) -> int:
 
 
 @pytest.mark.timeout(120 + 2 * PATIENCE)
+@pytest.mark.exhaustive
 def test_all_that_was_queued_is_done_once_though_the_broker_forgot_it_and_the_counter_shows_it(
     world: World, database: Site, broker: Valkey, tmp_path: Path
 ) -> None:

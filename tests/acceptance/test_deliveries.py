@@ -48,6 +48,7 @@ def desk_of(world: World, name: str) -> Desk:
     return desk
 
 
+@pytest.mark.exhaustive
 def test_500_deliveries_reach_their_receiver_once_by_key_though_workers_die(
     world: World, database: Site, receiver: Receiver, tmp_path: Path
 ) -> None:
@@ -106,6 +107,7 @@ def _drained(running: Fleet, world: World) -> bool:
     return int(world.one(OPEN)) == 0
 
 
+@pytest.mark.exhaustive
 def test_a_destination_that_hangs_does_not_slow_the_others(
     world: World, database: Site, receiver: Receiver, tmp_path: Path
 ) -> None:

@@ -90,6 +90,7 @@ def _flood(org: Org, rule_ids: Sequence[UUID]) -> None:
         tasks.insert(connection, rows, now=now)
 
 
+@pytest.mark.exhaustive
 def test_deliveries_do_not_stand_behind_anothers_flood(
     world: World, database: Site, receiver: Receiver, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from sqlalchemy import text
 
 from core.db import Database
@@ -29,6 +30,7 @@ SELECT count(*) AS jobs, count(e.execution_id) AS executions, count(DISTINCT e.j
 _ACTED = text("SELECT count(*) FROM cmis.automation_executions WHERE rule_id = :rule_id AND acted_on IS NOT NULL")
 
 
+@pytest.mark.exhaustive
 def test_2000_due_jobs_are_each_evaluated_exactly_once_though_processes_are_killed(
     database: Site, tmp_path: Path
 ) -> None:

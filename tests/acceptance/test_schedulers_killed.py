@@ -8,6 +8,7 @@ import random
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from sqlalchemy import text
 
 from core.clock import monotonic
@@ -47,6 +48,7 @@ SELECT o.scheduled_for, count(*) AS runs, count(DISTINCT o.job_id) AS jobs FROM 
 """)
 
 
+@pytest.mark.exhaustive
 def test_no_planned_time_is_lost_or_doubled_though_three_schedulers_are_killed_at_random(
     database: Site, tmp_path: Path
 ) -> None:

@@ -78,6 +78,7 @@ def broken(world: World) -> dict[str, Any]:
     return {one.name: one.offenders for one in invariants.check(world.reader, drained=True) if one.offenders}
 
 
+@pytest.mark.exhaustive
 def test_everything_that_is_asked_to_end_at_once_under_load_ends_with_0_and_its_successors_finish(
     world: World, database: Site, receiver: Receiver, tmp_path: Path
 ) -> None:

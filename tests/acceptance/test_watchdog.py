@@ -85,6 +85,7 @@ def test_a_worker_that_takes_nothing_although_messages_wait_ends_and_its_success
             assert wait_until(lambda: world.task(task_id).state == "succeeded", 90), worker.log.read_text()
 
 
+@pytest.mark.exhaustive
 def test_a_worker_whose_loop_hangs_ends_although_it_cannot_be_asked_to(world: World, tmp_path: Path) -> None:
     with broken(world, tmp_path, "hanging", *WORKER) as worker:
         assert worker.exit_code() == exits.STUCK
@@ -112,6 +113,7 @@ def test_those_that_have_nothing_to_do_are_left_alone(world: World, tmp_path: Pa
         }
 
 
+@pytest.mark.exhaustive
 def test_those_whose_broker_is_away_are_left_alone_and_say_what_they_wait_for(
     world: World, broker: Valkey, tmp_path: Path
 ) -> None:

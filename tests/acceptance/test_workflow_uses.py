@@ -132,6 +132,7 @@ def payloads(receiver: Receiver, path: str) -> list[dict[str, Any]]:
     return list(by_key.values())
 
 
+@pytest.mark.exhaustive
 def test_daily_content_is_published_reviewed_or_dropped(office: Office, receiver: Receiver) -> None:
     office.publish("daily-content")
     posts = f"{receiver.url}/posts"
@@ -212,6 +213,7 @@ def _hurry(office: Office) -> bool:
     return True
 
 
+@pytest.mark.exhaustive
 def test_an_influencer_campaign_of_14_steps_with_two_approvals(office: Office, receiver: Receiver) -> None:
     office.publish("influencer")
     campaign_id = office.org.campaign({"spend": 1}, status="paused")

@@ -114,6 +114,7 @@ def begin(flow: Flow, template_id: UUID) -> set[UUID]:
         return {one.instance_id for one in start(connection, flow.org.id, starts, now=clock.now(connection))}
 
 
+@pytest.mark.exhaustive
 def test_runs_of_20_steps_all_complete_and_act_once_by_key_though_workers_are_killed(
     world: World, database: Site, receiver: Receiver, packages: Path, tmp_path: Path
 ) -> None:

@@ -83,6 +83,7 @@ def test_a_foreign_apps_message_is_an_event_and_a_message_that_makes_no_sense_is
     assert world.one("SELECT count(*) FROM cmis.notifications") == 2
 
 
+@pytest.mark.exhaustive
 def test_events_survive_workers_that_are_killed_and_a_database_that_goes_away(
     world: World, foreign: Celery, server: Servers, tmp_path: Path
 ) -> None:
