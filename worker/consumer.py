@@ -48,8 +48,15 @@ class PatientConsumer(Consumer):
                 return connected
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Close the connection; where it did not last, wait before the next one."""
-        super().on_connection_error_after_connected(exc)
+        """Close the connection; where it did not last, wait before the next one.
+
+        A connection that held a message which it could not acknowledge is not closed without an error: kombu tries to
+        put the message back over it. It is given up all the same, and Postgres knows the message's task.
+        """
+        try:
+            super().on_connection_error_after_connected(exc)
+        except Exception:
+            logger.warning("consumer: the lost connection is given up, it could not be closed", exc_info=True)
         if monotonic() - self._connected_at < _LASTING:
             self._wait("the connection did not last")
         else:

@@ -1,0 +1,33 @@
+"""The consumer when its connection is lost: whatever closing it raises, the worker goes on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kombu.connection import Connection
+
+from core.backoff import BROKER, Backoff
+from tasks.broker import app
+from worker.consumer import PatientConsumer
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def test_a_connection_that_cannot_be_closed_ends_no_worker(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As when the broker dies between a message's receipt and its acknowledgement."""
+    consumer = PatientConsumer.__new__(PatientConsumer)
+    consumer.app, consumer.qos_global = app, False
+    consumer._backoff, consumer._connected_at = Backoff(BROKER), float("-inf")
+    consumer.connection = Connection("memory://")  # type: ignore[no-untyped-call]
+
+    def restoring() -> None:
+        message = "'NoneType' object has no attribute 'hostname'"
+        raise AttributeError(message)
+
+    monkeypatch.setattr(consumer.connection, "close", restoring)
+    consumer.on_connection_error_after_connected(ConnectionResetError("the broker is gone"))
+    assert consumer.connection is None
+    assert "could not be closed" in caplog.text
