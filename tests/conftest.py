@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from core.config import Settings
 from dev.brokers import forget
 from dev.provider import servers
+from tasks.broker import app, settings_for
+from tests.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from celery import Celery
 
     from dev.provider import Servers
     from dev.site import Site
@@ -60,3 +65,22 @@ def broker(server: Servers) -> Iterator[Valkey]:
     yield server.valkey
     if server.valkey.pid == 0:
         server.valkey.start()
+
+
+@pytest.fixture
+def world(database: Site) -> Iterator[World]:
+    """Give the test its database as each role."""
+    opened = World.open(database)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def celery(database: Site) -> Iterator[Celery]:
+    """Give the test this process's app, on the test's broker."""
+    before = dict(app.conf.changes)
+    app.conf.update(settings_for(Settings.load(database.full_env())))
+    app.loader.import_default_modules()  # as worker and beat do at their start
+    yield app
+    app.close()
+    app.conf.update(before)

@@ -18,26 +18,18 @@ from engine import invariants
 from engine.store import activity
 from models.enums import Queue
 from tasks import depth
-from tests.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from dev.site import Site
     from dev.valkey import Valkey
+    from tests.world import World
 
 TASKS: Final = int(os.environ.get("CMIS_TEST_TASKS", "1000"))
 PATIENCE: Final = 120 + TASKS // 10
 """Seconds."""
 DONE: Final = "SELECT count(*) FROM cmis.tasks WHERE kind = 'evaluate_rules' AND state = 'succeeded'"
-
-
-@pytest.fixture
-def world(database: Site) -> Iterator[World]:
-    made = World.open(database)
-    yield made
-    made.close()
 
 
 def waiting(broker: Valkey) -> int:

@@ -11,25 +11,16 @@ from dev.fleet import fleet
 from dev.launch import wait_until
 from engine import invariants
 from engine.store.tasks import LEASE_SECONDS
-from tests.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
     from typing import Any
     from uuid import UUID
 
     from dev.site import Site
+    from tests.world import World
 
 SOON = LEASE_SECONDS / 2
-
-
-@pytest.fixture
-def world(database: Site) -> Iterator[World]:
-    """Give the test a database as each role."""
-    made = World.open(database)
-    yield made
-    made.close()
 
 
 def _attempts(world: World, task_id: UUID) -> Any:

@@ -13,14 +13,14 @@ from dev.launch import wait_until
 from engine import invariants
 from tests.posting import SECRET_KEYS, SIGNING, Desk
 from tests.receiver.web import Receiver
-from tests.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
     from uuid import UUID
 
     from dev.site import Site
+    from tests.world import World
 
 WEBHOOKS, SLACKS = 480, 20
 FAULTS = "deliver.claimed=0.004x1,deliver.called=0.004x1,deliver.before_commit=0.004x1"
@@ -28,13 +28,6 @@ DELIVERERS = 2
 OPEN = "SELECT count(*) FROM cmis.tasks WHERE kind = 'deliver' AND state IN ('ready', 'running')"
 IDLE = 60
 """Deliveries of each measurement."""
-
-
-@pytest.fixture
-def world(database: Site) -> Iterator[World]:
-    made = World.open(database)
-    yield made
-    made.close()
 
 
 def environ(database: Site, **more: str) -> dict[str, str]:

@@ -12,16 +12,15 @@ from dev.launch import wait_until
 from engine import chunk, emit, invariants, run_now
 from engine.store import tasks
 from tests.posting import SECRET_KEYS, SIGNING, Desk
-from tests.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
     from uuid import UUID
 
     from dev.site import Site
     from tests.receiver.web import Receiver
-    from tests.world import Org
+    from tests.world import Org, World
 
 FLOOD: Final = 4_000
 """Evaluations, each a task."""
@@ -36,13 +35,6 @@ WITH few AS (SELECT min(created_at) AS asked, max(finished_at) AS done FROM cmis
 SELECT (SELECT count(*) FROM cmis.tasks t WHERE t.org_id = :org AND t.finished_at BETWEEN few.asked AND few.done)
   FROM few"""
 _OPEN: Final = "SELECT count(*) FROM cmis.tasks WHERE task_id = ANY (:ids) AND state <> 'succeeded'"
-
-
-@pytest.fixture
-def world(database: Site) -> Iterator[World]:
-    made = World.open(database)
-    yield made
-    made.close()
 
 
 def _ended(world: World, org: Org, kind: str) -> int:

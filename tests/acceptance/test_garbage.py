@@ -7,49 +7,26 @@ import copy
 import json
 from typing import TYPE_CHECKING, Any
 
-import pytest
 import redis
 
-from core.config import Settings
 from core.ids import uuid7
 from dev.fleet import fleet
 from dev.launch import wait_until
 from engine.store.dispatch import Message
-from tasks.broker import app, settings_for
 from tasks.publish import publish
-from tests.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from celery import Celery
 
     from dev.site import Site
     from dev.valkey import Valkey
+    from tests.world import World
 
 QUEUE = "rules"
 HANDS = 2
 """Children of a worker of a fleet."""
-
-
-@pytest.fixture
-def celery(database: Site) -> Iterator[Celery]:
-    """Give the test this process's app, on the test's broker."""
-    before = dict(app.conf.changes)
-    app.conf.update(settings_for(Settings.load(database.full_env())))
-    app.loader.import_default_modules()  # as worker and beat do at their start
-    yield app
-    app.close()
-    app.conf.update(before)
-
-
-@pytest.fixture
-def world(database: Site) -> Iterator[World]:
-    """Give the test a database as each role."""
-    made = World.open(database)
-    yield made
-    made.close()
 
 
 def encoded(body: object) -> str:

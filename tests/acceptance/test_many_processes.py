@@ -16,23 +16,15 @@ from engine import invariants
 from tests.world import SPENT, World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from uuid import UUID
 
-    from dev.site import Site
     from tests.world import Org
 
 PROCESSES = 50
 CAMPAIGNS = 60
 AT_ONCE = 20
 """Campaigns that one execution may change: it takes three to change all."""
-
-
-@pytest.fixture
-def world(database: Site) -> Iterator[World]:
-    made = World.open(database)
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize(("limit", "reason"), [(3, "daily_limit"), (PROCESSES, "cooldown")])

@@ -13,16 +13,17 @@ from dev.launch import wait_until
 from engine import invariants
 from tests.acceptance.load import create_due_org
 from tests.acceptance.test_deliveries import desk_of, environ
+from tests.installing import lay
 from tests.stepping import Flow
-from tests.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from dev.fleet import Member
     from dev.site import Site
     from tests.receiver.web import Receiver
+    from tests.world import World
 
 DELIVERIES: Final = 60
 PATIENCE: Final = 240
@@ -44,21 +45,9 @@ def long(call):
 
 
 @pytest.fixture
-def world(database: Site) -> Iterator[World]:
-    made = World.open(database)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def packages(tmp_path: Path) -> Path:
     """Lay a package with a callable where workers find it, as an installed one."""
-    about = tmp_path / "packages" / "lasting-1.0.dist-info"
-    about.mkdir(parents=True)
-    about.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: lasting\nVersion: 1.0\n")
-    about.joinpath("entry_points.txt").write_text("[cmis.steps]\ntest.long = lasting_of_tests:long\n")
-    about.parent.joinpath("lasting_of_tests.py").write_text(PACKAGE)
-    return about.parent
+    return lay(tmp_path, "lasting", "test.long = lasting_of_tests:long", PACKAGE)
 
 
 def asked_to_end(members: Sequence[Member]) -> list[int]:

@@ -21,17 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from dev.site import Site
     from dev.valkey import Valkey
 
 WORKER = ["worker", "--concurrency=1", "--without-gossip", "--without-mingle", "--loglevel=INFO", "--queues=rules"]
-
-
-@pytest.fixture
-def world(database: Site) -> Iterator[World]:
-    made = World.open(database)
-    yield made
-    made.close()
 
 
 @dataclass

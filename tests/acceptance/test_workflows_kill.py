@@ -19,16 +19,16 @@ from engine import invariants
 from engine.start_workflow import Start, start
 from models.workflow_enums import InstanceTrigger
 from tests.acceptance.test_deliveries import desk_of, environ
+from tests.installing import lay
 from tests.stepping import Flow
-from tests.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
     from uuid import UUID
 
     from dev.site import Site
     from tests.receiver.web import Receiver
+    from tests.world import World
 
 RUNS: Final = int(os.environ.get("CMIS_TEST_RUNS", "100"))
 STEPS: Final = 20
@@ -60,21 +60,9 @@ ENDED: Final = "SELECT count(*) FROM cmis.workflow_instances WHERE finished_at I
 
 
 @pytest.fixture
-def world(database: Site) -> Iterator[World]:
-    made = World.open(database)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def packages(tmp_path: Path) -> Path:
     """Lay a package with a callable where workers find it, as an installed one."""
-    about = tmp_path / "packages" / "stepping-1.0.dist-info"
-    about.mkdir(parents=True)
-    about.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: stepping\nVersion: 1.0\n")
-    about.joinpath("entry_points.txt").write_text("[cmis.steps]\ntest.post = stepping_of_tests:post\n")
-    about.parent.joinpath("stepping_of_tests.py").write_text(PACKAGE)
-    return about.parent
+    return lay(tmp_path, "stepping", "test.post = stepping_of_tests:post", PACKAGE)
 
 
 def steps_of(receiver: Receiver) -> list[dict[str, Any]]:

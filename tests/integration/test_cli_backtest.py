@@ -13,14 +13,12 @@ from sqlalchemy import insert, text
 
 import models
 from tests.unit.cli.running import Cmis
-from tests.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from dev.site import Site
-    from tests.world import Org
+    from tests.world import Org, World
 
 RULE: dict[str, Any] = {
     "name": "Pause [dear] ones",
@@ -29,13 +27,6 @@ RULE: dict[str, Any] = {
     "cooldown_minutes": 0,
 }
 DAYS = 12
-
-
-@pytest.fixture
-def world(database: Site) -> Iterator[World]:
-    made = World.open(database)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -12,22 +12,12 @@ from engine.schedule.business import BusinessHours, parse
 from engine.store import orgs
 from tests.integration.engine.guarding import raw
 from tests.unit.cli.running import Cmis
-from tests.world import Org, World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from dev.site import Site
+    from tests.world import Org, World
 
 SHORT = "mon-thu 08:30-17:00, fri 08:30-15:00"
 CHANGE = """SELECT cmis.set_business_hours('{"mon": "09:00-12:00"}')"""
-
-
-@pytest.fixture
-def world(database: Site) -> Iterator[World]:
-    opened = World.open(database)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -9,21 +9,11 @@ import pytest
 from core.db import RESERVED_ORG
 from engine.store import publishing
 from tests.unit.cli.running import Cmis
-from tests.world import Org, World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from dev.site import Site
+    from tests.world import Org, World
 
 SENT = "UPDATE cmis.tasks SET published_at = cmis.clock() WHERE task_id = %(id)s"
-
-
-@pytest.fixture
-def world(database: Site) -> Iterator[World]:
-    opened = World.open(database)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -14,13 +14,11 @@ from engine import define_workflows
 from engine.start_workflow import Start, start
 from models.workflow_enums import InstanceTrigger
 from tests.unit.cli.running import Cmis
-from tests.world import Org, World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from dev.site import Site
+    from tests.world import Org, World
 
 NURTURE: Final[dict[str, Any]] = {
     "name": "Nurture leads",
@@ -38,13 +36,6 @@ flowchart TD
     s1["tell<br/>notify"]
     s0 --> s1
 """
-
-
-@pytest.fixture
-def world(database: Site) -> Iterator[World]:
-    opened = World.open(database)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -9,20 +9,10 @@ import pytest
 
 from tests.integration.engine.instances import DAY, NOOP, publish, run_all, started
 from tests.unit.cli.running import Cmis
-from tests.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from dev.site import Site
-    from tests.world import Org
-
-
-@pytest.fixture
-def world(database: Site) -> Iterator[World]:
-    made = World.open(database)
-    yield made
-    made.close()
+    from tests.world import Org, World
 
 
 @pytest.fixture

@@ -7,25 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from engine import invariants
-from tests.integration.engine.conftest import celery
-from tests.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from dev.site import Site
-
-__all__ = ["celery"]
+    from tests.world import World
 
 whole_and_mutant = pytest.mark.parametrize("mutant", [False, True], ids=["as it is", "taken out"])
-
-
-@pytest.fixture
-def world(database: Site) -> Iterator[World]:
-    """Give the scenario a database of its own, as each role."""
-    made = World.open(database)
-    yield made
-    made.close()
 
 
 def broken(world: World, *, drained: bool = True) -> dict[str, int]:

@@ -11,17 +11,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from core.config import Settings
 from core.db import RESERVED_ORG
 from dev.brokers import forget
 from engine import invariants
-from tasks.broker import app, settings_for
 from tests.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from celery import Celery
 
     from dev.provider import Servers
     from dev.site import Site
@@ -91,14 +87,3 @@ def world(database: Site) -> Iterator[World]:
 def org(world: World) -> Org:
     """Give the test an org."""
     return world.org()
-
-
-@pytest.fixture
-def celery(database: Site) -> Iterator[Celery]:
-    """Give the test this process's app, on the test's broker."""
-    before = dict(app.conf.changes)
-    app.conf.update(settings_for(Settings.load(database.full_env())))
-    app.loader.import_default_modules()  # as worker and beat do at their start
-    yield app
-    app.close()
-    app.conf.update(before)
