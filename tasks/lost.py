@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError
 
 from core.config import Settings, require
 from core.db import Database, first_line
+from core.forking import unforked
 from engine import rescue
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def _hasten(org_id: UUID, task_id: UUID, owner: str | None) -> None:
     url = require(Settings.load().database_url, "DATABASE_URL")
     database = Database(url, variable="DATABASE_URL", application="cmis-worker-rescue", pool_size=1)
     try:
-        found = rescue.hasten(database, org_id, task_id, owner=owner)
+        with unforked():  # the pool is about to fork the dead child's successor
+            found = rescue.hasten(database, org_id, task_id, owner=owner)
     except DBAPIError as error:
         logger.warning("task %s of a dead child is left to its lease: %s", task_id, first_line(error))
     else:

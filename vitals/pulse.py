@@ -16,9 +16,9 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from core.clock import monotonic
 from core.db import first_line
+from core.forking import unforked
 from engine.store import processes
 from models.process_enums import ProcessState
-from vitals.forking import unforked
 from vitals.liveness import LOOKS, Judgement, Liveness, Seen
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from sqlalchemy.exc import DBAPIError
 
 from core.config import Settings, require
 from core.db import Database, first_line
+from core.forking import unforked
 from engine.store.dropped import count_dropped
 from models.queue_enums import Dropped
 from tasks import dropped
-from vitals.forking import unforked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
