@@ -23,7 +23,7 @@ def invariants(drained: bool, as_json: bool) -> None:
     """Check the invariants of all orgs in one snapshot; exit 1 and the offending ids if one is broken."""
     settings = Settings.load()
     url = require(settings.readonly_database_url, VARIABLE)
-    database = Database(url, variable=VARIABLE, application="cmis-invariants", statement_seconds=300)
+    database = Database(url, variable=VARIABLE, application="cmis-invariants")
     database.check(test_clock=settings.test_clock)
     results = check(database, drained=drained)
     database.close()

@@ -36,6 +36,7 @@ def check(database: Database, *, drained: bool) -> list[Checked]:
     """Check every invariant as the readonly role; those of a drained system only if `drained`."""
     names = [*store.CHECKS, *(store.DRAINED if drained else ())]
     with database.snapshot() as connection:
+        store.sweep(connection)
         results = [Checked(name, tuple(store.offenders(connection, name))) for name in names]
         ledgers = store.ledgers(connection)
     return [*results, Checked(_BY_DEFINITION, tuple(_against_definitions(ledgers)))]

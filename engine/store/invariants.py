@@ -209,6 +209,12 @@ DRAINED: Final[Mapping[str, str]] = {
 }
 
 _QUERIES: Final = {**CHECKS, **DRAINED}
+# Each reads whole tables. Of what a query names itself the planner knows no size, and takes a few rows for one: looking
+# through them once for each of the others then takes minutes where a hash takes a second.
+_SWEEP = text("""
+SELECT set_config('enable_nestloop', 'off', true), set_config('jit', 'off', true),
+       set_config('statement_timeout', '300s', true)
+""")
 _LEDGER = text("""
 SELECT j.org_id, j.job_id, j.schedule_type, j.frequency, j."interval", j.time_of_day, j.days_of_week, j.day_of_month,
        j.cron_expression, j.timezone, j.start_date, j.end_date, j.anchor_at, j.dst_gap, j.dst_fold, j.month_end, j.status, j.next_run_at, o.scheduled_for,
@@ -217,6 +223,11 @@ SELECT j.org_id, j.job_id, j.schedule_type, j.frequency, j."interval", j.time_of
     ON o.org_id = j.org_id AND o.job_id = j.job_id AND o.origin = 'schedule' AND o.job_revision = j.revision
  ORDER BY j.org_id, j.job_id, o.scheduled_for
 """)
+
+
+def sweep(connection: Connection) -> None:
+    """Prepare the transaction for queries over all rows: how they are planned, and how long they may take."""
+    connection.execute(_SWEEP)
 
 
 def offenders(connection: Connection, name: str) -> list[str]:
