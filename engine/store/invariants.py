@@ -2,7 +2,8 @@
 
 They run as the readonly role over all orgs, in one snapshot. Those named in DRAINED hold only once all work is done.
 What retention has taken is no offender: counters stand for the rows and what `cmis.retired_*` says of those that are gone, and a
-row that another one names may be missing only if it were older than its table's `kept_from`.
+row that another one names may be missing only if it were older than its table's `kept_from`. A task may hold any payload, which
+is searched and compared as text, never cast: garbage is no reason not to tell what else is wrong.
 """
 
 from __future__ import annotations

@@ -75,16 +75,16 @@ _OTHERS: Final = (
             OR a.entity_type = 'instance' AND a.entity_id IS DISTINCT FROM a.instance_id
             OR a.entity_type NOT IN ('event', 'instance') AND c.campaign_id IS NULL""",
     """
-        SELECT 'task ' || t.task_id FROM cmis.tasks t CROSS JOIN jsonb_array_elements(t.payload -> 'groups') g
+        SELECT 'task ' || t.task_id FROM cmis.tasks t CROSS JOIN jsonb_path_query(t.payload, '$.groups[*]') g
          WHERE t.kind IN ('evaluate_rules', 'apply_actions') AND t.org_id <> '00000000-0000-0000-0000-000000000000'
-           AND t.state NOT IN ('failed', 'dead') AND (g ->> 'org_id')::uuid <> t.org_id""",
+           AND t.state NOT IN ('failed', 'dead') AND g ->> 'org_id' <> t.org_id::text""",
     """
-        SELECT 'task ' || t.task_id FROM cmis.tasks t CROSS JOIN jsonb_array_elements(t.payload -> 'items') one
-          JOIN cmis.workflow_instances i ON i.instance_id = (one ->> 'instance_id')::uuid
+        SELECT 'task ' || t.task_id FROM cmis.tasks t CROSS JOIN jsonb_path_query(t.payload, '$.items[*]') one
+          JOIN cmis.workflow_instances i ON i.instance_id::text = one ->> 'instance_id'
          WHERE t.kind = 'run_workflow' AND i.org_id <> t.org_id""",
     """
-        SELECT 'task ' || t.task_id FROM cmis.tasks t CROSS JOIN jsonb_array_elements_text(t.payload -> 'action_ids') one
-          JOIN cmis.automation_actions a ON a.action_id = one::uuid
+        SELECT 'task ' || t.task_id FROM cmis.tasks t CROSS JOIN jsonb_path_query(t.payload, '$.action_ids[*]') one
+          JOIN cmis.automation_actions a ON a.action_id::text = one #>> '{}'
          WHERE t.kind = 'deliver' AND a.org_id <> t.org_id""",
 )
 

@@ -20,7 +20,7 @@ CHECKS: Final[Mapping[str, str]] = {
          WHERE s.status = 'waiting' AND s.waits_for = 'effect'
            AND (a.step_id IS DISTINCT FROM s.step_id OR a.instance_id IS DISTINCT FROM s.instance_id
                 OR a.status NOT IN ('held', 'queued', 'running', 'unknown') AND NOT EXISTS (
-                   SELECT FROM cmis.tasks t, jsonb_array_elements(t.payload -> 'items') i
+                   SELECT FROM cmis.tasks t, jsonb_path_query(t.payload, '$.items[*]') i
                     WHERE t.org_id = s.org_id AND t.kind = 'run_workflow' AND t.state IN ('ready', 'held', 'running')
                       AND i #>> '{signal,action_id}' = s.action_id::text))""",
     "a step that was an action and is done has done what its effect says": """

@@ -88,7 +88,7 @@ _GOES_ON: Final = f"""
                   SELECT FROM cmis.workflow_instances c
                    WHERE c.org_id = s.org_id AND c.instance_id = s.child_instance_id AND c.status IN {_OPEN})
                   AND NOT EXISTS (
-                  SELECT FROM cmis.tasks w, jsonb_array_elements(w.payload -> 'items') i
+                  SELECT FROM cmis.tasks w, jsonb_path_query(w.payload, '$.items[*]') i
                    WHERE w.org_id = s.org_id AND w.kind = 'run_workflow' AND w.state IN {_LIVE}
                      AND s.child_instance_id::text IN (i #>> '{{signal,instance_id}}', i #>> '{{signal,of,instance_id}}')))"""
 
@@ -181,12 +181,12 @@ CHECKS: Final[Mapping[str, str]] = {
               AND t.payload #>> '{{items,0,instance_id}}' = i.instance_id::text)""",
     "a run that is over leaves no timer, and nothing that is held": f"""
         SELECT t.org_id || ' ' || t.task_id AS offender FROM cmis.tasks t
-          JOIN cmis.workflow_instances i ON i.org_id = t.org_id AND i.instance_id = (t.payload #>> '{{items,0,instance_id}}')::uuid
-         WHERE t.kind = 'run_workflow' AND i.status NOT IN {_OPEN} AND jsonb_array_length(t.payload -> 'items') = 1
+          JOIN cmis.workflow_instances i ON i.org_id = t.org_id AND i.instance_id::text = t.payload #>> '{{items,0,instance_id}}'
+         WHERE t.kind = 'run_workflow' AND i.status NOT IN {_OPEN} AND NOT t.payload @? '$.items[1]'
            AND (t.state = 'held' OR t.state = 'ready' AND t.run_at > greatest(cmis.clock(), i.finished_at) + interval '5 min')
         UNION ALL
         SELECT t.org_id || ' ' || t.task_id FROM cmis.tasks t
-          JOIN cmis.workflow_instances i ON i.org_id = t.org_id AND i.instance_id = (t.payload #>> '{{items,0,instance_id}}')::uuid
+          JOIN cmis.workflow_instances i ON i.org_id = t.org_id AND i.instance_id::text = t.payload #>> '{{items,0,instance_id}}'
          WHERE t.kind = 'run_workflow' AND t.state = 'held' AND i.status <> 'paused'""",
 }
 
@@ -196,7 +196,7 @@ DRAINED: Final[Mapping[str, str]] = {
           JOIN cmis.workflow_steps s USING (org_id, instance_id)
          WHERE i.status IN ('pending', 'running') AND s.status IN ('queued', 'running', 'retrying')
         UNION ALL
-        SELECT t.org_id || ' ' || t.task_id FROM cmis.tasks t CROSS JOIN jsonb_array_elements(t.payload -> 'items') AS one
-          JOIN cmis.workflow_instances i ON i.org_id = t.org_id AND i.instance_id = (one ->> 'instance_id')::uuid
+        SELECT t.org_id || ' ' || t.task_id FROM cmis.tasks t CROSS JOIN jsonb_path_query(t.payload, '$.items[*]') AS one
+          JOIN cmis.workflow_instances i ON i.org_id = t.org_id AND i.instance_id::text = one ->> 'instance_id'
          WHERE t.kind = 'run_workflow' AND t.state IN {_LIVE} AND i.status NOT IN {_OPEN}""",
 }
