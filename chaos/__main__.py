@@ -76,11 +76,18 @@ def _run(scenarios: Sequence[Scenario], seconds: float | None, seed: int, *, as_
         for scenario in scenarios:
             say(f"{scenario.name}: {scenario.title}")
             results.append(run(scenario.name, seconds, seed, made=made))
-            found = len(results[-1].violations)
-            say(f"{scenario.name}: {found} violations, {results[-1].asked} requests, {results[-1].seconds:.0f} s")
+            _tell(results[-1])
     (emit if as_json else show)(results)
     say(f"{len(scenarios)} scenarios in {monotonic() - begun:.0f} s, seed {seed}")
     return EXIT_BROKEN if any(result.violations for result in results) else 0
+
+
+def _tell(result: Result) -> None:
+    found = result.violations
+    name = result.scenario.name
+    say(f"{name}: {len(found)} violations, {result.asked} requests, {result.seconds:.0f} s")
+    for violation in found:
+        say(f"{name}: {violation}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Entry point of `cmis`: gathers the groups and turns errors into messages and exit codes.
+"""Entry point of `cmis`: says where each command is, and turns errors into messages and exit codes.
 
 Exit codes: 0 done, 1 the environment is wrong (or a bug), 2 the input is wrong, 130 interrupted. A traceback is shown
 with CMIS_DEBUG=1 only.
@@ -16,31 +16,8 @@ import click
 from rich.markup import escape
 from sqlalchemy.exc import DBAPIError
 
-from cli.actions import actions
-from cli.audit import audit
-from cli.bundles import bundles
-from cli.campaigns import campaigns
-from cli.connectors import connectors
-from cli.demo import demo
-from cli.dev import dev
-from cli.events import events
-from cli.executions import executions
-from cli.health import health
-from cli.invariants import invariants
-from cli.jobs import jobs
-from cli.metrics import metrics
-from cli.migrate import migrate
-from cli.notifications import notifications
-from cli.optimizations import optimizations, optimize_command
-from cli.orgs import orgs
+from cli.lazy import LazyGroup, Place
 from cli.output import err
-from cli.retention import retention
-from cli.rules import rules
-from cli.schedules import schedules
-from cli.schedules_load import load_command
-from cli.secrets import secrets
-from cli.tasks import tasks
-from cli.workflows import workflows
 from core.commits import CommitUnknownError
 from core.db import explain, first_line, sqlstate
 from core.errors import CmisError, InputError, Problem, SetupError
@@ -64,39 +41,41 @@ _UNKNOWN: Final = (
 _NO_SCHEMA: Final = frozenset({"42P01", "42883"})
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+_COMMANDS: Final = {
+    "actions": Place("cli.actions:actions", "Effects of rules and steps: what was done, waits or failed."),
+    "audit": Place("cli.audit:audit", "The audit log: who did what to which row, before and after."),
+    "bundles": Place("cli.bundles:bundles", "Bundles: packs of rules to make an org's own of."),
+    "campaigns": Place("cli.campaigns:campaigns", "Campaigns: what rules read and change."),
+    "connectors": Place("cli.connectors:connectors", "Connectors: where campaign changes are pushed to."),
+    "demo": Place("cli.demo:demo", "Run the demo on throw-away servers to its end, and show it."),
+    "dev": Place("cli.dev:dev", "Embedded servers, throw-away or kept; the clock of tests."),
+    "events": Place("cli.events:events", "Events from outside: they trigger rules and workflows."),
+    "executions": Place("cli.executions:executions", "Executions: each is one evaluation of one rule."),
+    "health": Place("cli.health:health", "Whether the system is well, and when each process last worked."),
+    "invariants": Place("cli.invariants:invariants", "Check what must always be true; exit 1 if anything is not."),
+    "jobs": Place("cli.jobs:jobs", "Jobs: what runs when: a rule, all of them, or a workflow."),
+    "metrics": Place("cli.metrics:metrics", "Campaign metrics: import and show them."),
+    "migrate": Place("cli.migrate:migrate", "Bring the schema at MIGRATION_DATABASE_URL up to date."),
+    "notifications": Place("cli.notifications:notifications", "What people of an org were told in the product."),
+    "optimizations": Place(
+        "cli.optimizations:optimizations", "Optimisations: each evaluated all active rules at once."
+    ),
+    "optimize": Place("cli.optimizations:optimize_command", "Evaluate every active rule of an org now."),
+    "orgs": Place("cli.orgs:orgs", "Orgs: the tenants, to whom everything else belongs."),
+    "retention": Place("cli.retention:retention", "How many months of what happened are kept."),
+    "rules": Place("cli.rules:rules", "Rules: conditions, actions and throttles."),
+    "schedules": Place("cli.schedules:schedules", "Schedules: what they mean, and when many fall together."),
+    "secrets": Place("cli.secrets:secrets", "Secrets: values that params name as secret://NAME."),
+    "tasks": Place("cli.tasks:tasks", "Tasks of the queue: what waits, runs, or has ended badly."),
+    "workflows": Place("cli.workflows:workflows", "Workflows: graphs of steps, published as versions, and their runs."),
+}
+
+
+@click.group(
+    cls=LazyGroup, places=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 def cli() -> None:
     """CMIS Automation: rules, schedules and their executions, from the command line."""
-
-
-for command in (
-    actions,
-    audit,
-    bundles,
-    campaigns,
-    connectors,
-    demo,
-    dev,
-    events,
-    executions,
-    health,
-    invariants,
-    jobs,
-    metrics,
-    migrate,
-    notifications,
-    optimizations,
-    optimize_command,
-    orgs,
-    retention,
-    rules,
-    schedules,
-    secrets,
-    tasks,
-    workflows,
-):
-    cli.add_command(command)
-schedules.add_command(load_command)
 
 
 def main() -> None:

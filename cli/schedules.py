@@ -10,6 +10,7 @@ import click
 
 from cli.arguments import moment_at, parse_json, parse_moment
 from cli.output import emit_json
+from cli.schedules_load import load_command
 from cli.session import json_option
 from cli.tables import show_rows
 from core import clock
@@ -41,6 +42,9 @@ _BADGES: Final[dict[Note, str]] = {
 @click.group()
 def schedules() -> None:
     """Schedules: what they mean, before a job has them."""
+
+
+schedules.add_command(load_command)
 
 
 @schedules.command("preview")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
 from weakref import WeakSet
 
@@ -40,6 +40,7 @@ RESERVED_ORG: Final = UUID(int=0)
 """Owner of tasks that cover several orgs; a row of `orgs` hidden from every list."""
 
 _STATEMENT_SECONDS = 5
+_BY_KEY: Final = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off"
 _LINK: Final[dict[str, Any]] = {
     "connect_timeout": 5,
     # no timeout of the server's ends the wait for one that has vanished: its host, not its process, is gone
@@ -77,7 +78,8 @@ class Context:
 class Database:
     """One process's pool of connections to one database as one role.
 
-    `plans`: whether statements that come again and again are planned for the values of each time, or once for all.
+    `by_key`: whether its statements find their rows by keys, whatever the values, and come again and again. They are
+    planned once then, and as for large tables: a plan is kept while a table grows from nothing to thousands of rows.
     `certain`: whether each transaction asks for its name, so that the server can be asked what became of its COMMIT.
     """
 
@@ -89,12 +91,12 @@ class Database:
         application: str,
         pool_size: int = 5,
         statement_seconds: int = _STATEMENT_SECONDS,
-        plans: Literal["auto", "force_generic_plan"] = "auto",
+        by_key: bool = False,
         certain: bool = False,
     ) -> None:
         options = (
             f"-c statement_timeout={statement_seconds}s -c idle_in_transaction_session_timeout=5s -c TimeZone=UTC "
-            f"-c plan_cache_mode={plans}"
+            f"{_BY_KEY if by_key else ''}"
         )
         self.variable = variable
         self._url = parse_url(url, variable)

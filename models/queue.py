@@ -21,7 +21,6 @@ _DEAD_LETTER = "state IN ('failed', 'dead') AND handled_at IS NULL"
 
 _WAITING = "state = 'ready' AND published_at IS NULL"
 _PUBLISHED = "state = 'ready' AND published_at IS NOT NULL"
-_NOT_DONE = "state <> 'succeeded'"
 
 
 class Task(Base):
@@ -48,10 +47,10 @@ class Task(Base):
             name="handled",
         ),
         CheckConstraint("handled_at IS NULL OR state IN ('failed', 'dead')", name="handled_at"),
-        Index("tasks_waiting", "queue", "publish_at", postgresql_where=text(_WAITING)),
+        Index("tasks_waiting", "queue", "publish_at", postgresql_where=text(f"{_WAITING} AND finished_at IS NULL")),
         Index("tasks_turns", "queue", "org_id", "priority", "publish_at", postgresql_where=text(_WAITING)),
         Index("tasks_published", "queue", "publish_at", postgresql_where=text(_PUBLISHED)),
-        Index("tasks_by_state", "org_id", "state", "queue", "published_at", postgresql_where=text(_NOT_DONE)),
+        Index("tasks_open", "org_id", "state", "queue", "published_at", postgresql_where=text("finished_at IS NULL")),
         Index("tasks_unfinished", "run_at", postgresql_where=text(_UNFINISHED)),
         Index("tasks_unfinished_by_org", "org_id", "run_at", postgresql_where=text(_UNFINISHED)),
         Index("tasks_lease", "lease_expires_at", postgresql_where=text("state = 'running'")),

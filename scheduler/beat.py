@@ -151,7 +151,7 @@ def _collect_rarely() -> None:
 
 def _connect(settings: Settings, application: str, pool_size: int) -> Database:
     url = require(settings.scheduler_database_url, VARIABLE)
-    return Database(url, variable=VARIABLE, application=application, pool_size=pool_size)
+    return Database(url, variable=VARIABLE, application=application, pool_size=pool_size, by_key=True)
 
 
 def _open(settings: Settings) -> tuple[Database, Duties]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EPOCH_EVERY: Final = 1.0
-REAP_EVERY: Final = 1.0
+REAP_EVERY: Final = 0.5
 MAINTAIN_EVERY: Final = 60.0
 FAILED_PAUSE: Final = 5.0
 IDLE_SECONDS: Final = 0.5

@@ -128,6 +128,4 @@ def process_database() -> Database:
 def _database(_pid: int) -> Database:
     url = require(Settings.load().database_url, "DATABASE_URL")
     # A worker's few statements are the same for every task; on partitioned tables planning costs more than they do.
-    return Database(
-        url, variable="DATABASE_URL", application="cmis-worker", pool_size=_CONNECTIONS, plans="force_generic_plan"
-    )
+    return Database(url, variable="DATABASE_URL", application="cmis-worker", pool_size=_CONNECTIONS, by_key=True)

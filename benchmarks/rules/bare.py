@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     """The statements of one transaction, with their values."""
 
 PROCESSES: Final = 2
-PLANS: Final = "force_generic_plan"
+PLANS: Final = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off"
 """As workers plan their statements."""
 _WARM: Final = 6
 """Tasks sent before the clock runs, and rolled back: psycopg prepares a statement when it comes for the sixth time."""
@@ -47,7 +47,7 @@ def record(site: Site, tasks: Sequence[tuple[UUID, UUID]]) -> list[Script]:
     """Run tasks through the service and return what each sent, so that both ways send the same."""
     scripts: list[Script] = []
     with (
-        closing(Database(site.urls.app, variable="DATABASE_URL", application="bench-record", plans=PLANS)) as database,
+        closing(Database(site.urls.app, variable="DATABASE_URL", application="bench-record", by_key=True)) as database,
         _recording(scripts),
     ):
         for org_id, task_id in tasks:
@@ -123,7 +123,7 @@ def _send(connection: psycopg.Connection, script: Script) -> None:
 
 def _main(file: Path) -> None:
     url, scripts = pickle.loads(file.read_bytes())  # noqa: S301 - written by the process that started this one
-    with psycopg.connect(url, options=f"-c plan_cache_mode={PLANS}") as connection:
+    with psycopg.connect(url, options=PLANS) as connection:
         for script in scripts[:_WARM]:
             _send(connection, script)
             connection.rollback()

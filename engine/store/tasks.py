@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from core import driver
 from core.ids import uuid7
 from engine.store.statements import with_rows
+from engine.store.unheld import CLAIMABLE, patiently
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,18 +56,17 @@ class Claim:
         return self.started_at + timedelta(seconds=self.timeout_seconds)
 
 
-# SKIP LOCKED: a duplicate message never waits for the claim that it duplicates. The lease runs on the true clock.
+# SKIP LOCKED: a duplicate message never waits for the claim that it duplicates. The lease runs on the true clock. The key is
+# named twice: joined to what it has just locked, the table was read whole by plans that were made while it was small.
 _CLAIM = text(f"""
 WITH mine AS MATERIALIZED (
-  SELECT org_id, task_id FROM cmis.tasks
-   WHERE org_id = :org_id AND task_id = :task_id AND state = 'ready' AND run_at <= :now AND NOT cancel_requested
-     AND attempt < max_attempts
+  SELECT org_id, task_id FROM cmis.tasks {CLAIMABLE}
      FOR NO KEY UPDATE SKIP LOCKED),
 claimed AS (
 UPDATE cmis.tasks t
    SET state = 'running', fence = t.fence + 1, attempt = t.attempt + 1, attempt_id = :attempt_id, lease_owner = :worker,
        started_at = coalesce(t.started_at, :now), lease_expires_at = clock_timestamp() + interval '{LEASE_SECONDS} s'
-  FROM mine WHERE t.org_id = mine.org_id AND t.task_id = mine.task_id
+  FROM mine WHERE t.org_id = :org_id AND t.task_id = :task_id AND t.state = 'ready'
 RETURNING t.kind, t.payload, t.fence, t.attempt, t.max_attempts, t.attempt = 1 AND t.delivery <= 1 AS first,
           coalesce(t.error ->> 'code' = 'LOST', false) AS lost, t.timeout_seconds, t.started_at, t.priority),
 attempted AS (
@@ -74,12 +74,7 @@ INSERT INTO cmis.task_attempts (org_id, attempt_id, task_id, fence, attempt, wor
 SELECT :org_id, :attempt_id, :task_id, fence, attempt, :worker, :now FROM claimed)
 SELECT kind, payload, fence, attempt, max_attempts, first, lost, timeout_seconds, started_at, priority FROM claimed
 """)
-_PEEK = text("""
-SELECT payload, attempt, created_at FROM cmis.tasks
- WHERE org_id = :org_id AND task_id = :task_id AND state = 'ready' AND run_at <= :now AND NOT cancel_requested
-   AND attempt < max_attempts
-   FOR NO KEY UPDATE SKIP LOCKED
-""")
+_PEEK = text(f"SELECT payload, attempt, created_at FROM cmis.tasks {CLAIMABLE} FOR NO KEY UPDATE SKIP LOCKED")
 _LOCK = text("SELECT FROM cmis.tasks WHERE org_id = :org_id AND task_id = :task_id FOR NO KEY UPDATE")
 # Its messages so far were answered: were they counted on, one that is lost later would be sent again minutes after.
 _POSTPONE = text("""
@@ -139,7 +134,7 @@ _INSERT = with_rows(f"""
 WITH given AS MATERIALIZED (
 SELECT a.*, a.asks AND (SELECT count(*) FROM (
          SELECT FROM cmis.tasks t WHERE t.org_id = a.org_id AND t.state = 'ready' AND t.queue = a.queue
-            AND t.published_at IS NOT NULL LIMIT {SENDS_ITSELF}) x) < {SENDS_ITSELF} AS sent
+            AND t.published_at IS NOT NULL AND t.finished_at IS NULL LIMIT {SENDS_ITSELF}) x) < {SENDS_ITSELF} AS sent
   FROM (SELECT r.*, coalesce(r.delivery > 0 AND r.publish_at > r.run_at, false) AS asks
           FROM jsonb_to_recordset(:rows) AS r(org_id uuid, task_id uuid, kind text, queue text, payload jsonb, state text,
                run_at timestamptz, publish_at timestamptz, delivery integer, attempt integer, timeout_seconds integer,
@@ -162,7 +157,8 @@ def claim(connection: Connection, org_id: UUID, task_id: UUID, *, worker: str, n
     """Take a ready task and record the attempt; None if there is nothing to take (a duplicate, too early, final)."""
     attempt_id = uuid7(now)
     key = {"org_id": org_id, "task_id": task_id, "attempt_id": attempt_id, "worker": worker, "now": now}
-    for kind, payload, fence, attempt, max_attempts, first, lost, *time in driver.rows(connection, _CLAIM, key):
+    found = patiently(connection, key, lambda: driver.rows(connection, _CLAIM, key))
+    for kind, payload, fence, attempt, max_attempts, first, lost, *time in found:
         task = (org_id, task_id, attempt_id, kind, payload, fence, attempt, max_attempts, first, lost, worker)
         return Claim(*task, *time)
     return None
@@ -170,7 +166,8 @@ def claim(connection: Connection, org_id: UUID, task_id: UUID, *, worker: str, n
 
 def peek(connection: Connection, org_id: UUID, task_id: UUID, *, now: datetime) -> Row[Any] | None:
     """Lock a task that `claim` would take, and return (payload, attempt, created_at); it uses up no attempt."""
-    return connection.execute(_PEEK, {"org_id": org_id, "task_id": task_id, "now": now}).one_or_none()
+    key = {"org_id": org_id, "task_id": task_id, "now": now}
+    return patiently(connection, key, lambda: connection.execute(_PEEK, key).one_or_none())
 
 
 def lock(connection: Connection, org_id: UUID, task_id: UUID) -> None:

@@ -177,7 +177,13 @@ def _backtest(stage: Stage, rule_id: UUID, start: datetime) -> Backtest:
     return run(read(world.app, stage.org.context, question, _silently), _silently)
 
 
-@pytest.mark.parametrize(("column", "rules"), [("fb_campaign_id", BY_AD_SET), ("xyz_campaign_id", BY_CAMPAIGN)])
+@pytest.mark.parametrize(
+    ("column", "rules"),
+    [
+        pytest.param("fb_campaign_id", BY_AD_SET, marks=pytest.mark.exhaustive),
+        ("xyz_campaign_id", BY_CAMPAIGN),
+    ],
+)
 def test_the_real_file_imported_beforehand_gives_the_same_firings_live_and_replayed(
     world: World, export: Path, column: str, rules: list[Planned]
 ) -> None:

@@ -26,7 +26,8 @@ def _attempts(world: World, task_id: UUID) -> Any:
     return world.rows(query, id=task_id)
 
 
-@pytest.mark.parametrize("point", ["rules.claimed", pytest.param("rules.before_commit", marks=pytest.mark.exhaustive)])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("point", ["rules.claimed", "rules.before_commit"])
 def test_a_task_that_kills_each_child_is_tried_again_within_seconds_and_its_worker_lives(
     world: World, database: Site, tmp_path: Path, point: str
 ) -> None:

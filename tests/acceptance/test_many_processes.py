@@ -27,7 +27,10 @@ AT_ONCE = 20
 """Campaigns that one execution may change: it takes three to change all."""
 
 
-@pytest.mark.parametrize(("limit", "reason"), [(3, "daily_limit"), (PROCESSES, "cooldown")])
+@pytest.mark.parametrize(
+    ("limit", "reason"),
+    [(3, "daily_limit"), pytest.param(PROCESSES, "cooldown", marks=pytest.mark.exhaustive)],
+)
 def test_of_fifty_processes_that_claim_at_once_on_one_rule_exactly_three_act(
     world: World, limit: int, reason: str
 ) -> None:

@@ -59,7 +59,7 @@ def row(world: World, kind: str = "worker") -> Any:
     return found
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads"])
+@pytest.mark.parametrize("pool", ["prefork", pytest.param("threads", marks=pytest.mark.exhaustive)])
 def test_a_worker_that_takes_nothing_although_messages_wait_ends_and_its_successor_does_the_work(
     world: World, tmp_path: Path, pool: str
 ) -> None:
@@ -92,6 +92,7 @@ def test_a_scheduler_whose_pass_does_not_end_is_ended(world: World, tmp_path: Pa
     assert row(world, "scheduler").reason.startswith("its loop does not turn")
 
 
+@pytest.mark.exhaustive
 def test_those_that_have_nothing_to_do_are_left_alone(world: World, tmp_path: Path) -> None:
     env = world.site.full_env() | {"CMIS_WATCHDOG_SECONDS": "3"}
     idle = "SELECT count(*) FROM cmis.processes WHERE polled_at > started_at + interval '9 s' AND state = 'working'"

@@ -17,17 +17,13 @@ from tests.unit.cli.running import Cmis
 from tests.world import SPENT, World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from dev.site import Site
     from tests.world import Org
 
 
 @pytest.fixture
-def org(database: Site) -> Iterator[Org]:
-    world = World.open(database)
-    yield world.org("Acme")
-    world.close()
+def org(world: World) -> Org:
+    return world.org("Acme")
 
 
 @pytest.fixture

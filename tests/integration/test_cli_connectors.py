@@ -12,19 +12,15 @@ from tests.unit.cli.running import Cmis
 from tests.world import PAUSE, SPENT, World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from dev.site import Site
     from tests.world import Org
 
 
 @pytest.fixture
-def org(database: Site) -> Iterator[Org]:
-    world = World.open(database)
+def org(world: World) -> Org:
     made = world.org("Acme")
     Desk(made).keep("webhook_signing", SIGNING)
-    yield made
-    world.close()
+    return made
 
 
 @pytest.fixture

@@ -9,22 +9,18 @@ import pytest
 from engine.deliver.breaker import FAILURES
 from tests.posting import SIGNING, Desk
 from tests.unit.cli.running import Cmis
-from tests.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from dev.site import Site
     from tests.receiver.web import Receiver
+    from tests.world import World
 
 
 @pytest.fixture
-def desk(database: Site) -> Iterator[Desk]:
-    world = World.open(database)
+def desk(world: World) -> Desk:
     made = Desk(world.org("Acme"))
     made.keep("signing", SIGNING)
-    yield made
-    world.close()
+    return made
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import pytest
 
 from engine import invariants
 from tests.unit.cli.running import Cmis
-from tests.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,17 +17,15 @@ if TYPE_CHECKING:
 
     from dev.site import Site
     from tests.unit.cli.running import Done
-    from tests.world import Org
+    from tests.world import Org, World
 
 EARLY = 20
 
 
 @pytest.fixture
-def world(database: Site) -> Iterator[World]:
-    made = World.open(database)
-    yield made
-    broken = {one.name: one.offenders for one in invariants.check(made.reader, drained=False) if one.offenders}
-    made.close()
+def world(world: World) -> Iterator[World]:
+    yield world
+    broken = {one.name: one.offenders for one in invariants.check(world.reader, drained=False) if one.offenders}
     assert broken == {}
 
 

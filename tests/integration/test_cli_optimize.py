@@ -18,11 +18,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def world(database: Site) -> Iterator[World]:
-    made = World.open(database)
-    yield made
-    broken = {one.name: one.offenders for one in invariants.check(made.reader, drained=False) if one.offenders}
-    made.close()
+def world(world: World) -> Iterator[World]:
+    yield world
+    broken = {one.name: one.offenders for one in invariants.check(world.reader, drained=False) if one.offenders}
     assert broken == {}
 
 

@@ -19,13 +19,12 @@ from dev.site import ROOT
 from engine.secrets.sealing import Keys
 from engine.store import secrets as store
 from tests.unit.cli.running import Cmis, Done
-from tests.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from dev.site import Site
-    from tests.world import Org
+    from tests.world import Org, World
 
 VALUE = "s3cr3t-of-a-test"
 KEY = base64.b64encode(bytes(32)).decode()
@@ -34,10 +33,8 @@ TTY = "import os, sys; os.open(os.ttyname(0), os.O_RDWR); os.execv(sys.executabl
 
 
 @pytest.fixture
-def org(database: Site) -> Iterator[Org]:
-    world = World.open(database)
-    yield world.org("Acme")
-    world.close()
+def org(world: World) -> Org:
+    return world.org("Acme")
 
 
 @pytest.fixture

@@ -12,21 +12,17 @@ from engine import rescue
 from engine.store import tasks
 from engine.store.processes import Beat, Identity, beat
 from tests.unit.cli.running import Cmis
-from tests.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from uuid import UUID
 
     from dev.site import Site
-    from tests.world import Org
+    from tests.world import Org, World
 
 
 @pytest.fixture
-def org(database: Site) -> Iterator[Org]:
-    world = World.open(database)
-    yield world.org("Acme")
-    world.close()
+def org(world: World) -> Org:
+    return world.org("Acme")
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ def _exists(said: str) -> bool:
     for word in said.split():
         if not isinstance(command, click.Group) or not re.fullmatch("[a-z]+(-[a-z]+)*", word):
             break
-        found = command.commands.get(word)
+        found = command.get_command(click.Context(command), word)
         if found is None:
             return False
         command = found
@@ -118,7 +118,10 @@ def _exists(said: str) -> bool:
 
 def _paths(command: click.Command, path: str) -> Iterator[str]:
     if isinstance(command, click.Group):
-        for name, one in command.commands.items():
+        here = click.Context(command)
+        for name in command.list_commands(here):
+            one = command.get_command(here, name)
+            assert one is not None
             yield from _paths(one, f"{path} {name}")
     if not isinstance(command, click.Group) or command.invoke_without_command:
         yield path

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.integration.engine.conftest import database, org, shared, world
+from tests.integration.engine.conftest import org, world
 
-__all__ = ["database", "org", "shared", "world"]
+__all__ = ["org", "world"]

@@ -12,7 +12,7 @@ from core.db import ENGINE_ACTOR, Context
 from engine import rescue
 from engine.control_tasks.frame import deal
 from engine.store import tasks
-from tests.integration.workflows.conftest import database, desk, flow, org, shared, world
+from tests.integration.workflows.conftest import desk, flow, org, world
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from engine.control_tasks.frame import Case, Dealt
     from tests.world import Org, World
 
-__all__ = ["database", "desk", "flow", "org", "shared", "world"]
+__all__ = ["desk", "flow", "org", "world"]
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ from core.errors import PermanentError
 from engine.callables import registry
 from engine.callables.base import Call, Registered
 from tests.integration.control_workflows.flows import Flows
-from tests.integration.engine.conftest import database, org, shared, world
+from tests.integration.engine.conftest import org, world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.world import Org
 
-__all__ = ["database", "org", "shared", "world"]
+__all__ = ["org", "world"]
 
 
 @pytest.fixture

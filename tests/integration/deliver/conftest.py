@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.engine.conftest import database, org, shared, world
+from tests.integration.engine.conftest import org, world
 from tests.posting import SIGNING, Desk
 
 if TYPE_CHECKING:
     from tests.world import Org
 
-__all__ = ["database", "org", "shared", "world"]
+__all__ = ["org", "world"]
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +17,7 @@ from engine import rescue
 from engine.lease import Heartbeat, LostClaimError
 from engine.run_rules import group, service, work
 from engine.run_rules.ending import give_back
-from engine.store import rules, tasks
+from engine.store import rules, tasks, unheld
 from tests.world import NOTIFY, SPENT
 
 if TYPE_CHECKING:
@@ -59,6 +60,33 @@ def test_a_duplicate_message_never_waits_for_the_claim_that_it_duplicates(world:
         assert world.run(org.id, task_id) == work.NotClaimed()
         assert clock.monotonic() - started < 2  # far below the statement timeout of 5 s
     assert world.task(task_id).state == "ready"
+
+
+@pytest.mark.parametrize("take", ["claim", "peek"])
+def test_a_message_that_meets_its_row_in_a_schedulers_hands_is_not_dropped(
+    world: World, org: Org, monkeypatch: pytest.MonkeyPatch, take: str
+) -> None:
+    """Two schedulers pick the same task: the second one finds it sent, and holds its row until it commits."""
+    task_id = world.enqueue({org.id: [org.rule()]})
+    pauses: list[float] = []
+    with ExitStack() as scheduler:
+        holding = scheduler.enter_context(world.app.transaction(org.context))
+        holding.execute(text("SELECT FROM cmis.tasks FOR NO KEY UPDATE"))
+
+        def wait(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 2:
+                scheduler.close()
+
+        monkeypatch.setattr(unheld, "sleep", wait)
+        with world.app.transaction(Context(org.id, ENGINE_ACTOR)) as connection:
+            now = clock.now(connection)
+            if take == "claim":
+                found: object = tasks.claim(connection, org.id, task_id, worker="late", now=now)
+            else:
+                found = tasks.peek(connection, org.id, task_id, now=now)
+    assert found is not None
+    assert len(pauses) == 2
 
 
 def test_a_task_is_not_claimed_before_its_time(world: World, org: Org) -> None:

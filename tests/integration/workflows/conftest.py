@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.deliver.conftest import database, desk, org, shared, world
+from tests.integration.deliver.conftest import desk, org, world
 from tests.stepping import Flow
 
 if TYPE_CHECKING:
     from tests.posting import Desk
 
-__all__ = ["database", "desk", "org", "shared", "world"]
+__all__ = ["desk", "org", "world"]
 
 
 @pytest.fixture

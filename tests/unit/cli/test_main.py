@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import click
 import psycopg
 import pytest
@@ -7,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from cli import main as entry
 from cli.job_options import job_document, when
+from cli.lazy import LazyGroup
 from cli.main import cli, failure
 from core.commits import CommitUnknownError
 from core.errors import InputError, Problem, SetupError, TransientError
@@ -114,6 +118,21 @@ def test_an_unknown_command_ends_with_2(cmis: Cmis) -> None:
     assert "No such command 'brake'" in done.err
 
 
+def test_the_list_of_commands_is_shown_whole_and_each_is_where_it_is_said_to_be(cmis: Cmis) -> None:
+    assert isinstance(cli, LazyGroup)
+    listed = cmis("--help").out.splitlines()
+    for name, place in cli.places.items():
+        assert [line for line in listed if line.split(maxsplit=1) == [name, place.about]], name
+        assert place.load().name == name
+
+
+def test_one_command_is_run_without_importing_the_others() -> None:
+    shown = "import sys, cli.main as m; m.cli(['migrate', '--help'], standalone_mode=False); print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True)
+    assert "cli.migrate" in run.stdout
+    assert "cli.rules" not in run.stdout
+
+
 def test_help_ends_with_0(cmis: Cmis) -> None:
     done = cmis("jobs", "add", "--help")
     assert done.code == 0
@@ -122,7 +141,7 @@ def test_help_ends_with_0(cmis: Cmis) -> None:
 
 @pytest.mark.parametrize("group", ["orgs", "rules", "campaigns", "executions", "audit", "jobs"])
 def test_every_command_has_help_with_an_example(cmis: Cmis, group: str) -> None:
-    found = cli.commands[group]
+    found = cli.get_command(click.Context(cli), group)
     assert isinstance(found, click.Group)
     for name, command in found.commands.items():
         assert "Example" in (command.help or ""), f"{group} {name}"

@@ -181,6 +181,7 @@ def test_at_least_twenty_zones_and_two_hundred_expressions_are_compared() -> Non
     assert sum(bool(case.ours) for case in cases()) > len(cases()) / 2
 
 
+@pytest.mark.exhaustive
 def test_a_walk_over_the_minutes_agrees_everywhere() -> None:
     for case in cases():
         if case.start < case.change.at:
