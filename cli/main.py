@@ -42,32 +42,30 @@ _NO_SCHEMA: Final = frozenset({"42P01", "42883"})
 
 
 _COMMANDS: Final = {
-    "actions": Place("cli.actions:actions", "Effects of rules and steps: what was done, waits or failed."),
-    "audit": Place("cli.audit:audit", "The audit log: who did what to which row, before and after."),
+    "actions": Place("cli.actions:actions", "Effects of rules and steps: what was done, or waits."),
+    "audit": Place("cli.audit:audit", "The audit log: who did what to which row."),
     "bundles": Place("cli.bundles:bundles", "Bundles: packs of rules to make an org's own of."),
     "campaigns": Place("cli.campaigns:campaigns", "Campaigns: what rules read and change."),
     "connectors": Place("cli.connectors:connectors", "Connectors: where campaign changes are pushed to."),
-    "demo": Place("cli.demo:demo", "Run the demo on throw-away servers to its end, and show it."),
-    "dev": Place("cli.dev:dev", "Embedded servers, throw-away or kept; the clock of tests."),
-    "events": Place("cli.events:events", "Events from outside: they trigger rules and workflows."),
+    "demo": Place("cli.demo:demo", "Run the demo on throw-away servers, and show it."),
+    "dev": Place("cli.dev:dev", "Embedded servers, throw-away or kept; tests' clock."),
+    "events": Place("cli.events:events", "Events from outside: what they trigger."),
     "executions": Place("cli.executions:executions", "Executions: each is one evaluation of one rule."),
-    "health": Place("cli.health:health", "Whether the system is well, and when each process last worked."),
-    "invariants": Place("cli.invariants:invariants", "Check what must always be true; exit 1 if anything is not."),
-    "jobs": Place("cli.jobs:jobs", "Jobs: what runs when: a rule, all of them, or a workflow."),
+    "health": Place("cli.health:health", "Whether the system and each process are well."),
+    "invariants": Place("cli.invariants:invariants", "Check what must always be true."),
+    "jobs": Place("cli.jobs:jobs", "Jobs: what runs when."),
     "metrics": Place("cli.metrics:metrics", "Campaign metrics: import and show them."),
-    "migrate": Place("cli.migrate:migrate", "Bring the schema at MIGRATION_DATABASE_URL up to date."),
+    "migrate": Place("cli.migrate:migrate", "Bring the database's schema up to date."),
     "notifications": Place("cli.notifications:notifications", "What people of an org were told in the product."),
-    "optimizations": Place(
-        "cli.optimizations:optimizations", "Optimisations: each evaluated all active rules at once."
-    ),
+    "optimizations": Place("cli.optimizations:optimizations", "Optimisations: all active rules at once."),
     "optimize": Place("cli.optimizations:optimize_command", "Evaluate every active rule of an org now."),
     "orgs": Place("cli.orgs:orgs", "Orgs: the tenants, to whom everything else belongs."),
     "retention": Place("cli.retention:retention", "How many months of what happened are kept."),
     "rules": Place("cli.rules:rules", "Rules: conditions, actions and throttles."),
-    "schedules": Place("cli.schedules:schedules", "Schedules: what they mean, and when many fall together."),
+    "schedules": Place("cli.schedules:schedules", "Schedules: what they mean, and what piles up."),
     "secrets": Place("cli.secrets:secrets", "Secrets: values that params name as secret://NAME."),
-    "tasks": Place("cli.tasks:tasks", "Tasks of the queue: what waits, runs, or has ended badly."),
-    "workflows": Place("cli.workflows:workflows", "Workflows: graphs of steps, published as versions, and their runs."),
+    "tasks": Place("cli.tasks:tasks", "Tasks: what waits, runs, or has ended badly."),
+    "workflows": Place("cli.workflows:workflows", "Workflows: graphs of steps, and their runs."),
 }
 
 

@@ -71,6 +71,9 @@ def _end_without_work(
                 owned(tasks.retry(connection, claimed, after=after, now=work.now, error=document))
                 return Retrying(after, document)
             case retry.GiveUp(reason="timeout" | "exhausted") if work.size > 1:
+                owned(
+                    tasks.hold(connection, claimed, unless_stopped=True)
+                )  # else its lease ends, and all of it with it
                 return take_apart(connection, work)
             case retry.Retry() | retry.GiveUp(reason="timeout"):
                 return _fail(connection, work, _over(claimed, error))

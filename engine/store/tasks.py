@@ -88,6 +88,7 @@ UPDATE cmis.tasks SET lease_expires_at = clock_timestamp() + interval '{LEASE_SE
 RETURNING cancel_requested
 """)
 _HOLD = text(f"SELECT FROM cmis.tasks {_OWNED} FOR NO KEY UPDATE")
+_HOLD_UNSTOPPED = text(f"SELECT FROM cmis.tasks {_OWNED} AND NOT cancel_requested FOR NO KEY UPDATE")
 # The lock waits for whoever may still be committing what is asked for: its client is gone, but not yet the server's process.
 _ATTEMPT = "SELECT FROM cmis.task_attempts WHERE org_id = :org_id AND attempt_id = :attempt_id"
 _BEGUN = text(_ATTEMPT)
@@ -188,9 +189,9 @@ def heartbeat(connection: Connection, claimed: Claim) -> bool | None:
     return connection.execute(_HEARTBEAT, _owned(claimed)).scalar_one_or_none()
 
 
-def hold(connection: Connection, claimed: Claim) -> bool:
-    """Lock the task until the transaction ends; False if the claim is lost."""
-    return connection.execute(_HOLD, _owned(claimed)).rowcount == 1
+def hold(connection: Connection, claimed: Claim, *, unless_stopped: bool = False) -> bool:
+    """Lock the task until the transaction ends; False if the claim is lost, or (`unless_stopped`) it is to stop."""
+    return connection.execute(_HOLD_UNSTOPPED if unless_stopped else _HOLD, _owned(claimed)).rowcount == 1
 
 
 def finish(

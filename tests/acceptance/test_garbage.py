@@ -7,6 +7,7 @@ import copy
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import redis
 
 from core.ids import uuid7
@@ -76,6 +77,7 @@ def garbage(good: dict[str, Any]) -> list[bytes]:
     return bare + [json.dumps(one).encode() for one in forged]
 
 
+@pytest.mark.exhaustive
 def test_a_worker_outlives_all_garbage_counts_it_and_goes_on(
     world: World, database: Site, celery: Celery, broker: Valkey, tmp_path: Path
 ) -> None:

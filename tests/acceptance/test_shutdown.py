@@ -96,6 +96,7 @@ def test_everything_that_is_asked_to_end_at_once_under_load_ends_with_0_and_its_
     assert broken(world) == {}
 
 
+@pytest.mark.exhaustive
 def test_a_worker_with_an_endless_step_ends_in_time_with_0_and_another_does_the_step(
     world: World, database: Site, packages: Path, tmp_path: Path
 ) -> None:

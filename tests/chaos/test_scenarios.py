@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SHORT: Final = ("C1", "C4", "C7", "C9")
 """What `make test` has, too."""
-SECONDS: Final = float(os.environ.get("CMIS_TEST_CHAOS_SECONDS", "8"))
+SECONDS: Final = float(os.environ.get("CMIS_TEST_CHAOS_SECONDS", "6"))
 SEED: Final = int(os.environ.get("CMIS_FAULTS_SEED") or random.SystemRandom().getrandbits(32))
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -221,6 +221,7 @@ def _advance(database: Site, duration: str, *, test_clock: str) -> subprocess.Co
     return subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT, env=env)
 
 
+@pytest.mark.exhaustive
 def test_a_fleet_is_ready_and_answers_and_one_of_it_can_be_killed(database: Site, tmp_path: Path) -> None:
     with fleet(2, 1, database.full_env(), tmp_path) as running:
         assert len(running.pids()["workers"]) == 2

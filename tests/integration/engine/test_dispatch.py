@@ -268,7 +268,7 @@ def test_two_schedulers_dispatch_each_of_300_jobs_once(world: World, org: Org) -
 
 def test_more_than_100_rules_are_split(world: World, org: Org, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatch, "SECONDS", 60.0)  # one batch, on however slow a machine
-    bulk(org, rules=10, jobs=250)
+    bulk(org, rules=250, jobs=250)
     world.dispatch()
     assert sorted(count for _, [(_, count)] in _chunks(world)) == [50, 100, 100]
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy import text
 
 from core import clock, faults
@@ -287,6 +290,17 @@ def test_an_evaluation_that_was_asked_to_stop_and_then_failed_is_not_tried_again
     world.meddle(EXPIRE)
     rescue.reap(world.scheduler)
     assert world.task(task_id).state == "cancelled"
+
+
+def test_a_chunk_that_was_asked_to_stop_and_then_took_too_long_is_not_taken_apart(world: World, org: Org) -> None:
+    task_id = world.enqueue({org.id: [org.rule(), org.rule()]}, **LATER)
+    claimed = _claim(world, org.id, task_id)
+    world.meddle("UPDATE cmis.tasks SET cancel_requested = true, started_at = started_at - interval '1 day'")
+    late = replace(claimed, started_at=claimed.started_at - timedelta(days=1))
+    assert isinstance(give_back(world.app, late, SoftTimeLimitExceeded()), work.NotClaimed)
+    assert world.one("SELECT count(*) FROM cmis.tasks") == 1
+    world.meddle("UPDATE cmis.tasks SET cancel_requested = false")
+    assert give_back(world.app, late, SoftTimeLimitExceeded()) == work.TakenApart(parts=2)
 
 
 def test_of_many_workers_with_the_same_message_one_works(world: World, org: Org) -> None:
