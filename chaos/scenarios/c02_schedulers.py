@@ -43,7 +43,7 @@ def kill_and_stop(arena: Arena) -> None:
 SCENARIO: Final = Scenario(
     "C2",
     "schedulers killed and stopped",
-    40,
+    30,
     kill_and_stop,
     prepare=hold_nothing_back,
     bounds=(Bound(KILLED, "late", 2), Bound(STOPPED, "late", _TRANSACTION_SECONDS + 1)),

@@ -95,7 +95,7 @@ def check(arena: Arena) -> Iterator[str]:
 SCENARIO: Final = Scenario(
     "C4",
     "the broker flushed every 10 s, killed and empty, full",
-    60,
+    50,
     lose,
     bounds=tuple(Bound(kind, "consuming", 3) for kind in (FLUSHED, KILLED, FULL)),
     prepare=prepare,

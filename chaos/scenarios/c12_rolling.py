@@ -51,4 +51,4 @@ def nothing_lost(arena: Arena) -> Iterator[str]:
     yield from (f"{one.name} ended with status {one.status}" for one in arena.crew.ended if one.status)
 
 
-SCENARIO: Final = Scenario("C12", "rolling SIGTERM of everything", 40, roll, check=nothing_lost, survives=True)
+SCENARIO: Final = Scenario("C12", "rolling SIGTERM of everything", 30, roll, check=nothing_lost, survives=True)
