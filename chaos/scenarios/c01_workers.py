@@ -51,7 +51,7 @@ def kill_one(arena: Arena) -> None:
 SCENARIO: Final = Scenario(
     "C1",
     "a worker killed every 2-5 s",
-    30,
+    25,
     kill_now_and_then,
     bounds=(
         Bound(MAIN, "recovered", LEASE_SECONDS + 2),

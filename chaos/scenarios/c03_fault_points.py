@@ -44,7 +44,7 @@ def some_died(arena: Arena) -> list[str]:
 SCENARIO: Final = Scenario(
     "C3",
     "death between commit and publish",
-    30,
+    25,
     wait_for_deaths,
     env={"CMIS_FAULTS": ",".join(f"{name}={chance}" for name, chance in POINTS.items())},
     check=some_died,

@@ -128,5 +128,5 @@ def check(arena: Arena) -> Iterator[str]:
 
 
 SCENARIO: Final = Scenario(
-    "C8", "pause, resume, cancel 10/s while workers are killed", 30, steer, bounds=KILLS.bounds, check=check
+    "C8", "pause, resume, cancel 10/s while workers are killed", 25, steer, bounds=KILLS.bounds, check=check
 )

@@ -78,7 +78,7 @@ def same_ledger(arena: Arena) -> Iterator[str]:
 SCENARIO: Final = Scenario(
     "C11",
     "clocks of processes an hour off",
-    30,
+    25,
     go_wrong,
     own_env={name: {"CHAOS_CLOCK_SHIFT": str(shift)} for name, shift in SHIFTS.items()},
     check=same_ledger,
