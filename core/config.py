@@ -40,6 +40,8 @@ class Settings:
     """Unfinished tasks of one org at which no further due jobs of it are taken."""
     queue_waiting: int
     """Messages that wait in one queue of the broker at which no further ones are sent."""
+    queue_at_once: int
+    """Messages that may wait in one queue of the broker of which nobody knows yet how fast it drains."""
     org_in_flight: int
     """Tasks of one org in one queue that are published or running at which no further ones of it are published."""
     secret_keys: str | None = field(repr=False)
@@ -80,6 +82,7 @@ class Settings:
             chunk=_number("CMIS_CHUNK", env.get("CMIS_CHUNK"), 100, 100),
             org_unfinished=_number("CMIS_ORG_UNFINISHED", env.get("CMIS_ORG_UNFINISHED"), 8, 1_000_000),
             queue_waiting=_number("CMIS_QUEUE_WAITING", env.get("CMIS_QUEUE_WAITING"), 2_000, 1_000_000),
+            queue_at_once=_number("CMIS_QUEUE_AT_ONCE", env.get("CMIS_QUEUE_AT_ONCE"), 16, 1_000_000),
             org_in_flight=_number("CMIS_ORG_IN_FLIGHT", env.get("CMIS_ORG_IN_FLIGHT"), 500, 1_000_000),
             secret_keys=env.get("CMIS_SECRET_KEYS") or None,
             egress_allow=env.get("CMIS_EGRESS_ALLOW", ""),

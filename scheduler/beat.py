@@ -163,4 +163,5 @@ def _open(settings: Settings) -> tuple[Database, Duties]:
     except SetupError as error:
         sys.exit(f"error: {error}")
     dispatcher = Dispatcher(database, settings.chunk, settings.org_unfinished)
-    return database, Duties(database, dispatcher, settings.queue_waiting, settings.org_in_flight)
+    caps = (settings.queue_waiting, settings.org_in_flight, settings.queue_at_once)
+    return database, Duties(database, dispatcher, *caps)

@@ -15,6 +15,7 @@ from engine import rescue
 from engine.store import dispatch as store
 from scheduler.publishing import QUEUES, Publisher
 from scheduler.second_hand import SecondHand
+from scheduler.window import FIRST
 from tasks import epoch
 from tasks.broker import app, broker_errors
 
@@ -71,6 +72,8 @@ class Duties:
     """Messages that wait in one queue of the broker at which no further ones are sent."""
     org_cap: int = 500
     """Tasks of one org in flight in one queue, published or running, at which no further ones are sent."""
+    queue_at_once: int = FIRST
+    """Messages that may wait in a queue of which nothing was measured."""
     broker: Connection | None = None
     """The open connection; None while the broker is out of reach."""
     connecting: Timer = field(default_factory=lambda: Timer(0.0))
@@ -91,7 +94,7 @@ class Duties:
 
     def __post_init__(self) -> None:
         self.second_hand = SecondHand(replace(self.dispatcher))
-        self.publisher = Publisher(self.database, self.queue_cap, self.org_cap)
+        self.publisher = Publisher(self.database, self.queue_cap, self.org_cap, self.queue_at_once)
 
     def run(self) -> float:
         """Do everything that is due once; returns after how many seconds to do it again, 0 where there is more."""

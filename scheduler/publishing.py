@@ -9,7 +9,7 @@ from core import faults
 from core.clock import monotonic
 from engine.store import dispatch, publishing
 from models.enums import Queue
-from scheduler.window import LOOK_SECONDS, Window
+from scheduler.window import FIRST, LOOK_SECONDS, Window
 from tasks import depth
 from tasks.publish import publish
 
@@ -48,6 +48,8 @@ class Publisher:
     """Messages that wait in one queue of the broker, whatever its workers take, at which no further ones are sent."""
     org_cap: int = 500
     """Tasks of one org that are in flight in one queue, published or running, at which no further ones are sent."""
+    at_once: int = FIRST
+    """Messages that may wait in a queue of which nothing was measured."""
     windows: dict[str, Window] = field(default_factory=dict)
     reached: dict[str, UUID | None] = field(default_factory=dict)
 
@@ -79,7 +81,7 @@ class Publisher:
         now = monotonic()
         rooms = {}
         for queue, length in waiting.items():
-            window = self.windows.setdefault(queue, Window(self.queue_cap))
+            window = self.windows.setdefault(queue, Window(self.queue_cap, self.at_once))
             rooms[queue] = min(BATCH, window.room(length, now))
             if not rooms[queue]:
                 window.looked(length, now, short=True)

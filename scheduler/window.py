@@ -8,12 +8,12 @@ on how many workers there are, which nobody has to say: it is measured, as kerne
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 LEAST: Final = 4
 FIRST: Final = 16
-"""How many a queue may hold of which nothing was measured: a small burst is published at once."""
+"""How many a queue may hold of which nothing was measured, if nobody says: a small burst is published at once."""
 LOOK_SECONDS: Final = 0.05
 """How often a scheduler looks that had to leave tasks behind."""
 
@@ -24,7 +24,9 @@ class Window:
 
     most: int
     """How many messages may wait in it whatever is measured."""
-    size: int = FIRST
+    first: int = FIRST
+    """How many may wait while nothing is measured."""
+    size: int = field(init=False)
     left: int = 0
     """How many waited when the scheduler had looked last."""
     looked_at: float = 0.0
@@ -32,14 +34,14 @@ class Window:
     """Whether tasks had to be left behind then, so that the queue could only run dry."""
 
     def __post_init__(self) -> None:
-        self.size = min(self.size, self.most)
+        self.size = min(self.first, self.most)
 
     def room(self, waiting: int, now: float) -> int:
         """Learn from how many messages wait at a time in seconds; returns for how many more there is room."""
         if self.short:
             self.size = resized(self.size, self.left - waiting, now - self.looked_at, dry=waiting == 0, most=self.most)
         elif now - self.looked_at >= LOOK_SECONDS:  # the next flood may be of longer tasks
-            self.size = min(self.most, max(FIRST, self.size // 2))
+            self.size = min(self.most, max(self.first, self.size // 2))
         return max(0, self.size - waiting)
 
     def looked(self, waiting: int, now: float, *, short: bool) -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from benchmarks.servers import Bench
     from dev.site import Site
 
+UNTAKEN: Final = {"CMIS_QUEUE_AT_ONCE": "1000000"}
+"""No worker runs: how fast one takes messages is never known, and all are to be published."""
 SINGLE: Final = {"CMIS_CHUNK": "1", "CMIS_ORG_UNFINISHED": "1000000", "CMIS_QUEUE_WAITING": "1000000"}
 """One message per job, and no cap that would hold messages back because no worker takes them."""
 _LEAD: Final = 2.0
@@ -52,7 +54,7 @@ def dispatch(bench: Bench, site: Site, jobs: Jobs, count: int, settings: Mapping
     """
     jobs.reset()
     bench.flush()
-    env = {**site.full_env(), **(settings or {})}
+    env = {**site.full_env(), **UNTAKEN, **(settings or {})}
     with fleet(0, 1, env, bench.run / "logs") as running, redis.Redis.from_url(bench.broker_url) as client:
         [scheduler] = running.schedulers
         due = jobs.arm(count, _LEAD)

@@ -43,6 +43,7 @@ def test_the_rest_of_a_url_is_shown(url: str, shown: str) -> None:
 def test_numbers_have_defaults_and_are_read() -> None:
     settings = Settings.load({"CMIS_CHUNK": "7", "CMIS_ORG_UNFINISHED": ""})
     assert (settings.chunk, settings.org_unfinished, settings.queue_waiting) == (7, 8, 2_000)
+    assert settings.queue_at_once == 16
 
 
 @pytest.mark.parametrize("text", ["0", "101", "-1", "ten", "1.5", "9" * 5_000])

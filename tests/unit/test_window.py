@@ -68,7 +68,8 @@ def test_workers_are_kept_busy_and_little_waits_whatever_they_do(processes: int,
 
 
 def test_after_a_flood_a_window_is_small_again_for_the_next_one_may_be_of_longer_tasks() -> None:
-    window = Window(MOST, size=MOST)
+    window = Window(MOST)
+    window.size = MOST
     for look in range(10):
         window.room(0, look * 0.1)
         window.looked(0, look * 0.1, short=False)
@@ -78,3 +79,4 @@ def test_after_a_flood_a_window_is_small_again_for_the_next_one_may_be_of_longer
 def test_no_window_is_larger_than_its_queue_may_be() -> None:
     assert Window(3).room(0, 0.0) == 3
     assert Window(3).room(5, 0.0) == 0
+    assert Window(MOST, first=100).room(30, 0.0) == 70
