@@ -40,7 +40,8 @@ RESERVED_ORG: Final = UUID(int=0)
 """Owner of tasks that cover several orgs; a row of `orgs` hidden from every list."""
 
 _STATEMENT_SECONDS = 5
-_BY_KEY: Final = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off"
+BY_KEY: Final = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off"
+"""Options of sessions whose statements find their rows by keys (ADR 0028)."""
 _LINK: Final[dict[str, Any]] = {
     "connect_timeout": 5,
     # no timeout of the server's ends the wait for one that has vanished: its host, not its process, is gone
@@ -96,7 +97,7 @@ class Database:
     ) -> None:
         options = (
             f"-c statement_timeout={statement_seconds}s -c idle_in_transaction_session_timeout=5s -c TimeZone=UTC "
-            f"{_BY_KEY if by_key else ''}"
+            f"{BY_KEY if by_key else ''}"
         )
         self.variable = variable
         self._url = parse_url(url, variable)

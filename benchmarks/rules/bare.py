@@ -20,7 +20,7 @@ from psycopg.adapt import PyFormat, Transformer
 from psycopg.types.json import Jsonb
 
 from benchmarks.rules.state import UnfinishedError
-from core.db import Database
+from core.db import BY_KEY, Database
 from dev.launch import guarded
 from dev.signals import DIE
 from dev.site import ROOT
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     """The statements of one transaction, with their values."""
 
 PROCESSES: Final = 2
-PLANS: Final = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off"
-"""As workers plan their statements."""
 _WARM: Final = 6
 """Tasks sent before the clock runs, and rolled back: psycopg prepares a statement when it comes for the sixth time."""
 
@@ -123,7 +121,7 @@ def _send(connection: psycopg.Connection, script: Script) -> None:
 
 def _main(file: Path) -> None:
     url, scripts = pickle.loads(file.read_bytes())  # noqa: S301 - written by the process that started this one
-    with psycopg.connect(url, options=PLANS) as connection:
+    with psycopg.connect(url, options=BY_KEY) as connection:
         for script in scripts[:_WARM]:
             _send(connection, script)
             connection.rollback()

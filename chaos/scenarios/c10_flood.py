@@ -60,7 +60,7 @@ def flood(arena: Arena) -> None:
         beside += _ask(arena, org, rules)
     waited = _p95(arena, beside)
     arena.waits[FLOOD] = [waited if waited > _TIMES * idle else min(waited, LEAST)]
-    arena.world.meddle(_TAKE_BACK)  # a machine as small as this one would be busy for minutes
+    arena.world.meddle(_TAKE_BACK)  # two cores would be busy with it for minutes
 
 
 def _ask(arena: Arena, org: Org, rules: list[UUID]) -> list[UUID]:
