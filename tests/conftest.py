@@ -79,6 +79,7 @@ def world(database: Site) -> Iterator[World]:
 def celery(database: Site) -> Iterator[Celery]:
     """Give the test this process's app, on the test's broker."""
     before = dict(app.conf.changes)
+    vars(app).pop("amqp", None)  # it keeps what it made for the broker of an earlier test, its events' exchange too
     app.conf.update(settings_for(Settings.load(database.full_env())))
     app.loader.import_default_modules()  # as worker and beat do at their start
     yield app
