@@ -59,7 +59,9 @@ _ROLE = text(
 )
 _MEMBER = "a member of an owner of the schema, or of a role that bypasses row security"
 _OFFSET = text("SELECT cmis.clock_is_shifted()")
-_REPEATABLE = frozenset({"40001", "40P01"})
+_REPEATABLE = frozenset({"40001", "40P01", "25P03"})
+"""A serialization failure, a deadlock, and a transaction that waited too long for its own process: nothing of it is
+there, and the same from its beginning may go well."""
 _REPEATS = 3
 _CANCELLED = "57014"
 _ABORTED = "25P02"
@@ -231,7 +233,7 @@ def switch(connection: Connection, context: Context) -> None:
 
 
 def repeat_on_conflict(body: Callable[[], T]) -> T:
-    """Run `body` (one whole transaction) again, up to three times, after a deadlock or serialization failure."""
+    """Run `body` (one whole transaction) again, up to three times, if it was lost to others or to a process that stood."""
     for _ in range(_REPEATS):
         try:
             return body()

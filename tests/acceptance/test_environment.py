@@ -20,20 +20,24 @@ if TYPE_CHECKING:
 
 NO_DATABASE = "a database that does not exist"
 _CASES = [
-    ("worker", {"DATABASE_URL": ""}, "DATABASE_URL is not set"),
     ("worker", {"DATABASE_URL": "mysql://cmis_app:hush@127.0.0.1:1/x"}, "DATABASE_URL names mysql"),
     ("worker", {"DATABASE_URL": NO_DATABASE}, "DATABASE_URL cannot be used: connection failed"),
-    ("beat", {"SCHEDULER_DATABASE_URL": NO_DATABASE}, "SCHEDULER_DATABASE_URL cannot be used: connection failed"),
-    ("worker", {"DATABASE_URL": "MIGRATION_DATABASE_URL"}, "DATABASE_URL connects as"),
     ("worker", {"BROKER_URL": ""}, "BROKER_URL is not set"),
+    ("beat", {"SCHEDULER_DATABASE_URL": "MIGRATION_DATABASE_URL"}, "SCHEDULER_DATABASE_URL connects as"),
+]
+_MORE = [
+    ("worker", {"DATABASE_URL": ""}, "DATABASE_URL is not set"),
+    ("worker", {"DATABASE_URL": "MIGRATION_DATABASE_URL"}, "DATABASE_URL connects as"),
     ("worker", {"BROKER_URL": "kafka://:hush@127.0.0.1"}, "BROKER_URL names no supported transport"),
     ("beat", {"SCHEDULER_DATABASE_URL": ""}, "SCHEDULER_DATABASE_URL is not set"),
-    ("beat", {"SCHEDULER_DATABASE_URL": "MIGRATION_DATABASE_URL"}, "SCHEDULER_DATABASE_URL connects as"),
+    ("beat", {"SCHEDULER_DATABASE_URL": NO_DATABASE}, "SCHEDULER_DATABASE_URL cannot be used: connection failed"),
     ("beat", {"BROKER_URL": ""}, "BROKER_URL is not set"),
 ]
 
 
-@pytest.mark.parametrize(("process", "changed", "message"), _CASES)
+@pytest.mark.parametrize(
+    ("process", "changed", "message"), [*_CASES, *(pytest.param(*case, marks=pytest.mark.exhaustive) for case in _MORE)]
+)
 def test_a_process_refuses_a_wrong_environment(
     database: Site, process: str, changed: dict[str, str], message: str
 ) -> None:
@@ -50,7 +54,13 @@ def test_a_process_refuses_a_wrong_environment(
     assert "hush" not in said
 
 
-@pytest.mark.parametrize(("process", "variable"), [("worker", "DATABASE_URL"), ("beat", "SCHEDULER_DATABASE_URL")])
+@pytest.mark.parametrize(
+    ("process", "variable"),
+    [
+        ("worker", "DATABASE_URL"),
+        pytest.param("beat", "SCHEDULER_DATABASE_URL", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_a_process_whose_database_is_away_names_the_variable_waits_and_ends_when_asked(
     database: Site, tmp_path: Path, process: str, variable: str
 ) -> None:

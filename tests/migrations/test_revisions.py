@@ -58,6 +58,7 @@ def test_the_comparison_is_not_blind(empty: Site) -> None:
     assert [part for part, lines in parts.items() if not lines] == ["database", "sequences", "types"]
 
 
+@pytest.mark.exhaustive
 def test_every_revision_can_be_taken_back_alone(empty: Site) -> None:
     migrate.upgrade(empty.urls.migration)
     whole = dumped(empty)

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from core import faults
 from core.errors import PermanentError, TransientError
+from dev.launch import wait_until
 from engine import retry
 from engine.actions.registry import KINDS
 from engine.run_rules import group, plan, service, work
@@ -277,6 +278,27 @@ def test_a_deadlock_is_repeated_and_uses_up_no_attempt(world: World, org: Org, m
     monkeypatch.setattr(campaigns, "lock", lock)
     [execution] = org.evaluate(org.rule())
     assert (execution.status, execution.attempt, len(raised)) == ("success", 1, 3)
+    assert world.one("SELECT attempt FROM cmis.tasks") == 1
+
+
+def test_a_transaction_that_waited_too_long_for_its_own_process_is_repeated(
+    world: World, org: Org, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    org.campaign()
+    ended: list[int] = []
+    original = campaigns.lock
+
+    def lock(connection: Connection, org_id: UUID, ids: Any) -> dict[UUID, int]:
+        if not ended:
+            ended.append(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
+            connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = '20ms'"))
+            gone = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = :pid)"
+            assert wait_until(lambda: bool(world.one(gone, pid=ended[0])), 10)
+        return original(connection, org_id, ids)
+
+    monkeypatch.setattr(campaigns, "lock", lock)
+    [execution] = org.evaluate(org.rule())
+    assert (execution.status, execution.attempt, len(ended)) == ("success", 1, 1)
     assert world.one("SELECT attempt FROM cmis.tasks") == 1
 
 
