@@ -46,7 +46,7 @@ def _take(world: World) -> Sequence[Message]:
     """Mark the next of them as published, as a scheduler does."""
     with world.scheduler.transaction(None) as connection:
         picked = publishing.pick(connection, {Queue.RULES.value: _BATCH}, {}, cap=10**6)
-        return publishing.take(connection, list(picked.values()), []).messages
+        return publishing.take(connection, list(picked.values()), {}).messages
 
 
 def enqueue(world: World, number: int) -> Sequence[UUID]:

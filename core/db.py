@@ -233,7 +233,7 @@ def switch(connection: Connection, context: Context) -> None:
 
 
 def repeat_on_conflict(body: Callable[[], T]) -> T:
-    """Run `body` (one whole transaction) again, up to three times, if it was lost to others or to a process that stood."""
+    """Run `body` (one whole transaction) again, up to three times, if it was lost to others or stood for too long."""
     for _ in range(_REPEATS):
         try:
             return body()

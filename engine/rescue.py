@@ -35,19 +35,19 @@ def reap(database: Database) -> int:
     return len(rows)
 
 
-def hasten(database: Database, org_id: UUID, task_id: UUID, *, owner: str | None) -> str | None:
+def hasten(database: Database, org_id: UUID, task_id: UUID, *, owner: str | None, tries: int = 3) -> str | None:
     """Rescue the task of a process that is known to be dead, without waiting for its lease or for its next message.
 
     `owner`: the process as leases name it; None if it had claimed nothing. Returns the state in which it was found;
     None if the task is somebody else's by now, or final.
     """
-    for last in (False, False, True):
+    for left in reversed(range(tries)):
         try:
             with database.transaction(Context(org_id, ENGINE_ACTOR)) as connection:
                 return tasks.hasten(connection, org_id, task_id, owner=owner, now=clock.now(connection))
         except DBAPIError as error:
             # the server still executes what the dead process had sent: it holds the row for as long as it may take
-            if last or sqlstate(error) != _TOO_LONG:
+            if not left or sqlstate(error) != _TOO_LONG:
                 raise
     return None
 

@@ -26,8 +26,6 @@ BATCH: Final = 500
 QUEUES: Final = [queue.value for queue in Queue]
 DRY_SECONDS: Final = 0.01
 """How long one waits that found a queue empty and had to leave tasks behind: its window was too small."""
-_IN_WORK: Final = 64
-"""How many messages may be in the hands of workers, and so be missing from a queue that lost none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +54,17 @@ class Publisher:
     def look(self, connection: Connection) -> Look:
         """Publish what is due and has room. What the broker does not take is due again at once."""
         with self.database.transaction(None) as transaction:
-            due = publishing.publishable_queues(transaction, QUEUES, 2 * self.queue_cap + 2 * _IN_WORK)
+            due = publishing.publishable_queues(transaction, QUEUES)
         if not due:
             return Look()
         waiting = depth.waiting(connection, due)
         rooms = self._rooms(waiting)
         if not rooms:
             return Look(again=LOOK_SECONDS)
-        backlogged = [queue for queue, published in due.items() if _is_backlog(waiting[queue], published)]
+        beside = {queue: waiting[queue] for queue, again in due.items() if again and waiting[queue]}
         with self.database.transaction(None) as transaction:
             picked = publishing.pick(transaction, rooms, self.reached, cap=self.org_cap)
-            taken = publishing.take(transaction, list(picked.values()), backlogged)
+            taken = publishing.take(transaction, list(picked.values()), beside)
         faults.crash("publish.marked")
         refused = publish(connection, taken.messages)
         if refused:
@@ -108,12 +106,3 @@ def _again(picked: Mapping[str, publishing.Picked], waiting: Mapping[str, int], 
         return 0.0
     dry = any(one.short and waiting[queue] == 0 for queue, one in picked.items())
     return DRY_SECONDS if dry and taken.messages else LOOK_SECONDS
-
-
-def _is_backlog(waiting: int, published: int | None) -> bool:
-    """Say whether a queue is about as long as what was published into it: its messages wait, and few are lost.
-
-    Not to the message: those that workers have just taken are neither in the queue nor, while their first transaction
-    lasts, anything but ready. What is lost among many is sent again by its age.
-    """
-    return published is not None and waiting > 0 and waiting + max(_IN_WORK, published // 10) >= published

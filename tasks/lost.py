@@ -25,7 +25,11 @@ from core.forking import unforked
 from engine import rescue
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from typing import TypeAlias
+
+    _Orphan: TypeAlias = tuple[UUID, UUID, str | None]
+    """Org and task, and the child that had it as leases name it."""
 
 logger = logging.getLogger(__name__)
 
@@ -50,35 +54,52 @@ class RescuedRequest(Request):
             self._rescue()
 
     def _rescue(self) -> None:
-        ids = _ids(self.args)
-        if ids is not None:
+        orphan = self._orphan()
+        if orphan is not None:
             with suppress(RuntimeError):  # this process ends already: the lease does, too, a little later
-                _THREAD.submit(_hasten, *ids, self._owner())
+                _THREAD.submit(_hasten, [orphan])
+
+    def _orphan(self) -> _Orphan | None:
+        """Return the task that a dead child leaves; None where the message is about no task's row."""
+        ids = _ids(self.args)
+        return None if ids is None else (*ids, self._owner())
 
     def _owner(self) -> str | None:
         """Return the child as leases name it; None if no child accepted it: then nobody can have claimed it either."""
         return f"{self.hostname}:{self.worker_pid}" if self.worker_pid else None
 
-    def cut_off(self) -> None:
-        """Kill the child that has it, and rescue its task before returning. Not where that is this process itself."""
-        ids = _ids(self.args)
-        if self.worker_pid and self.worker_pid != os.getpid():
-            with suppress(ProcessLookupError):
-                os.kill(self.worker_pid, signal.SIGKILL)
-            if ids is not None:
-                _hasten(*ids, self._owner())
+    def kill(self) -> _Orphan | None:
+        """Kill the child that has it; returns the task that it leaves. Not where that is this process itself."""
+        if not self.worker_pid or self.worker_pid == os.getpid():
+            return None
+        with suppress(ProcessLookupError):
+            os.kill(self.worker_pid, signal.SIGKILL)
+        return self._orphan()
 
 
-def _hasten(org_id: UUID, task_id: UUID, owner: str | None) -> None:
+def cut_off(requests: Iterable[RescuedRequest]) -> None:
+    """Kill the children that have these, all of them first, and rescue their tasks before returning.
+
+    Whose row a dead child's last statement still holds is left to its lease: there is not the time to wait for it.
+    """
+    orphans = [orphan for orphan in [request.kill() for request in requests] if orphan is not None]
+    if orphans:
+        _hasten(orphans, statement_seconds=1, tries=1)
+
+
+def _hasten(orphans: Sequence[_Orphan], *, statement_seconds: int = 5, tries: int = 3) -> None:
     url = require(Settings.load().database_url, "DATABASE_URL")
-    database = Database(url, variable="DATABASE_URL", application="cmis-worker-rescue", pool_size=1)
+    named = {"variable": "DATABASE_URL", "application": "cmis-worker-rescue"}
+    database = Database(url, **named, pool_size=1, statement_seconds=statement_seconds)
     try:
-        with unforked():  # the pool is about to fork the dead child's successor
-            found = rescue.hasten(database, org_id, task_id, owner=owner)
-    except DBAPIError as error:
-        logger.warning("task %s of a dead child is left to its lease: %s", task_id, first_line(error))
-    else:
-        logger.warning("a child died of task %s, which was %s: %s", task_id, *_SAID[found])
+        for org_id, task_id, owner in orphans:
+            try:
+                with unforked():  # the pool is about to fork the dead child's successor
+                    found = rescue.hasten(database, org_id, task_id, owner=owner, tries=tries)
+            except DBAPIError as error:
+                logger.warning("task %s of a dead child is left to its lease: %s", task_id, first_line(error))
+            else:
+                logger.warning("a child died of task %s, which was %s: %s", task_id, *_SAID[found])
     finally:
         database.close()
 

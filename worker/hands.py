@@ -12,7 +12,7 @@ from celery.worker import WorkController, state
 from core.clock import monotonic
 from tasks import depth
 from tasks.broker import app, broker_errors
-from tasks.lost import RescuedRequest
+from tasks.lost import RescuedRequest, cut_off
 from vitals.liveness import Seen
 from vitals.pulse import Look
 
@@ -78,9 +78,7 @@ class Hands:
 
     def cut_off(self) -> None:
         """Kill the children that are at work, so that their tasks are rescued at once and not when their leases end."""
-        for request in list(state.active_requests):
-            if isinstance(request, RescuedRequest):
-                request.cut_off()
+        cut_off([request for request in list(state.active_requests) if isinstance(request, RescuedRequest)])
 
     def busy_with(self) -> str:
         """Say which tasks it is at."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-_PUBLISHABLE = text("SELECT queue, published FROM cmis.publishable_queues(:queues, :bound)").bindparams(
+_PUBLISHABLE = text("SELECT queue, again FROM cmis.publishable_queues(:queues)").bindparams(
     bindparam("queues", type_=ARRAY(Text()))
 )
 _PICK = text("""
@@ -30,11 +30,12 @@ SELECT r.queue, p.orgs, p.tasks, p.reached, p.short
 )
 _TAKE = text("""
 SELECT org_id, task_id, kind, queue, priority, timeout_seconds, waits
-  FROM cmis.take_publishable(:orgs, :tasks, :backlogged)
+  FROM cmis.take_publishable(:orgs, :tasks, :queues, :waiting)
 """).bindparams(
     bindparam("orgs", type_=ARRAY(Uuid())),
     bindparam("tasks", type_=ARRAY(Uuid())),
-    bindparam("backlogged", type_=ARRAY(Text())),
+    bindparam("queues", type_=ARRAY(Text())),
+    bindparam("waiting", type_=ARRAY(Integer())),
 )
 _STANDING = text("""
 SELECT cmis.org_in_flight(:org_id, :queue, c.cap) AS in_flight, c.cap
@@ -79,13 +80,9 @@ class Standing(NamedTuple):
         return self.in_flight >= self.cap
 
 
-def publishable_queues(connection: Connection, queues: Sequence[str], bound: int) -> dict[str, int | None]:
-    """Return those of the queues that have a message due.
-
-    Where one is due again, with how many of the queue's tasks are published, counted up to `bound`.
-    """
-    rows = connection.execute(_PUBLISHABLE, {"queues": list(queues), "bound": bound})
-    return {row.queue: row.published for row in rows}
+def publishable_queues(connection: Connection, queues: Sequence[str]) -> dict[str, bool]:
+    """Return those of the queues that have a message due, and whether one is due there again."""
+    return {row.queue: row.again for row in connection.execute(_PUBLISHABLE, {"queues": list(queues)})}
 
 
 def pick(
@@ -101,16 +98,18 @@ def pick(
     return {queue: Picked(orgs, tasks, last, short) for queue, orgs, tasks, last, short in rows}
 
 
-def take(connection: Connection, picked: Sequence[Picked], backlogged: Sequence[str]) -> Taken:
-    """Mark what was picked as published; what another scheduler has marked meanwhile, or a worker claimed, is left out.
+def take(connection: Connection, picked: Sequence[Picked], waiting: Mapping[str, int]) -> Taken:
+    """Mark what was picked as published; what another scheduler has marked meanwhile, or a worker holds, is left out.
 
-    In `backlogged` queues what was published already is put off instead.
+    `waiting`: how many messages each queue holds in which something is due again. What was published into one lately, and
+    after which no more was published than waits there, is put off instead: its message is still on its way.
     """
     orgs = [org_id for one in picked for org_id in one.orgs]
     tasks = [task_id for one in picked for task_id in one.tasks]
     if not tasks:
         return Taken([], 0)
-    values: dict[str, Any] = {"orgs": orgs, "tasks": tasks, "backlogged": list(backlogged)}
+    values: dict[str, Any] = {"orgs": orgs, "tasks": tasks}
+    values |= {"queues": list(waiting), "waiting": list(waiting.values())}
     rows = connection.execute(_TAKE, values).all()
     messages = [Message(*row[:-1]) for row in rows if not row.waits]
     return Taken(messages, len(rows) - len(messages))

@@ -131,15 +131,24 @@ RETURNING state
 SENDS_ITSELF = 16
 """Messages of one org that nobody has claimed in a queue at which a process that makes a task leaves its first message to the
 schedulers, so that its org waits its turn."""
+# An org with a cap of its own sends no more itself than that leaves room for; the rows of one call count one another.
 _INSERT = with_rows(f"""
 WITH given AS MATERIALIZED (
-SELECT a.*, a.asks AND (SELECT count(*) FROM (
-         SELECT FROM cmis.tasks t WHERE t.org_id = a.org_id AND t.state = 'ready' AND t.queue = a.queue
-            AND t.published_at IS NOT NULL AND t.finished_at IS NULL LIMIT {SENDS_ITSELF}) x) < {SENDS_ITSELF} AS sent
+SELECT a.*, row_number() OVER (PARTITION BY a.org_id, a.queue, a.asks) AS nth
   FROM (SELECT r.*, coalesce(r.delivery > 0 AND r.publish_at > r.run_at, false) AS asks
           FROM jsonb_to_recordset(:rows) AS r(org_id uuid, task_id uuid, kind text, queue text, payload jsonb, state text,
                run_at timestamptz, publish_at timestamptz, delivery integer, attempt integer, timeout_seconds integer,
                started_at timestamptz, max_attempts integer, retry_of uuid, priority smallint)) a),
+rooms AS MATERIALIZED (
+SELECT d.org_id, d.queue, least(
+         {SENDS_ITSELF} - (SELECT count(*) FROM (
+           SELECT FROM cmis.tasks t WHERE t.org_id = d.org_id AND t.state = 'ready' AND t.queue = d.queue
+              AND t.published_at IS NOT NULL AND t.finished_at IS NULL LIMIT {SENDS_ITSELF}) x),
+         l.in_flight - CASE WHEN l.in_flight IS NOT NULL THEN cmis.org_in_flight(d.org_id, d.queue, l.in_flight) END) AS room
+  FROM (SELECT DISTINCT g.org_id, g.queue FROM given g WHERE g.asks) d
+  LEFT JOIN cmis.org_queue_limits l ON l.org_id = d.org_id AND l.queue = d.queue),
+sends AS MATERIALIZED (
+SELECT g.*, g.asks AND g.nth <= r.room AS sent FROM given g LEFT JOIN rooms r ON r.org_id = g.org_id AND r.queue = g.queue),
 made AS (
 INSERT INTO cmis.tasks (org_id, task_id, kind, queue, payload, state, run_at, publish_at, published_at, delivery, attempt,
        timeout_seconds, started_at, max_attempts, retry_of, priority, created_at)
@@ -149,8 +158,8 @@ SELECT r.org_id, r.task_id, r.kind, r.queue, r.payload, coalesce(r.state, 'ready
        CASE WHEN r.asks AND NOT r.sent THEN 0 ELSE coalesce(r.delivery, 0) END, r.attempt,
        coalesce(r.timeout_seconds, 300), r.started_at, coalesce(r.max_attempts, 5), r.retry_of,
        coalesce(r.priority, {PRIORITY}), :now
-  FROM given r)
-SELECT task_id FROM given WHERE asks AND NOT sent
+  FROM sends r)
+SELECT task_id FROM sends WHERE asks AND NOT sent
 """)
 
 

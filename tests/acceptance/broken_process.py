@@ -1,8 +1,8 @@
 """A process that breaks after it was ready: `python -m tests.acceptance.broken_process HOW ARGUMENT…`.
 
 `deaf`: a worker that, as after the bugs of brokers' clients, is connected, answers, and asks for no further message.
-`hanging`: a worker whose event loop never comes back from a call. `endless`: a scheduler whose pass never ends. The
-arguments are Celery's, and all else is the product's.
+`hanging`: a worker whose event loop never comes back from a call. `endless`: a scheduler whose pass never ends; `slow`:
+one whose pass ends after it was found stuck. The arguments are Celery's, and all else is the product's.
 """
 
 from __future__ import annotations
@@ -26,15 +26,14 @@ def _hang(sender: Any, **_: Any) -> None:
     sender.hub.timer.call_after(1.0, threading.Event().wait)
 
 
-def _keep_up(_duties: Duties) -> float:
-    threading.Event().wait()
-    return 0.0
+PASSES = {"endless": None, "slow": 11.0}
+"""How many seconds a scheduler's pass lasts."""
 
 
 if __name__ == "__main__":
     how, *arguments = sys.argv[1:]
-    if how == "endless":
-        setattr(Duties, "_keep_up", _keep_up)  # noqa: B010 - it is a method
+    if how in PASSES:
+        setattr(Duties, "_keep_up", lambda _duties: float(threading.Event().wait(PASSES[how])))  # noqa: B010 - it is a method
     else:
         worker_ready.connect({"deaf": _deafen, "hanging": _hang}[how], weak=False)
     sys.argv = ["celery", "-A", "worker", *arguments]

@@ -85,11 +85,20 @@ def test_a_worker_whose_loop_hangs_ends_although_it_cannot_be_asked_to(world: Wo
     assert (row(world).state, row(world).stopped_at) == ("stuck", None)
 
 
-def test_a_scheduler_whose_pass_does_not_end_is_ended(world: World, tmp_path: Path) -> None:
-    with broken(world, tmp_path, "endless", "beat", "--loglevel=INFO") as scheduler:
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("endless", "its loop does not turn"),
+        pytest.param("slow", "ended because it was stuck", marks=pytest.mark.exhaustive),
+    ],
+)
+def test_a_scheduler_whose_pass_does_not_end_in_time_is_ended(
+    world: World, tmp_path: Path, how: str, reason: str
+) -> None:
+    with broken(world, tmp_path, how, "beat", "--loglevel=INFO") as scheduler:
         assert scheduler.exit_code() == exits.STUCK
         assert scheduler.says("this scheduler is stuck and ends")
-    assert row(world, "scheduler").reason.startswith("its loop does not turn")
+    assert row(world, "scheduler").reason.startswith(reason)
 
 
 @pytest.mark.exhaustive

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -46,8 +47,8 @@ class Office:
 
     @property
     def hand(self) -> Hand:
-        """The admin's hand; messages are left to the schedulers."""
-        return Hand(self.world.app, self.org.context, lambda _messages: None)
+        """The admin's hand; messages are left to the schedulers, as the command line does."""
+        return Hand(self.world.app, self.org.context)
 
     def publish(self, *names: str) -> None:
         """Publish examples."""
@@ -130,7 +131,7 @@ def running(server: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture
 def office(running: World) -> Iterator[Office]:
-    org = running.org("Acme", "Europe/Berlin")
+    org = running.org(f"Acme {uuid4()}", "Europe/Berlin")
     Desk(org).keep("signing", SIGNING)
     yield Office(running, org)
     broken = {one.name: one.offenders for one in invariants.check(running.reader, drained=False) if one.offenders}
@@ -143,7 +144,6 @@ def payloads(receiver: Receiver, path: str) -> list[dict[str, Any]]:
     return list(by_key.values())
 
 
-@pytest.mark.exhaustive
 def test_daily_content_is_published_reviewed_or_dropped(office: Office, receiver: Receiver) -> None:
     office.publish("daily-content")
     posts = f"{receiver.url}/posts"
@@ -224,7 +224,6 @@ def _hurry(office: Office) -> bool:
     return True
 
 
-@pytest.mark.exhaustive
 def test_an_influencer_campaign_of_14_steps_with_two_approvals(office: Office, receiver: Receiver) -> None:
     office.publish("influencer")
     campaign_id = office.org.campaign({"spend": 1}, status="paused")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 import redis
@@ -16,7 +17,7 @@ from core.db import RESERVED_ORG
 from dev.launch import wait_until
 from engine import rescue
 from engine.dispatch import Dispatcher
-from engine.store import activity, publishing
+from engine.store import activity, publishing, tasks
 from engine.store import dispatch as store
 from scheduler import duties
 from scheduler import publishing as scheduler_publishing
@@ -29,7 +30,6 @@ from tasks.publish import publish
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
-    from uuid import UUID
 
     from celery import Celery
 
@@ -55,14 +55,19 @@ def _messages(broker: Valkey, queue: str = "rules") -> list[dict[str, Any]]:
         return [json.loads(one) for key in client.keys(f"{queue}*") for one in client.lrange(key, 0, -1)]
 
 
+def _keys(broker: Valkey) -> list[str]:
+    with redis.Redis.from_url(broker.url, decode_responses=True) as client:
+        return list(client.keys())
+
+
 def _ids(broker: Valkey) -> list[str]:
     return sorted(one["headers"]["id"] for one in _messages(broker))
 
 
-def _take(world: World, *backlogged: str) -> list[UUID]:
+def _take(world: World, **waiting: int) -> list[UUID]:
     with world.scheduler.transaction(None) as connection:
         picked = publishing.pick(connection, {"rules": 100}, {}, cap=100)
-        return [one.task_id for one in publishing.take(connection, list(picked.values()), backlogged).messages]
+        return [one.task_id for one in publishing.take(connection, list(picked.values()), waiting).messages]
 
 
 def _publish_times(world: World) -> tuple[datetime, datetime, int]:
@@ -155,22 +160,49 @@ def test_a_message_that_waits_in_a_long_queue_is_postponed_and_not_doubled(
     scheduler.run()
     assert _ids(broker) == before
     assert world.one("SELECT max(delivery) FROM cmis.tasks") == 1
-    with redis.Redis.from_url(broker.url) as client:
-        client.lpop("rules\x06\x163") or client.lpop("rules")  # a worker took one: it works, or it died
-    world.meddle(DUE, by="20 s")
-    scheduler.run()
-    assert world.one("SELECT max(delivery) FROM cmis.tasks") == 1
     world.advance(minutes=2, seconds=1)
     scheduler.run()
     again = "SELECT count(*) FROM cmis.tasks WHERE delivery = 2 AND kind = 'evaluate_rules'"
     assert world.one(again) == 3
 
 
+def test_what_is_lost_beside_what_waits_is_sent_again_and_only_that(
+    world: World, org: Org, scheduler: Duties, broker: Valkey
+) -> None:
+    for _ in range(3):
+        for _ in range(2):
+            world.enqueue({org.id: [org.rule()]})
+        scheduler.run()
+    queue = next(key for key in _keys(broker) if key.startswith("rules"))
+    with redis.Redis.from_url(broker.url, decode_responses=True) as client:
+        lost = [json.loads(client.rpop(queue))["headers"]["id"] for _ in range(2)]  # type: ignore[arg-type]
+        lost.append(json.loads(client.rpop(queue))["headers"]["id"])  # type: ignore[arg-type]
+    world.meddle(DUE, by="20 s")
+    with world.app.transaction(org.context) as connection:
+        tasks.lock(connection, org.id, UUID(lost.pop(1)))  # a worker is at work on it, in its first transaction
+        scheduler.run()
+    twice = "SELECT task_id::text FROM cmis.tasks WHERE delivery = 2 AND kind = 'evaluate_rules' ORDER BY 1"
+    assert [task_id for (task_id,) in world.rows(twice)] == sorted(lost)
+    assert len(_ids(broker)) == len(set(_ids(broker))) == 5
+
+
+def test_a_refused_message_that_a_worker_has_begun_on_keeps_no_other_waiting(world: World, org: Org) -> None:
+    arrived, refused = (world.enqueue({org.id: [org.rule()]}) for _ in range(2))
+    with world.scheduler.transaction(None) as connection:
+        picked = publishing.pick(connection, {"rules": 100}, {}, cap=100)
+        messages = publishing.take(connection, list(picked.values()), {}).messages
+    with world.app.transaction(org.context) as connection:
+        tasks.lock(connection, org.id, arrived)
+        with world.scheduler.transaction(None) as other:
+            store.publish_failed(other, messages)
+    assert [world.task(task_id).published_at is None for task_id in (arrived, refused)] == [False, True]
+
+
 def test_a_task_that_is_ready_again_is_published_although_the_queue_is_long(world: World, org: Org) -> None:
     task_id = world.enqueue({org.id: [org.rule()]})
     _take(world)
     world.meddle("UPDATE cmis.tasks SET published_at = NULL, publish_at = cmis.clock()")  # as retry and reaper do
-    assert _take(world, "rules") == [task_id]
+    assert _take(world, rules=9) == [task_id]
 
 
 def test_a_broker_that_forgot_everything_gets_it_again_once(
@@ -270,7 +302,7 @@ def test_what_was_lost_while_it_was_due_again_is_not_taken_for_what_waits(world:
     assert rescue.adopt_epoch(world.scheduler, "another")
     assert rescue.requeue_lost(world.scheduler) == 1
     assert rescue.requeue_lost(world.scheduler) == 0
-    assert _take(world, "rules") == [lost]
+    assert _take(world, rules=9) == [lost]
 
 
 def test_a_broker_that_is_away_costs_a_pause_and_it_is_served_again_within_three_seconds(
@@ -317,7 +349,7 @@ def test_publishing_says_which_messages_were_not_taken(
     world.enqueue({org.id: [org.rule()]})
     with world.scheduler.transaction(None) as connection:
         picked = publishing.pick(connection, {"rules": 10}, {}, cap=10)
-        messages = publishing.take(connection, list(picked.values()), ()).messages
+        messages = publishing.take(connection, list(picked.values()), {}).messages
     with app.connection_for_write() as connection:
         connection.ensure_connection(max_retries=1)
         broker.kill()

@@ -13,6 +13,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy import text
 
 from core import clock, faults
+from core.clock import monotonic
 from core.db import ENGINE_ACTOR, Context
 from core.errors import TransientError
 from dev.launch import wait_until
@@ -265,6 +266,25 @@ def test_a_rule_that_kills_its_workers_again_and_again_is_paused(world: World, o
     [found] = world.rows("SELECT status, failure_count, failures_in_a_row FROM cmis.automation_rules")
     assert tuple(found) == ("paused", 2, 0)
     assert world.one("SELECT count(*) FROM cmis.notifications") == 1
+
+
+def test_what_ends_with_a_rule_that_somebody_holds_is_left_and_all_else_is_reaped(world: World, org: Org) -> None:
+    other = world.org("other")
+    held, free = org.rule(), other.rule()
+    ending, going = world.enqueue({org.id: [held]}), world.enqueue({other.id: [free]})
+    world.meddle("UPDATE cmis.tasks SET max_attempts = 1 WHERE task_id = %(id)s", id=ending)
+    _claim(world, org.id, ending)
+    _claim(world, other.id, going)
+    world.meddle(EXPIRE)
+    with world.app.transaction(org.context) as connection:
+        rules.lock(connection, org.id, [held])  # as an optimisation does, for as long as it takes
+        began = monotonic()
+        assert rescue.reap(world.scheduler) == 1
+        assert rescue.reap(world.scheduler) == 0
+        assert monotonic() - began < 4, "the statement's own limit was met instead"
+    assert [world.task(one).state for one in (ending, going)] == ["running", "ready"]
+    assert rescue.reap(world.scheduler) == 1
+    assert world.task(ending).state == "dead"
 
 
 def test_a_task_that_was_to_be_cancelled_is_cancelled_by_the_reaper(world: World, org: Org) -> None:

@@ -91,10 +91,10 @@ def test_what_a_scheduler_takes_are_the_rows_that_it_picked(world: World, org: O
     for _ in range(PREPARED):
         with scheduler.transaction(None) as connection:
             publishing.pick(connection, {"rules": 4}, {}, cap=500)
-            assert publishing.take(connection, [nobody], []).messages == []
+            assert publishing.take(connection, [nobody], {}).messages == []
     flood(world, org)
     with scheduler.transaction(None) as connection:
         [picked] = publishing.pick(connection, {"rules": 4}, {}, cap=500).values()
-        sent = publishing.take(connection, [picked], []).messages
+        sent = publishing.take(connection, [picked], {}).messages
         assert len(sent) == 4
         assert 0 < read(connection) < FEW

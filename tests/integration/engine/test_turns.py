@@ -62,7 +62,7 @@ class Publishing:
         with self.world.scheduler.transaction(None) as connection:
             rooms = dict.fromkeys(queues or ("rules",), room)
             picked = publishing.pick(connection, rooms, self.reached, cap=self.cap)
-            taken = publishing.take(connection, list(picked.values()), ())
+            taken = publishing.take(connection, list(picked.values()), {})
         self.reached = {queue: one.reached for queue, one in picked.items()}
         self.short = {queue: one.short for queue, one in picked.items()}
         return taken.messages
@@ -243,6 +243,22 @@ def test_a_process_sends_the_first_messages_of_an_org_only_while_few_of_them_are
         assert tasks.insert(connection, rows, now=world.now())() == {row["task_id"]}
 
 
+@pytest.mark.parametrize(("cap", "sent"), [(None, tasks.SENDS_ITSELF), (3, 3), (1_000, tasks.SENDS_ITSELF)])
+def test_of_many_first_messages_at_once_a_process_sends_as_many_as_its_org_has_room_for(
+    world: World, cap: int | None, sent: int
+) -> None:
+    org = world.org()
+    with world.app.transaction(org.context) as connection:
+        publishing.set_cap(connection, org.id, "workflows", cap)
+    sends = {"delivery": 1, "publish_at": world.now() + timedelta(seconds=15)}
+    made = waits(org.id, world, 100, "workflows", **sends)
+    published = "SELECT count(*) FROM cmis.tasks WHERE published_at IS NOT NULL AND task_id = ANY (:ids)"
+    assert world.one(published, ids=made) == sent
+    if cap == sent:
+        world.meddle(RUNNING, id=org.id)
+        assert world.one(published, ids=waits(org.id, world, 100, "workflows", **sends)) == 0
+
+
 def test_a_rules_priority_is_its_tasks(world: World) -> None:
     org = world.org()
     urgencies = {}
@@ -264,6 +280,6 @@ def test_the_plans_find_what_is_due_by_index_among_much_that_is_not(world: World
     read = """SELECT coalesce(sum(seq_scan), 0), coalesce(sum(seq_tup_read), 0) FROM pg_stat_xact_user_tables
                WHERE schemaname = 'cmis' AND relname = 'tasks'"""
     with world.scheduler.transaction(None) as connection:
-        publishing.publishable_queues(connection, [queue.value for queue in Queue], 4_000)
+        publishing.publishable_queues(connection, [queue.value for queue in Queue])
         publishing.pick(connection, {"rules": 8}, {}, cap=CAP)
         assert tuple(connection.exec_driver_sql(read).one()) == (0, 0)
