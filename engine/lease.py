@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from core.clock import monotonic
 from core.db import ENGINE_ACTOR, Context
 from core.errors import CmisError
 from engine.store import tasks
@@ -64,6 +65,7 @@ class Heartbeat:
         self._interval = interval
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"heartbeat-{claim.task_id}", daemon=True)
+        self._held_until = monotonic() + tasks.LEASE_SECONDS
         self.lost = threading.Event()
 
     def __enter__(self) -> Self:
@@ -84,11 +86,22 @@ class Heartbeat:
             message = f"task {self._claim.task_id} is no longer ours"
             raise LostClaimError(message)
 
+    def check_surely(self) -> None:
+        """Raise LostClaimError also where the lease may be over: it could not be extended, or this process stood still.
+
+        For what no fence undoes, such as a call to somebody outside.
+        """
+        self.check()
+        if monotonic() >= self._held_until:
+            message = f"the lease of task {self._claim.task_id} was not extended in time"
+            raise LostClaimError(message)
+
     def _beat(self) -> None:
         context = Context(self._claim.org_id, ENGINE_ACTOR)
         wait = self._interval
         while not self._stop.wait(wait):
             wait = self._interval
+            asked = monotonic()
             try:
                 with self._database.transaction(context) as connection:
                     answer = tasks.heartbeat(connection, self._claim)
@@ -99,3 +112,4 @@ class Heartbeat:
             if answer is None or answer:
                 self.lost.set()
                 return
+            self._held_until = asked + tasks.LEASE_SECONDS

@@ -89,8 +89,13 @@ def cut_off(requests: Iterable[RescuedRequest]) -> None:
 
 def _hasten(orphans: Sequence[_Orphan], *, statement_seconds: int = 5, tries: int = 3) -> None:
     url = require(Settings.load().database_url, "DATABASE_URL")
-    named = {"variable": "DATABASE_URL", "application": "cmis-worker-rescue"}
-    database = Database(url, **named, pool_size=1, statement_seconds=statement_seconds)
+    database = Database(
+        url,
+        variable="DATABASE_URL",
+        application="cmis-worker-rescue",
+        pool_size=1,
+        statement_seconds=statement_seconds,
+    )
     try:
         for org_id, task_id, owner in orphans:
             try:

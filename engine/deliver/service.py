@@ -64,7 +64,7 @@ def _call(begun: Begun, heartbeat: Heartbeat) -> Ending:
             doubt = outcome.Doubtful(f"an attempt broke off; {begun.courier.channel} cannot tell whether it arrived")
             return _ending(begun, None, doubt, None)
     if answer is None:
-        heartbeat.check()
+        heartbeat.check_surely()
         answer = _delivered(begun)
     pace = outcome.Pace.of(begun.claim.payload)
     decided = outcome.decide(answer, attempt=begun.claim.attempt, age=begun.age, keyed=begun.courier.keyed, pace=pace)

@@ -17,6 +17,7 @@ from engine.deliver.outcome import MAX_ATTEMPTS, Again, Discarded, Doubtful, Fai
 from engine.deliver.results import Ending, write
 from engine.lease import LostClaimError
 from engine.store import destinations
+from engine.store.tasks import LEASE_SECONDS
 from tests.posting import SIGNING, Desk, post_of, settings
 
 OTHER_KEYS = "other=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
@@ -341,3 +342,14 @@ def test_what_is_in_doubt_keeps_its_turn_too(world: World, org: Org, receiver: R
     desk.wait_until(task_id)
 
     assert outcome_of(desk.run(task_id)) == Succeeded()
+
+
+def test_who_stood_still_for_longer_than_the_lease_calls_nobody(
+    world: World, desk: Desk, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task_id = desk.webhook(f"{receiver.url}/hook")
+    times = iter([0.0])
+    monkeypatch.setattr("engine.lease.monotonic", lambda: next(times, LEASE_SECONDS + 1.0))
+    assert desk.run(task_id) == NotClaimed()
+    assert receiver.requests("/hook") == []
+    assert world.task(task_id).state == "running", "its lease is the reaper's"

@@ -175,8 +175,8 @@ def test_what_is_lost_beside_what_waits_is_sent_again_and_only_that(
         scheduler.run()
     queue = next(key for key in _keys(broker) if key.startswith("rules"))
     with redis.Redis.from_url(broker.url, decode_responses=True) as client:
-        lost = [json.loads(client.rpop(queue))["headers"]["id"] for _ in range(2)]  # type: ignore[arg-type]
-        lost.append(json.loads(client.rpop(queue))["headers"]["id"])  # type: ignore[arg-type]
+        lost = [json.loads(client.rpop(queue))["headers"]["id"] for _ in range(2)]
+        lost.append(json.loads(client.rpop(queue))["headers"]["id"])
     world.meddle(DUE, by="20 s")
     with world.app.transaction(org.context) as connection:
         tasks.lock(connection, org.id, UUID(lost.pop(1)))  # a worker is at work on it, in its first transaction
