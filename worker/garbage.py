@@ -49,7 +49,10 @@ def fault_of_limits(found: object) -> str | None:
 
 
 def _is_limit(found: object) -> bool:
-    return found is None or (type(found) in {int, float} and 0 <= found <= MAX_SECONDS)  # type: ignore[operator]
+    """Below a second no task could be done: one that is put back when its time is up would come for ever. 0 is none."""
+    if found is None:
+        return True
+    return type(found) in {int, float} and (found == 0 or 1 <= found <= MAX_SECONDS)  # type: ignore[operator]
 
 
 class _SteadyChannel:
