@@ -59,8 +59,7 @@ _ROLE = text(
 )
 _MEMBER = "a member of an owner of the schema, or of a role that bypasses row security"
 _OFFSET = text("SELECT cmis.clock_is_shifted()")
-_REPEATABLE = frozenset({"40001", "40P01", "25P03"})
-"""A serialization failure, a deadlock, a transaction that waited too long for its own process."""
+_REPEATABLE = frozenset({"40001", "40P01", "25P03"})  # not serializable, deadlocked, waited too long for its process
 _REPEATS = 3
 _CANCELLED = "57014"
 _ABORTED = "25P02"
