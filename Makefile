@@ -28,7 +28,7 @@ test: setup ## run the tests on throw-away servers, within ten minutes (ARGS="-k
 	@$(VENV)/pytest -n $(JOBS) --dist worksteal -m "not exhaustive" $(ARGS)
 
 test-all: setup ## run all tests, also those that take long: faults in every form, a thousand runs under kills
-	@CMIS_TEST_RUNS=$${CMIS_TEST_RUNS:-1000} $(VENV)/pytest $(ARGS)
+	@CMIS_TEST_RUNS=$${CMIS_TEST_RUNS:-1000} CMIS_TEST_EFFORT=$${CMIS_TEST_EFFORT:-1} $(VENV)/pytest $(ARGS)
 
 lint: setup ## ruff, formatting, types, and who may import whom
 	@$(VENV)/ruff check

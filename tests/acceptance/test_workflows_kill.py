@@ -1,6 +1,6 @@
 """Runs of workflows by real workers, some killed with SIGKILL: all complete, and each effect happens once by its key.
 
-`make test` has 100 runs; `CMIS_TEST_RUNS=1000 .venv/bin/pytest tests/acceptance/test_workflows_kill.py` a thousand. The
+`make test` has 50 runs; `CMIS_TEST_RUNS=1000 .venv/bin/pytest tests/acceptance/test_workflows_kill.py` a thousand. The
 lease of a worker that is gone is cut short: half a minute for each of them would be most of the time.
 """
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tests.receiver.web import Receiver
     from tests.world import World
 
-RUNS: Final = int(os.environ.get("CMIS_TEST_RUNS", "100"))
+RUNS: Final = int(os.environ.get("CMIS_TEST_RUNS", "50"))
 STEPS: Final = 20
 KILLS: Final = 2
 FLEET: Final = 2

@@ -15,6 +15,7 @@ from engine.control_workflows import steps, switch
 from engine.control_workflows.approve import approve
 from engine.control_workflows.fork import fork
 from engine.control_workflows.migrate import Wanted, migrate
+from tests.effort import some
 from tests.integration.control_workflows.flows import approval, fails, noop, split
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.integration.control_workflows.flows import Flows
 
-ROUNDS = 50
+ROUNDS = some(50)
 TOO_LATE = ("cannot be", "is completed", "is running", "is pending", "these steps failed")
 DUE = "SELECT count(*) FROM cmis.tasks WHERE state IN ('held', 'ready') AND run_at <= cmis.clock()"
 BEGUN_WHILE_PAUSED = """

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.imports.encodings import Encoding
+from tests.effort import some
 from tests.unit.imports.files import read_bytes
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=some(12), deadline=None)
 @given(table=tables)
 def test_a_table_reads_the_same_from_every_platform_encoding_and_delimiter(
     directory: Path, layout: str, encoding: str, delimiter: str, table: Table

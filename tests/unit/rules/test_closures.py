@@ -15,6 +15,7 @@ from engine.rules.closures import compile_tree, distance_of
 from engine.rules.conditions import parse
 from engine.rules.evaluate import evaluate, trace
 from engine.rules.nearest import cost_of
+from tests.effort import some
 from tests.unit.rules.strategies import FACTS, KEYS, PATIENT, TREES
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def _told(
     return told
 
 
-@settings(PATIENT, max_examples=500)
+@settings(PATIENT, max_examples=some(500))
 @given(TREES, FACTS, DECIMALS, st.dictionaries(st.sampled_from(KEYS), st.floats(0, 9)))
 def test_the_closures_of_a_tree_agree_with_its_evaluation_and_its_trace(
     tree: dict[str, Any], facts: dict[str, Any], decimals: dict[str, Decimal], ages: dict[str, float]
@@ -47,7 +48,7 @@ def test_the_closures_of_a_tree_agree_with_its_evaluation_and_its_trace(
     assert _told(condition, known, ages) == trace(condition, known, ages)
 
 
-@settings(PATIENT, max_examples=300)
+@settings(PATIENT, max_examples=some(300))
 @given(TREES, FACTS, DECIMALS, st.booleans())
 def test_the_distance_of_a_tree_agrees_with_the_cost_of_its_change(
     tree: dict[str, Any],

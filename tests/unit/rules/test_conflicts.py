@@ -17,6 +17,7 @@ from engine.rules.conflicts import Conflict, EffectKind, Side, conflict
 from engine.rules.evaluate import evaluate
 from engine.rules.satisfy import View, common_facts
 from engine.rules.tree import Condition, operands
+from tests.effort import some
 from tests.unit.rules.strategies import PATIENT, TREES, groups
 
 PAUSE, RESUME = EffectKind.PAUSE, EffectKind.RESUME
@@ -146,7 +147,7 @@ def test_of_several_effects_the_opposite_ones_are_named() -> None:
     assert (conflicting.first, conflicting.second) == (DOWN, UP)
 
 
-@settings(PATIENT, max_examples=200)
+@settings(PATIENT, max_examples=some(200))
 @given(TREES, TREES)
 def test_an_example_always_satisfies_both(one: dict[str, Any], other: dict[str, Any]) -> None:
     left, right = (parse(tree, known_fields=None) for tree in (one, other))
@@ -177,7 +178,7 @@ INTERVAL_TREES = st.recursive(
 GRID = [Decimal(half) / 2 for half in range(10)]
 
 
-@settings(PATIENT, max_examples=300)
+@settings(PATIENT, max_examples=some(300))
 @given(INTERVAL_TREES, INTERVAL_TREES)
 def test_of_comparisons_with_constants_nothing_is_missed(one: dict[str, Any], other: dict[str, Any]) -> None:
     left, right = (parse(tree, known_fields=None) for tree in (one, other))

@@ -14,6 +14,7 @@ from engine.rules.conditions import parse
 from engine.rules.document import to_document
 from engine.rules.evaluate import evaluate, trace
 from engine.rules.tree import leaves, operands
+from tests.effort import some
 from tests.unit.rules import reference
 from tests.unit.rules.strategies import FACTS, PATIENT, TREES
 
@@ -28,7 +29,7 @@ def outcome(document: object, facts: dict[str, Any] | None = None) -> bool | Non
     return evaluate(parse(document, known_fields=None), facts or {})
 
 
-@settings(PATIENT, max_examples=300)
+@settings(PATIENT, max_examples=some(300))
 @given(TREES, FACTS)
 def test_the_evaluation_agrees_with_a_naive_reading_of_the_specification(
     tree: dict[str, Any], facts: dict[str, Any]

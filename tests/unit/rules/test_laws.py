@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from engine.rules.conditions import parse
 from engine.rules.evaluate import evaluate
+from tests.effort import some
 from tests.unit.rules.strategies import FACTS, KEYS, LEAVES, NUMERIC_FACTS, PATIENT, TREES, VALUES, depth
 
 # SPEC §3's operators that are each other's negation, written out again: what the product thinks is not asked.
@@ -53,7 +54,7 @@ def negated(tree: dict[str, Any]) -> dict[str, Any]:
     return {"none": [tree]} if opposite is None else {**tree, "operator": opposite}
 
 
-@settings(PATIENT, max_examples=200)
+@settings(PATIENT, max_examples=some(200))
 @given(TREES.filter(lambda tree: depth(tree) <= 5), ANY_FACTS)
 def test_a_negation_moves_inwards_through_the_opposite_operators(tree: dict[str, Any], facts: dict[str, Any]) -> None:
     assert outcome(negated(tree), facts) is opposed(outcome(tree, facts))
@@ -71,7 +72,7 @@ def test_not_all_is_any_of_the_opposites_and_none_is_not_any(
     assert outcome({"none": nodes}, facts) is outcome({"all": opposites}, facts)
 
 
-@settings(PATIENT, max_examples=200)
+@settings(PATIENT, max_examples=some(200))
 @given(TREES, ANY_FACTS, st.sets(st.sampled_from(KEYS), min_size=1), st.data())
 def test_to_know_a_fact_never_turns_a_result_that_was_decided_without_it(
     tree: dict[str, Any], facts: dict[str, Any], hidden: set[str], data: st.DataObject

@@ -16,6 +16,7 @@ from engine.rules.evaluate import evaluate
 from engine.rules.leaf_change import change_needed
 from engine.rules.nearest import distance, margin, nearest_miss
 from engine.rules.tree import Condition, Leaf, leaves
+from tests.effort import some
 from tests.unit.rules.strategies import FACTS, LEAVES, NUMERIC_FACTS, PATIENT, TREES
 
 CPA = {"field": "cpa", "operator": ">", "value": 52}
@@ -233,7 +234,7 @@ def test_a_miss_is_json_for_the_trace() -> None:
     }
 
 
-@settings(PATIENT, max_examples=200)
+@settings(PATIENT, max_examples=some(200))
 @given(TREES, FACTS | NUMERIC_FACTS)
 def test_doing_what_a_miss_says_makes_the_tree_hold(tree: dict[str, Any], facts: dict[str, Any]) -> None:
     condition = read(tree)
@@ -249,7 +250,7 @@ def test_doing_what_a_miss_says_makes_the_tree_hold(tree: dict[str, Any], facts:
         assert miss.cost is None or (near is not None and near <= miss.cost * 1.000001)
 
 
-@settings(PATIENT, max_examples=200)
+@settings(PATIENT, max_examples=some(200))
 @given(TREES, FACTS | NUMERIC_FACTS)
 def test_the_distance_is_the_cost_of_the_miss_where_each_leaf_has_a_field_of_its_own(
     tree: dict[str, Any], facts: dict[str, Any]
@@ -261,7 +262,7 @@ def test_the_distance_is_the_cost_of_the_miss_where_each_leaf_has_a_field_of_its
         assert near == (None if miss is None or miss.cost is None else pytest.approx(miss.cost))
 
 
-@settings(PATIENT, max_examples=200)
+@settings(PATIENT, max_examples=some(200))
 @given(LEAVES, st.integers(-300, 300).map(lambda hundredths: Decimal(hundredths) / 100), FACTS)
 @example({"field": "x", "operator": "changed_pct", "value": 10.5}, Decimal(1), {"x:previous": Decimal(1) / 3})
 def test_no_smaller_step_than_the_change_turns_a_leaf(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from engine.schedule import grammar, zones
 from engine.schedule.occurrences import next_occurrence
+from tests.effort import some
 from tests.unit.schedule.making import AWKWARD_ZONES, at, cron, take
 
 EXPRESSIONS = (
@@ -77,7 +78,7 @@ moments = st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2037, 
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=some(60), deadline=None)
 @given(parts=fields, after=moments)
 def test_any_generated_cron_fires_when_cronsim_says(parts: tuple[str, ...], after: datetime) -> None:
     expression = " ".join(parts)
@@ -157,7 +158,7 @@ def test_a_fixed_cron_fires_once_for_each_wall_time_it_names(name: str, day: str
         assert [occurrence.at for occurrence in found] == sorted(expected), expression
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=some(150), deadline=None)
 @given(
     expression=st.sampled_from((*EXPRESSIONS, *WALL_CLOCK, *FIXED)), name=st.sampled_from(AWKWARD_ZONES), after=moments
 )

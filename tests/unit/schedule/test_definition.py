@@ -13,6 +13,7 @@ from engine.schedule import policies, stored
 from engine.schedule.definition import Schedule, parse, parse_job
 from engine.schedule.occurrences import next_occurrence
 from models.schedules import ScheduledJob
+from tests.effort import some
 from tests.unit.schedule.making import at
 
 if TYPE_CHECKING:
@@ -321,7 +322,7 @@ values = st.recursive(
 names = st.sampled_from(sorted(set(Schedule.__dataclass_fields__) - {"anchor"} | policies.NAMES))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=some(300), deadline=None)
 @given(
     document=st.dictionaries(names, values),
     read=st.sampled_from((lambda given: parse(given, now=NOW), lambda given: parse_job(given, now=NOW)[0])),

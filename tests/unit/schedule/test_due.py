@@ -14,6 +14,7 @@ from engine.schedule.due import CATCH_UP, Plan, State, decide
 from engine.schedule.occurrences import next_planned, occurrences
 from engine.schedule.policies import MISFIRES, OVERLAPS, Policies
 from models import enums
+from tests.effort import some
 from tests.unit.schedule.making import at, cron, recurring
 
 if TYPE_CHECKING:
@@ -284,7 +285,7 @@ def all_planned(schedule: Schedule, since: datetime, until: datetime) -> dict[da
     return planned
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=some(200), deadline=None)
 @given(
     schedule=jobs,
     rules=policies,

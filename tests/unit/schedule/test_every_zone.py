@@ -15,6 +15,7 @@ from engine.schedule import definition, zones
 from engine.schedule.definition import Schedule
 from engine.schedule.grammar import follows_wall_clock
 from engine.schedule.occurrences import Occurrence, next_occurrence, next_planned, occurrences
+from tests.effort import some
 from tests.unit.schedule.making import at, cron
 from tests.unit.schedule.walking import (
     DAY,
@@ -122,14 +123,14 @@ def cases(draw: st.DrawFn) -> Case:
     return around(schedule, change)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=some(400), deadline=None)
 @given(case=cases())
 def test_every_minute_of_real_time_agrees(case: Case) -> None:
     """No time is lost or doubled, and each policy is kept: a walk over the minutes finds the same times and notes."""
     assert case.found == case.expected
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=some(250), deadline=None)
 @given(case=cases(), data=st.data())
 def test_the_next_time_is_the_same_from_wherever_one_asks(case: Case, data: st.DataObject) -> None:
     found = case.found
@@ -142,7 +143,7 @@ def test_the_next_time_is_the_same_from_wherever_one_asks(case: Case, data: st.D
         assert asked == following or (following is None and (asked is None or asked.at > case.end))
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=some(250), deadline=None)
 @given(case=cases())
 def test_times_strictly_increase_and_what_fires_is_what_is_planned_and_not_skipped(case: Case) -> None:
     found = case.found
@@ -188,7 +189,7 @@ def test_a_short_month_that_ends_with_a_change_of_clocks_keeps_both_policies(mon
     assert met == (by_clocks if month_end == "last_day" else by_month)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=some(150), deadline=None)
 @given(drawn=changes_of_clocks(), interval=st.integers(1, 5), minutes=st.integers(0, 59))
 def test_hourly_counts_real_hours_through_every_change(drawn: tuple[str, Change], interval: int, minutes: int) -> None:
     name, change = drawn

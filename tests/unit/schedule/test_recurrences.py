@@ -13,6 +13,7 @@ from engine.schedule import zones
 from engine.schedule.definition import Schedule
 from engine.schedule.occurrences import first_occurrence, next_occurrence
 from engine.schedule.wall import HORIZON
+from tests.effort import some
 from tests.unit.schedule.making import AWKWARD_ZONES, at, cron, notes, recurring, shown, take
 
 NEW_YORK = "America/New_York"
@@ -182,7 +183,7 @@ def schedules(draw: st.DrawFn) -> Schedule:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=some(150), deadline=None)
 @given(schedule=schedules(), after=starts)
 def test_recurrences_strictly_increase_and_never_precede_their_start(schedule: Schedule, after: datetime) -> None:
     found = [after, *(occurrence.at for occurrence in take(schedule, after, 8))]
@@ -191,7 +192,7 @@ def test_recurrences_strictly_increase_and_never_precede_their_start(schedule: S
     assert found[1] >= schedule.anchor
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=some(150), deadline=None)
 @given(schedule=schedules(), after=starts)
 def test_what_comes_next_does_not_depend_on_where_one_asks_from(schedule: Schedule, after: datetime) -> None:
     first, second = take(schedule, after, 2)
@@ -200,7 +201,7 @@ def test_what_comes_next_does_not_depend_on_where_one_asks_from(schedule: Schedu
     assert next_occurrence(schedule, between) == second
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=some(150), deadline=None)
 @given(schedule=schedules(), after=starts)
 def test_each_recurrence_is_one_of_the_days_that_its_definition_names(schedule: Schedule, after: datetime) -> None:
     tz = zones.zone(schedule.timezone)

@@ -15,12 +15,13 @@ from engine.workflows.reading import parse_definition
 from engine.workflows.state import State
 from models.transitions import STEP_ENDS
 from models.workflow_enums import InstanceStatus, StepStatus, StepType
+from tests.effort import some
 from tests.unit.rules.strategies import PATIENT
 from tests.unit.workflows.graphs import definitions
 from tests.unit.workflows.walking import UNDER_WAY, Walk, labels, leads_past, mend, outcomes
 
 SEEDS = st.randoms(use_true_random=False)
-MANY = settings(PATIENT, max_examples=150)
+MANY = settings(PATIENT, max_examples=some(150))
 
 
 def walked(definition: Definition, rng: random.Random, *, failing: int = 4) -> Walk:
