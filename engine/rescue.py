@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from core import clock
 from core.db import ENGINE_ACTOR, RESERVED_ORG, Context, sqlstate
 from core.ids import uuid7
-from engine import upkeep
+from engine import partitions, upkeep
 from engine.lease import Heartbeat, LostClaimError, owned
 from engine.store import dispatch as store
 from engine.store import tasks
@@ -97,8 +97,10 @@ def enqueue_maintenance(database: Database) -> bool:
 def maintain(database: Database, task_id: UUID, *, worker: str) -> dict[str, Any] | None:
     """Do the hour's upkeep; returns what was done, None if there was nothing to claim or the claim was lost.
 
-    The claim commits alone first: what follows is many transactions, and failures use up the task's attempts.
+    The claim commits alone first: what follows is many transactions, and failures use up the task's attempts. But it is
+    recorded in a partition, which nobody else makes.
     """
+    partitions.make_due(database)
     context = Context(RESERVED_ORG, ENGINE_ACTOR)
     with database.transaction(context) as connection:
         claimed = tasks.claim(connection, RESERVED_ORG, task_id, worker=worker, now=clock.now(connection))

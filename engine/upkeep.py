@@ -6,16 +6,18 @@ Each batch and each month is a transaction of its own: dropping a month locks it
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy.exc import DBAPIError
 
 from core import clock
 from core.db import ENGINE_ACTOR, RESERVED_ORG, Context, first_line, must_restart, sqlstate
+from engine import partitions
 from engine.store import maintenance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from sqlalchemy import Connection
 
@@ -48,18 +50,28 @@ def keep_up(database: Database, check: Callable[[], None]) -> dict[str, Any]:
     """
     ends = clock.monotonic() + STEPS_SECONDS
     failed: dict[str, str] = {}
-    with database.transaction(_CONTEXT) as connection:
-        result: dict[str, Any] = {"partitions": maintenance.maintain_partitions(connection)}
+    result: dict[str, Any] = {"partitions": 0}
+    with _noting(failed, "partitions"):
+        made = partitions.make_all(database, check)
+        result["partitions"] = made.count
+        failed |= made.failed
     for name, purge in _PURGES.items():
-        try:
+        with _noting(failed, name):
             result[name] = _exhaust(database, purge, check)
-        except DBAPIError as error:
-            if must_restart(error):
-                raise
-            logger.exception("upkeep: %s failed", name)
-            failed[name] = first_line(error)
-    result["dropped"], result["held"] = _retire(database, check, ends)
+    result["dropped"], result["held"] = _retire(database, check, ends, failed)
     return result | ({"failed": failed} if failed else {})
+
+
+@contextmanager
+def _noting(failed: dict[str, str], name: str) -> Iterator[None]:
+    """Note what the database refuses and go on; what ends the connection, or is lost to others, ends the upkeep."""
+    try:
+        yield
+    except DBAPIError as error:
+        if must_restart(error):
+            raise
+        logger.exception("upkeep: %s failed", name)
+        failed[name] = first_line(error)
 
 
 def _exhaust(database: Database, purge: Callable[[Connection, int], int], check: Callable[[], None]) -> int:
@@ -74,17 +86,20 @@ def _exhaust(database: Database, purge: Callable[[Connection, int], int], check:
             return deleted
 
 
-def _retire(database: Database, check: Callable[[], None], ends: float) -> tuple[list[str], list[str]]:
+def _retire(
+    database: Database, check: Callable[[], None], ends: float, failed: dict[str, str]
+) -> tuple[list[str], list[str]]:
     """Drop the months that are due, table by table, the oldest first; (dropped, reasons of those that stay)."""
     dropped: list[str] = []
     held: list[str] = []
     for table in maintenance.MONTHLY:
-        while clock.monotonic() < ends and (step := _step(database, table, check)):
-            if step.outcome == "dropped":
-                dropped.append(step.partition)
-            elif step.outcome != "watched":
-                held.append(f"{step.partition}: {step.reason}")
-                break
+        with _noting(failed, table):
+            while clock.monotonic() < ends and (step := _step(database, table, check)):
+                if step.outcome == "dropped":
+                    dropped.append(step.partition)
+                elif step.outcome != "watched":
+                    held.append(f"{step.partition}: {step.reason}")
+                    break
     for reason in held:
         logger.warning("a month that is due stays: %s", reason)
     return dropped, held

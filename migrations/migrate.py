@@ -33,10 +33,15 @@ VARIABLE = "MIGRATION_DATABASE_URL"
 
 
 def upgrade(url: str, revision: str = "head") -> str:
-    """Bring the database at `url` to `revision` and return the revision it is at. Does nothing if it is there."""
+    """Bring the database at `url` to `revision` and return the revision it is at.
+
+    If it is there, only partitions are made that are missing after months without upkeep.
+    """
     with _transaction(url) as connection:
         prepare(connection)
         command.upgrade(_config(connection), revision)
+        connection.execute(text("SET LOCAL ROLE cmis_owner"))
+        connection.execute(text("SELECT cmis.make_partitions(cmis.clock())"))
         return _current(connection)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from core.backoff import BROKER, Backoff
 from core.clock import monotonic
 from core.db import is_outage
-from engine import rescue
+from engine import partitions, rescue
 from engine.store import dispatch as store
 from scheduler.publishing import QUEUES, Publisher
 from scheduler.second_hand import SecondHand
@@ -100,7 +100,7 @@ class Duties:
         """Do everything that is due once; returns after how many seconds to do it again, 0 where there is more."""
         # asked first: what falls due during the pass is either done by it, or ends the wait after it
         until_due, asked = self._attempt(self._until_due), monotonic()
-        wait = min(self._attempt(duty) for duty in (self._dispatch, self._reap, self._keep_up, self._serve_broker))
+        wait = min(self._attempt(duty) for duty in (self._keep_up, self._dispatch, self._reap, self._serve_broker))
         return min(wait, max(until_due - (monotonic() - asked), _SHORTEST)) if wait else wait
 
     def _attempt(self, duty: Callable[[], float]) -> float:
@@ -151,7 +151,9 @@ class Duties:
         return self.resting_leases
 
     def _keep_up(self) -> float:
+        """Enqueue the hour's upkeep; after months without one, first make the partitions that its claim needs, too."""
         if self.upkeep.due():
+            partitions.make_due(self.database)
             rescue.enqueue_maintenance(self.database)
         return IDLE_SECONDS
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import text
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from sqlalchemy import Connection
 
 WAKE_CHANNEL: Final = "cmis_wake"
@@ -22,7 +24,8 @@ MONTHLY: Final = (
 """Tables whose months are dropped, in this order: effects after their executions, the log after what it tells of."""
 _COUNT_SECONDS: Final = 100
 
-_PARTITIONS = text("SELECT cmis.maintain_partitions()")
+_MISSING = text("SELECT relation, month, ahead FROM cmis.missing_partitions()")
+_ADD = text("SELECT cmis.add_partition(:relation, :month)")
 _PURGE = text("SELECT cmis.purge_tasks(:limit)")
 _FORGET = text("SELECT cmis.purge_run_changes(:limit)")
 _TOLD = text("SELECT cmis.purge_notifications(:limit)")
@@ -35,6 +38,20 @@ _WAKE = text(f"NOTIFY {WAKE_CHANNEL}")
 
 
 @dataclass(frozen=True, slots=True)
+class Missing:
+    """A month of a table that has no partition yet; `ahead`: how many months after the present one it is."""
+
+    relation: str
+    month: date
+    ahead: int
+
+    @property
+    def partition(self) -> str:
+        """Its name, once it is there."""
+        return f"{self.relation}_{self.month:%Y%m}"
+
+
+@dataclass(frozen=True, slots=True)
 class Retired:
     """What became of a month that is due: `watched` (the next call drops it), `dropped`, or why not: `held`, `busy`."""
 
@@ -43,9 +60,18 @@ class Retired:
     reason: str | None
 
 
-def maintain_partitions(connection: Connection) -> int:
-    """Make the partitions from two months back to three ahead; returns how many were missing."""
-    made: int = connection.execute(_PARTITIONS).scalar_one()
+def missing_partitions(connection: Connection) -> list[Missing]:
+    """List the partitions that are missing from two months back to three ahead, the most urgent first."""
+    return [Missing(*row) for row in connection.execute(_MISSING)]
+
+
+def add_partition(connection: Connection, missing: Missing) -> bool:
+    """Make a partition; returns whether it was this call. Commit after each.
+
+    Raises a DBAPIError (SQLSTATE 55P03) where the table is in use for longer than a quarter of a second.
+    """
+    values = {"relation": missing.relation, "month": missing.month}
+    made: bool = connection.execute(_ADD, values).scalar_one()
     return made
 
 

@@ -88,6 +88,15 @@ def test_a_second_upgrade_changes_nothing(database: Site) -> None:
     assert dumped(database) == before
 
 
+def test_an_upgrade_makes_the_partitions_that_are_missing_after_months_without_upkeep(database: Site) -> None:
+    with psycopg.connect(database.urls.migration) as connection:
+        connection.execute("UPDATE cmis.clock_offset SET shift = '5 months'")
+    missing = "SELECT count(*) FROM cmis.missing_partitions()"
+    assert scalar(database, missing) == 5 * 5
+    migrate.upgrade(database.urls.migration)
+    assert scalar(database, missing) == 0
+
+
 def test_two_migrators_at_once_both_succeed(empty: Site) -> None:
     with ThreadPoolExecutor(2) as pool:
         for said in [pool.submit(empty.cmis, "migrate") for _ in range(2)]:

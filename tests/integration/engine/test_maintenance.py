@@ -71,7 +71,6 @@ def test_notifications_are_kept_for_a_quarter_once_read_and_for_a_year_unread(wo
     for days, kept in ((89, {org.id, other.id}), (2, {other.id}), (273, {other.id}), (2, set())):
         world.advance(days=days)
         with world.app.transaction(org.context) as connection:
-            maintenance.maintain_partitions(connection)
             maintenance.purge_notifications(connection, 10)
         assert {row.org_id for row in world.rows(left)} == kept
 
@@ -91,10 +90,10 @@ def test_maintenance_that_fails_uses_up_attempts(world: World, monkeypatch: pyte
     assert rescue.enqueue_maintenance(world.scheduler)
     task_id = world.one("SELECT task_id FROM cmis.tasks")
 
-    def broken(_: object) -> int:
+    def broken(*_: object) -> None:
         raise RuntimeError("no space left")
 
-    monkeypatch.setattr(maintenance, "maintain_partitions", broken)
+    monkeypatch.setattr(maintenance, "retire_partition", broken)
     with pytest.raises(RuntimeError):
         rescue.maintain(world.app, task_id, worker="worker")
     assert world.task(task_id).attempt == 1

@@ -13,7 +13,7 @@ from core.errors import NotFoundError
 from core.ids import uuid7
 from engine import effects, notifications
 from engine.actions.registry import KINDS
-from engine.store import actions, executions, maintenance
+from engine.store import actions, executions
 from engine.store import notifications as store
 from tests.integration.engine.guarding import bind
 from tests.world import SPENT
@@ -200,8 +200,6 @@ def test_a_line_is_of_a_day_by_the_products_own_zone_rules(world: World) -> None
     day = _clocks_go_back(world.now())
     for moment in (day - timedelta(minutes=1), day, day.replace(hour=23, minute=59), day + timedelta(days=1)):
         world.advance(seconds=(moment.astimezone(UTC) - world.now()).total_seconds())
-        with world.app.transaction(org.context) as connection:
-            maintenance.maintain_partitions(connection)
         org.evaluate(rule_id)
     lines = digest(org)
     assert [((line.day - day.date()).days, line.notifications) for line in lines] == [(1, 1), (0, 2), (-1, 1)]

@@ -41,6 +41,7 @@ SHARED: Final = {
 }
 """Policies by which the app reads rows that other orgs show to all: their whole expressions."""
 SCHEDULERS: Final = [
+    "add_partition",
     "beat",
     "broker_epoch",
     "claim_due_jobs",
@@ -48,6 +49,7 @@ SCHEDULERS: Final = [
     "clock_is_shifted",
     "due_orgs",
     "enqueue_maintenance",
+    "missing_partitions",
     "publish_failed",
     "reap",
     "pick_publishable",
@@ -112,7 +114,7 @@ RULES: Final[dict[str, LiteralString]] = {
         SELECT proname || ' of ' || proowner::regrole FROM functions WHERE prosecdef
            AND proowner <> 'cmis_engine'::regrole AND NOT (proowner = 'cmis_owner'::regrole
              AND proname IN ('clock', 'clock_is_shifted', 'advance_clock', 'maintain_partitions',
-                             'retire_partition'))""",
+                             'add_partition', 'retire_partition'))""",
     "definer functions have a safe search path": """
         SELECT proname FROM functions WHERE prosecdef
            AND 'search_path=pg_catalog, pg_temp' <> ALL (coalesce(proconfig, '{}'))""",
