@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from engine import chunk
+from engine.control_tasks.failures import UNREADABLE, unreadable
 from engine.store import campaigns, deliveries, jobs, rules, step_effects, templates
 from models.enums import TaskKind
 
@@ -18,7 +19,17 @@ _OF_ITEM = ("execution_id", "trigger", "job_id", "origin", "scheduled_for", "req
 
 
 def carried(connection: Connection, org_id: UUID, kind: str, payload: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return what a task of the org does, one dictionary each; what is not there any more has no name."""
+    """Return what a task of the org does, one dictionary each; what is not there any more has no name.
+
+    Of a payload that makes no sense there is one, which says so.
+    """
+    try:
+        return _told(connection, org_id, kind, payload)
+    except UNREADABLE as error:
+        return [{"unreadable": unreadable(error)}]
+
+
+def _told(connection: Connection, org_id: UUID, kind: str, payload: Mapping[str, Any]) -> list[dict[str, Any]]:
     match kind:
         case TaskKind.EVALUATE_RULES | TaskKind.APPLY_ACTIONS:
             return _evaluations(connection, org_id, payload)

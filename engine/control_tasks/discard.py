@@ -7,6 +7,7 @@ from uuid import UUID
 
 from core.ids import uuid7
 from engine import chunk, redeliver
+from engine.control_tasks.failures import UNREADABLE
 from engine.control_tasks.frame import Dealt
 from engine.run_rules.work import occurrence_key
 from engine.run_workflow import items
@@ -16,7 +17,7 @@ from models.enums import ActionStatus, Outcome, TaskKind, TaskState
 from models.queue_enums import Handling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy import Row
 
@@ -44,14 +45,23 @@ def discard(case: Case) -> Dealt:
 
 
 def _settle(case: Case) -> Dealt:
-    """Deal with a dead letter; what nobody knows of its delivery is given up with it."""
+    """Deal with a dead letter; what nobody knows of its delivery is given up with it, as far as it can be read."""
     if case.row.handled_at is not None:
         return Dealt(case.task_id, "unchanged", f"it was {case.row.handled_as} already")
-    if case.row.kind == TaskKind.DELIVER:
-        _give_up_effects(case)
+    unread = case.row.kind == TaskKind.DELIVER and not _given_up(case)
     dead_letters.handle(case.connection, case.org_id, case.task_id, Handling.DISCARDED, case.note, now=case.now)
     case.record(AuditAction.TASK_DISCARDED)
-    return Dealt(case.task_id, "discarded")
+    return Dealt(case.task_id, "discarded", "what it was to deliver cannot be read" if unread else None)
+
+
+def _given_up(case: Case) -> bool:
+    """Discard what a dead delivery left open; False if it does not say what it carried."""
+    try:
+        ids = _effects(case)
+    except UNREADABLE:
+        return False
+    _give_up(case, ids)
+    return True
 
 
 def _cancel(case: Case) -> Dealt:
@@ -62,7 +72,7 @@ def _cancel(case: Case) -> Dealt:
         case TaskKind.APPLY_ACTIONS:
             _discard_actions(case)
         case TaskKind.DELIVER:
-            _give_up_effects(case)
+            _give_up(case, _effects(case))
         case TaskKind.RUN_WORKFLOW:
             _end_starts(case)
         case _:
@@ -114,9 +124,14 @@ def _discarded(case: Case, item: chunk.Item, action: Row[Any]) -> dict[str, Any]
     }
 
 
-def _give_up_effects(case: Case) -> None:
+def _effects(case: Case) -> list[UUID]:
+    return [UUID(one) for one in case.payload["action_ids"]]
+
+
+def _give_up(case: Case, ids: Sequence[UUID]) -> None:
     """Discard what of a delivery waits, or is in doubt."""
-    ids = [UUID(one) for one in case.payload["action_ids"]]
+    if not ids:
+        return
     for row in deliveries.lock(case.connection, case.org_id, ids):
         if row.task_id == case.task_id and row.status in _OPEN:
             redeliver.discard_in(case.connection, case.org_id, row.action_id, case.note)

@@ -45,8 +45,15 @@ def shared(connection: Connection, context: Context, task_id: UUID) -> Found | N
     switch(connection, context)
     if row is None:
         return None
-    groups = [group for group in row.payload.get("groups", ()) if group["org_id"] == str(context.org_id)]
+    groups = _share(row.payload, str(context.org_id))
     return Found(row, {"groups": groups}, shared=True) if groups else None
+
+
+def _share(payload: Any, org_id: str) -> list[dict[str, Any]]:
+    """Return the groups of a chunk that are of an org; what cannot be read is nobody's."""
+    groups = payload.get("groups") if isinstance(payload, dict) else None
+    listed = groups if isinstance(groups, list) else []
+    return [group for group in listed if isinstance(group, dict) and group.get("org_id") == org_id]
 
 
 def missing(task_id: UUID) -> NotFoundError:

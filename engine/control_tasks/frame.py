@@ -10,12 +10,13 @@ from core import clock
 from core.db import repeat_on_conflict
 from core.errors import ConflictError, NotFoundError
 from core.ids import uuid7
+from engine.control_tasks import failures
 from engine.control_tasks.find import missing, shared
 from engine.store import actions, audit, dead_letters, task_lists
 from models.enums import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from datetime import datetime
     from typing import TypeAlias
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
     Begin: TypeAlias = Callable[[], AbstractContextManager[Connection]]
     Verb: TypeAlias = Callable[["Case"], "Dealt"]
 
-MOST: Final = 1_000
-"""Tasks that one call deals with."""
+_REMEDY: Final = "`cmis tasks discard` settles it once it has failed or died, whatever it carries"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Dealt:
     """What became of one task."""
 
     task_id: UUID
-    outcome: Literal["retried", "hastened", "cancelled", "asked_to_stop", "discarded", "unchanged", "refused"]
+    outcome: Literal["retried", "hastened", "cancelled", "asked_to_stop", "discarded", "unchanged", "refused", "failed"]
     reason: str | None = None
     retried_as: UUID | None = None
     """The task that does its work again."""
@@ -89,17 +89,19 @@ def deal(
     database: Database,
     context: Context,
     verb: Verb,
-    task_ids: Sequence[UUID],
+    task_ids: Iterable[UUID],
     *,
     note: str | None,
     dry_run: bool = False,
-) -> list[Dealt]:
-    """Do something to each task in a transaction of its own, so that one that refuses keeps no other from it.
+) -> Iterator[Dealt]:
+    """Do something to each task in a transaction of its own, so that one that refuses or fails keeps no other from it.
 
-    With `dry_run` everything is done, and rolled back. Errors that are not about one task come out.
+    Each is yielded when it is committed, and the next one asked for then. With `dry_run` everything is done, and rolled
+    back. Errors that are not about one task come out.
     """
     begin = database.rehearsal if dry_run else database.transaction
-    return [_one(partial(begin, context), context, verb, task_id, note) for task_id in dict.fromkeys(task_ids)]
+    for task_id in task_ids:
+        yield _one(partial(begin, context), context, verb, task_id, note)
 
 
 def _one(begin: Begin, context: Context, verb: Verb, task_id: UUID, note: str | None) -> Dealt:
@@ -113,6 +115,11 @@ def _one(begin: Begin, context: Context, verb: Verb, task_id: UUID, note: str | 
     except (NotFoundError, ConflictError) as error:
         said = "; ".join(f"{problem.message} ({problem.remedy})" for problem in error.problems)
         return Dealt(task_id, "refused", said)
+    except failures.MAY_BE_OWN as error:
+        reason = failures.own(error)
+        if reason is None:
+            raise
+        return Dealt(task_id, "failed", f"{reason} ({_REMEDY})" if isinstance(error, failures.UNREADABLE) else reason)
 
 
 def _case(connection: Connection, context: Context, task_id: UUID, note: str | None) -> Case:

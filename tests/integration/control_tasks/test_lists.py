@@ -54,6 +54,8 @@ def test_dead_letters_are_listed_until_somebody_has_dealt_with_them(world: World
 
     assert ids(org, Wanted()) == []
     assert ids(org, Wanted(states=[TaskState.DEAD])) == [dead]
+    assert ids(org, Wanted(states=[TaskState.DEAD], unhandled=True)) == []
+    assert ids(org, Wanted(states=[TaskState.DEAD, TaskState.READY], unhandled=True)) == [ready]
     assert ids(world.org("other"), Wanted(states=list(TaskState))) == []
 
 
@@ -116,8 +118,10 @@ def long_queue(server: Servers) -> Iterator[tuple[World, Org]]:
         Wanted(code="LOST"),
         Wanted(states=[TaskState.READY, TaskState.RUNNING]),
         Wanted(states=[TaskState.HELD], kinds=["deliver"], queue="actions"),
+        Wanted(states=[TaskState.FAILED, TaskState.DEAD], unhandled=True),
+        Wanted(states=[TaskState.HELD, TaskState.DEAD], unhandled=True),
     ],
-    ids=["dead letters", "dead letters of a code", "ready or running", "held deliveries"],
+    ids=["dead letters", "of a code", "ready or running", "held deliveries", "failed or dead", "dead or held"],
 )
 def test_a_page_of_a_long_queue_reads_an_index_and_no_more_than_it_shows(
     long_queue: tuple[World, Org], wanted: Wanted

@@ -220,4 +220,4 @@ def test_another_orgs_task_is_not_there_and_a_viewer_decides_nothing(
     assert "there is no task" in (unseen.reason or "")
     world.meddle("UPDATE cmis.user_orgs SET role = 'viewer' WHERE org_id = %(id)s", id=org.id)
     with pytest.raises(Exception, match="is no operator"):
-        deal(world.app, Context(org.id, org.context.user_id), retry, [task_id], note=None)
+        list(deal(world.app, Context(org.id, org.context.user_id), retry, [task_id], note=None))
