@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
+AHEAD_COUNTED: Final = 1_000
+"""Up to how many tasks that stand before another one are counted."""
 _STEPS_SHOWN: Final = 5
 
 
@@ -40,6 +42,8 @@ class Facts:
     fleet: Fleet | None = None
     shared: bool = False
     """Whether it carries evaluations of other orgs, too."""
+    ahead: int = 0
+    """Its org's tasks that schedulers send before it, counted up to `AHEAD_COUNTED`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ def _ready(facts: Facts) -> Iterator[Reason]:
     elif task.run_at > facts.task.now:
         yield _not_due(facts)
     else:
-        yield _due(facts)
+        yield from _due(facts)
 
 
 def _not_due(facts: Facts) -> Reason:
@@ -131,7 +135,20 @@ def _awaited(step: Mapping[str, Any]) -> str:
     return named.get(step["waits_for"], str(step["waits_for"]))
 
 
-def _due(facts: Facts) -> Reason:
+def _due(facts: Facts) -> Iterator[Reason]:
+    sent, full = _sent(facts), _full(facts)
+    if sent is not None:
+        yield sent
+        return
+    if full is not None:
+        yield full
+    if facts.ahead:
+        yield _turn(facts)
+    elif full is None:
+        yield Reason("unpublished", "It is ready: a scheduler's next pass sends its message.")
+
+
+def _sent(facts: Facts) -> Reason | None:
     task, messages = facts.task, facts.messages
     if task.publish_at > task.now and task.delivery > 0:
         queue = "" if messages is None else f"; {messages} messages wait there now"
@@ -140,6 +157,11 @@ def _due(facts: Facts) -> Reason:
     if task.publish_at > task.now:
         said = "It is ready; who made it has sent its first message, or does the work itself."
         return Reason("first_message", f"{said} Otherwise a scheduler sends one.", task.publish_at)
+    return None
+
+
+def _full(facts: Facts) -> Reason | None:
+    task, messages = facts.task, facts.messages
     if messages is not None and messages >= facts.queue_cap:
         said = f"It is ready, but the queue {task.queue} of the broker is full: {messages} messages wait there"
         return Reason(
@@ -148,7 +170,15 @@ def _due(facts: Facts) -> Reason:
     if facts.org_cap is not None and facts.in_flight >= facts.org_cap:
         said = f"It is ready, but its org has {facts.org_cap} tasks of the queue {task.queue} sent or running already"
         return Reason("org_capped", f"{said}, which is its cap there. Its message is sent when one of these ends.")
-    return Reason("unpublished", "It is ready: a scheduler's next pass sends its message.")
+    return None
+
+
+def _turn(facts: Facts) -> Reason:
+    """Say how many tasks of its org go first: what is more urgent, or has waited for longer."""
+    stand = "stands" if facts.ahead == 1 else "stand"
+    many = f"at least {AHEAD_COUNTED:,}" if facts.ahead >= AHEAD_COUNTED else f"about {facts.ahead}"
+    said = f"It is ready, and {many} of its org's tasks {stand} before it in the queue {facts.task.queue}"
+    return Reason("turn", f"{said}; orgs take turns there, and it is sent when these have been.")
 
 
 def _besides(facts: Facts) -> Iterator[Reason]:

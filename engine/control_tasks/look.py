@@ -9,7 +9,7 @@ from core.db import ENGINE_ACTOR, RESERVED_ORG, Context, switch
 from engine.control_tasks.carried import carried
 from engine.control_tasks.find import find
 from engine.store import publishing, task_lists
-from engine.task_reasons import Facts, reasons
+from engine.task_reasons import AHEAD_COUNTED, Facts, reasons
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -80,6 +80,7 @@ def why(
         found = find(connection, context, task_id)
         row = found.row
         standing = publishing.standing(connection, context.org_id, row.queue, default=limits.org_in_flight)
+        ahead = 0 if found.shared else publishing.ahead(connection, context.org_id, task_id, bound=AHEAD_COUNTED)
     seen = around(row.queue)
     facts = Facts(
         row,
@@ -89,6 +90,7 @@ def why(
         seen.messages,
         seen.fleet,
         found.shared,
+        ahead,
     )
     return Why(row.task_id, row.kind, row.queue, row.state, reasons(facts))
 

@@ -41,6 +41,24 @@ _STANDING = text("""
 SELECT cmis.org_in_flight(:org_id, :queue, c.cap) AS in_flight, c.cap
   FROM (SELECT cmis.org_cap(:org_id, :queue, :default) AS cap) c
 """)
+# Which of its org's tasks a scheduler takes before one that waits, as `cmis.pick_turns` orders them: a minute's waiting counts
+# as much as a step of priority. Of each priority they are the first ones of an index up to a time, of which no more than the
+# bound are read; among those of one instant that index decides, so the task's own place in it is what counts.
+AHEAD = text("""
+WITH me AS MATERIALIZED (
+  SELECT t.task_id, t.queue, t.priority, t.publish_at, c.now, floor(extract(epoch FROM c.now - t.publish_at) / 60)::integer AS waited
+    FROM cmis.tasks t CROSS JOIN (SELECT cmis.clock() AS now) c
+   WHERE t.org_id = :org_id AND t.task_id = :task_id AND t.state = 'ready' AND t.published_at IS NULL AND t.publish_at <= c.now)
+SELECT least(coalesce(sum(before.found), 0), :bound)::integer
+  FROM me CROSS JOIN generate_series(0, 9) AS p(priority) CROSS JOIN LATERAL (
+    SELECT coalesce(min(o.place) FILTER (WHERE o.task_id = me.task_id) - 1, count(*)) AS found FROM (
+      SELECT w.task_id, row_number() OVER () AS place FROM (
+        SELECT t.task_id FROM cmis.tasks t
+         WHERE t.state = 'ready' AND t.published_at IS NULL AND t.queue = me.queue AND t.org_id = :org_id AND t.priority = p.priority
+           AND t.publish_at <= CASE WHEN p.priority = me.priority THEN me.publish_at ELSE least(me.now, me.now - interval '1 min' *
+                 (me.waited + p.priority - me.priority + CASE WHEN p.priority < me.priority THEN 1 ELSE 0 END)) END
+         ORDER BY t.publish_at LIMIT :bound + 1) w) o) before
+""")
 _CAPS = text("""
 SELECT queue, in_flight FROM cmis.org_queue_limits WHERE org_id = :org_id AND in_flight IS NOT NULL ORDER BY queue
 """)
@@ -119,6 +137,16 @@ def standing(connection: Connection, org_id: UUID, queue: str, *, default: int) 
     """Return how much an org has in flight in a queue, and its cap there (`default`: the deployment's)."""
     values = {"org_id": org_id, "queue": queue, "default": default}
     return Standing(*connection.execute(_STANDING, values).one())
+
+
+def ahead(connection: Connection, org_id: UUID, task_id: UUID, *, bound: int) -> int:
+    """Return how many tasks of its org a scheduler takes before one that waits to be sent, counted up to `bound`.
+
+    0 for one that does not wait for that.
+    """
+    values = {"org_id": org_id, "task_id": task_id, "bound": bound}
+    found: int = connection.execute(AHEAD, values).scalar_one()
+    return found
 
 
 def caps(connection: Connection, org_id: UUID) -> dict[str, int]:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import BindParameter, text
 
 from engine.control_tasks.discard import discard
-from engine.store import task_lists
+from engine.store import publishing, task_lists
 from engine.store.task_lists import Wanted
 from models.enums import TaskState
 from tests.unit.workflows.documents import noop
@@ -36,6 +36,10 @@ SELECT %(org)s, cmis.uuid_v7(t), 'evaluate_rules', 'rules', '{"groups": []}',
        CASE WHEN n %% 1000 = 0 OR n %% 3 = 0 THEN t END
   FROM cmis.clock() t CROSS JOIN generate_series(1, %(n)s) n
 """
+
+_WAITING = text("""
+SELECT task_id FROM cmis.tasks WHERE org_id = :org_id AND state = 'ready' AND published_at IS NULL ORDER BY ctid
+""")
 
 
 def ids(org: Org, wanted: Wanted, **page: Any) -> list[UUID]:
@@ -135,6 +139,25 @@ def test_a_page_of_a_long_queue_reads_an_index_and_no_more_than_it_shows(
     read = [node for node in nodes if node.get("Relation Name") == "tasks"]
     assert {node["Node Type"] for node in read} <= {"Index Scan", "Index Only Scan", "Bitmap Heap Scan"}
     assert sum(node["Actual Rows"] * node["Actual Loops"] for node in read) <= 51
+
+
+def test_what_stands_before_a_task_in_a_flood_is_counted_by_index_up_to_a_bound(
+    long_queue: tuple[World, Org],
+) -> None:
+    world, org = long_queue
+    bound = 1_000
+    with world.app.transaction(org.context) as connection:
+        waiting = connection.execute(_WAITING, {"org_id": org.id}).scalars().all()
+        first, last = waiting[0], waiting[-1]
+        counted = [
+            publishing.ahead(connection, org.id, task_id, bound=bound) for task_id in (first, *waiting[5:7], last)
+        ]
+        values = {"org_id": org.id, "task_id": last, "bound": bound}
+        plan = connection.execute(explaining(publishing.AHEAD), values).scalar_one()
+    assert counted == [0, 5, 6, bound]
+    read = [node for node in _nodes(plan[0]["Plan"]) if node.get("Relation Name") == "tasks"]
+    assert {node["Index Name"] for node in read[1:]} == {"tasks_turns"}
+    assert sum(node["Actual Rows"] * node["Actual Loops"] for node in read) <= bound + 2
 
 
 def explaining(query: TextClause) -> TextClause:

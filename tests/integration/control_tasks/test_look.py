@@ -141,6 +141,55 @@ def test_a_task_waits_while_its_org_has_enough_in_flight(world: World, org: Org)
     assert (code, "has 1 tasks of the queue rules sent or running" in message) == ("org_capped", True)
 
 
+def test_a_task_behind_others_of_its_org_says_how_many(world: World, org: Org) -> None:
+    first, second, third = (world.enqueue({org.id: [org.rule()]}) for _ in range(3))
+    world.org("other")
+    assert [why(org, task_id)[0][0] for task_id in (first, second, third)] == ["unpublished", "turn", "turn"]
+    assert "about 2 of its org's tasks stand before it" in why(org, third)[0][1]
+
+    world.meddle("UPDATE cmis.tasks SET priority = 2 WHERE task_id = %(id)s", id=third)
+
+    assert [code for code, _ in why(org, third)] == ["unpublished"]
+    assert "about 2" in why(org, second)[0][1]
+    world.meddle("UPDATE cmis.tasks SET publish_at = publish_at - interval '3 min' WHERE task_id = %(id)s", id=second)
+    assert [code for code, _ in why(org, second)] == ["unpublished"]
+    assert "about 1 of its org's tasks stands before it" in why(org, third)[0][1]
+    for changed in ("published_at = now()", "queue = 'actions'", "state = 'held'"):
+        world.meddle("UPDATE cmis.tasks SET queue = 'rules', state = 'ready', published_at = NULL")
+        world.meddle(f"UPDATE cmis.tasks SET {changed} WHERE task_id = %(id)s", id=second)
+        assert [code for code, _ in why(org, third)] == ["unpublished"], changed
+    world.meddle("UPDATE cmis.tasks SET state = 'ready'")
+
+
+@pytest.mark.parametrize("room", [1, 3, 7])
+def test_those_that_stand_before_a_task_are_those_that_a_scheduler_takes_before_it(
+    world: World, org: Org, room: int
+) -> None:
+    other = world.org("other")
+    tasks = [world.enqueue({org.id: [org.rule()]}) for _ in range(12)]
+    for one in range(4):
+        world.enqueue({other.id: [other.rule()]})
+        del one
+    for number, task_id in enumerate(tasks):
+        world.meddle(
+            "UPDATE cmis.tasks SET priority = %(priority)s, publish_at = publish_at - %(waited)s * interval '1 s'"
+            " WHERE task_id = %(id)s",
+            priority=number % 5,
+            waited=number * 7919 % 400,
+            id=task_id,
+        )
+    with world.app.transaction(org.context) as connection:
+        before = {task_id: publishing.ahead(connection, org.id, task_id, bound=1_000) for task_id in tasks}
+    taken: list[UUID] = []
+    while len(taken) < len(tasks):
+        with world.scheduler.transaction(None) as connection:
+            picked = publishing.pick(connection, {"rules": room}, {"rules": None}, cap=1_000)["rules"]
+            assert publishing.take(connection, [picked], []).messages
+        taken += [task_id for owner, task_id in zip(picked.orgs, picked.tasks, strict=True) if owner == org.id]
+    assert [before[task_id] for task_id in taken] == sorted(before.values())
+    assert sorted(before.values()) == list(range(12))
+
+
 def test_a_task_at_work_names_its_worker_and_one_whose_worker_is_silent_says_so(
     world: World, org: Org, operator: Operator
 ) -> None:

@@ -28,6 +28,7 @@ def facts(
     in_flight: int = 0,
     org_cap: int | None = None,
     shared: bool = False,
+    ahead: int = 0,
     **columns: Any,
 ) -> Facts:
     task = {
@@ -56,7 +57,7 @@ def facts(
         "steps": None,
         "effect": None,
     }
-    return Facts(SimpleNamespace(**(task | columns)), 2_000, in_flight, org_cap, messages, fleet, shared)
+    return Facts(SimpleNamespace(**(task | columns)), 2_000, in_flight, org_cap, messages, fleet, shared, ahead)
 
 
 RUNNING: dict[str, Any] = {"state": "running", "attempt": 2, "lease_owner": "w1", "lease_expires_at": LATER}
@@ -74,6 +75,14 @@ CASES: list[tuple[Facts, list[str], str]] = [
     (facts(in_flight=7, org_cap=8), ["unpublished"], "scheduler"),
     (facts(in_flight=8, org_cap=8), ["org_capped"], "its org has 8 tasks of the queue rules sent or running already"),
     (facts(in_flight=8), ["unpublished"], "scheduler"),
+    (facts(ahead=1), ["turn"], "about 1 of its org's tasks stands before it in the queue rules"),
+    (facts(ahead=999), ["turn"], "about 999 of its org's tasks stand before it in the queue rules; orgs take turns"),
+    (facts(ahead=1_000), ["turn"], "at least 1,000 of its org's tasks stand before it"),
+    (facts(Fleet(0, 1), ahead=2), ["turn", "no_scheduler"], "about 2"),
+    (facts(messages=2_000, ahead=9), ["queue_full", "turn"], "2000 messages wait there"),
+    (facts(in_flight=8, org_cap=8, ahead=9), ["org_capped", "turn"], "its org has 8 tasks"),
+    (facts(publish_at=LATER, delivery=1, ahead=9), ["published"], "was sent once"),
+    (facts(run_at=LATER, ahead=9), ["not_due"], "planned for later"),
     (facts(Fleet(0, 0)), ["unpublished", "no_scheduler", "no_worker"], "scheduler"),
     (facts(Fleet(1, 1)), ["unpublished"], "scheduler"),
     (facts(shared=True), ["unpublished", "shared"], "scheduler"),
@@ -166,9 +175,12 @@ ERRORS = st.sampled_from([None, {}, LOST, {"message": "x"}])
     org_cap=st.sampled_from([None, 8]),
     fleet=st.sampled_from([None, Fleet(0, 0), Fleet(1, 2)]),
     messages=st.sampled_from([None, 0, 5_000]),
+    ahead=st.sampled_from([0, 1, 1_000]),
 )
-def test_every_task_has_a_reason_that_is_a_sentence(fleet: Fleet | None, messages: int | None, **columns: Any) -> None:
-    found = reasons(facts(fleet, messages=messages, **columns))
+def test_every_task_has_a_reason_that_is_a_sentence(
+    fleet: Fleet | None, messages: int | None, ahead: int, **columns: Any
+) -> None:
+    found = reasons(facts(fleet, messages=messages, ahead=ahead, **columns))
     assert found
     assert all(reason.message[0].isupper() and reason.message[-1] == "." for reason in found if not _command(reason))
     assert len({reason.code for reason in found}) == len(found)
