@@ -184,7 +184,7 @@ def test_those_that_stand_before_a_task_are_those_that_a_scheduler_takes_before_
     while len(taken) < len(tasks):
         with world.scheduler.transaction(None) as connection:
             picked = publishing.pick(connection, {"rules": room}, {"rules": None}, cap=1_000)["rules"]
-            assert publishing.take(connection, [picked], []).messages
+            assert publishing.take(connection, [picked], {}).messages
         taken += [task_id for owner, task_id in zip(picked.orgs, picked.tasks, strict=True) if owner == org.id]
     assert [before[task_id] for task_id in taken] == sorted(before.values())
     assert sorted(before.values()) == list(range(12))
