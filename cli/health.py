@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 from rich.markup import escape
+from sqlalchemy.exc import DBAPIError
 
 from cli.output import emit_json, out
 from cli.session import json_option
 from cli.tables import show_rows
 from core.config import Settings, require
-from core.db import Database
+from core.db import Database, explain
 from core.errors import SetupError
 from engine.health import Health, Process, look
 from migrations.migrate import head
@@ -71,16 +73,15 @@ def health(with_gone: bool, as_json: bool) -> None:
 
 def _look(settings: Settings) -> Health:
     try:
-        database = Database(
-            require(settings.readonly_database_url, VARIABLE), variable=VARIABLE, application="cmis-health"
-        )
-        database.check(test_clock=True)  # a shifted clock is one of the problems, not the end of the search for others
-        broker = _broker(settings)
-        found = look(database, head(), broker=broker, test_clock=settings.test_clock)
-        database.close()
+        url = require(settings.readonly_database_url, VARIABLE)
+        with closing(Database(url, variable=VARIABLE, application="cmis-health")) as database:
+            # a shifted clock is one of the problems, not the end of the search for others
+            database.check(test_clock=True)
+            return look(database, head(), broker=_broker(settings), test_clock=settings.test_clock)
     except SetupError as error:
         return Health((), (str(error),), ())
-    return found
+    except DBAPIError as error:
+        return Health((), (str(explain(error, VARIABLE)),), ())
 
 
 def _broker(settings: Settings) -> str | None:

@@ -38,6 +38,10 @@ _UNKNOWN: Final = (
     "the connection to DATABASE_URL ended during the commit, and nobody answers since: it may be done or not "
     "(look before you try again: `list` and `show` of the same group say)"
 )
+_CANCELLED: Final = "57014"
+_TOO_LONG: Final = (
+    "narrow the question (a shorter time, a lower limit, one org), or ask again when the database has less to do"
+)
 _NO_SCHEMA: Final = frozenset({"42P01", "42883"})
 
 
@@ -123,6 +127,9 @@ def _database_failure(error: DBAPIError) -> tuple[int, list[str]]:
         return _forbidden(str(error.orig).strip().splitlines()[0])
     if state.startswith(_BUGS) and state not in _NO_SCHEMA:
         return EXIT_ENVIRONMENT, [_internal(error)]
+    if state == _CANCELLED:
+        said = f"a statement took longer than its limit, and was ended: {first_line(error)}"
+        return EXIT_ENVIRONMENT, [str(SetupError(said, _TOO_LONG))]
     return EXIT_ENVIRONMENT, [str(explain(error, "DATABASE_URL"))]
 
 

@@ -46,7 +46,10 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What else counts. Ages in seconds, None = nothing is due; `late`: by queue tasks that are due, and the oldest."""
+    """What else counts. Ages in seconds, None = nothing is due; `late`: by queue tasks that are due, and the oldest.
+
+    Tasks are counted up to `store.processes.MOST`.
+    """
 
     clock_is_shifted: bool
     revision: str | None
@@ -79,6 +82,7 @@ def look(database: Database, head: str, *, broker: str | None, test_clock: bool)
     `head` is the newest revision of the schema that this program knows.
     """
     with database.snapshot() as connection:
+        store.read_by_index(connection)
         rows = [dict(row._mapping) for row in store.listed(connection)]  # noqa: SLF001 - SQLAlchemy's documented accessor
         found = store.facts(connection)
         late = {row.queue: (row.tasks, row.oldest) for row in store.late(connection)}
@@ -155,15 +159,19 @@ def _of_schedulers(processes: Sequence[Process]) -> list[str]:
 def _of_queues(processes: Sequence[Process], facts: Facts) -> list[str]:
     served = _served(processes)
     return [
-        f"no process serves the queue {queue}, in which {tasks} tasks are due: start a worker with -Q {queue}"
+        f"no process serves the queue {queue}, in which {_many(tasks)} are due: start a worker with -Q {queue}"
         for queue, (tasks, _) in facts.late.items()
         if queue not in served
     ]
 
 
+def _many(tasks: int) -> str:
+    return f"{tasks} tasks" if tasks < store.MOST else f"at least {store.MOST:,} tasks"
+
+
 def _of_lateness(facts: Facts) -> list[str]:
     problems = [
-        f"in the queue {queue} {tasks} tasks are due, the oldest for {oldest:.0f} s: `cmis tasks why` says what for"
+        f"in the queue {queue} {_many(tasks)} are due, the oldest for {oldest:.0f} s: `cmis tasks why` says what for"
         for queue, (tasks, oldest) in facts.late.items()
         if oldest > LATE_SECONDS
     ]

@@ -6,12 +6,16 @@ import json
 import re
 import subprocess
 import sys
+from datetime import timedelta
+from functools import partial
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 
+from core.db import Database
 from dev.fleet import fleet
 from dev.launch import wait_until
 from dev.site import ROOT, free_port
@@ -19,12 +23,12 @@ from engine import health, rescue
 from engine.store import processes
 from engine.store.dropped import count_dropped
 from migrations.migrate import head
+from tests.unit.cli.running import Cmis
 from tests.world import NOTIFY, SPENT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from core.db import Database
     from tests.world import Org, World
 
 QUEUES: Final = ("ingest", "maintenance", "rules", "workflows")
@@ -94,8 +98,7 @@ def test_all_is_well_where_each_queue_has_somebody_and_nothing_is_late(world: Wo
 def test_due_work_that_nobody_serves_and_the_want_of_a_scheduler_are_problems(world: World, org: Org) -> None:
     rule_id = org.rule(SPENT, NOTIFY)
     world.enqueue({org.id: [rule_id]})
-    org.job(rule_id)
-    world.meddle("UPDATE cmis.scheduled_jobs SET next_run_at = next_run_at - interval '2 min'")
+    org.job(rule_id, due_for=timedelta(minutes=2))
     problems = "\n".join(look(world).problems)
     assert "no scheduler is alive" in problems
     assert "no process serves the queue rules, in which 1 tasks are due: start a worker with -Q rules" in problems
@@ -209,6 +212,20 @@ def test_a_database_that_is_away_is_a_problem_and_no_traceback(world: World) -> 
     assert (code, said["processes"]) == (1, [])
     assert "READONLY_DATABASE_URL cannot be used" in said["problems"][0]
     assert "hush" not in json.dumps(said)
+
+
+def test_a_statement_that_takes_too_long_is_a_problem_and_no_traceback(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.health.Database", partial(Database, statement_seconds=1))
+    cmis = Cmis(capsys, world.site.full_env() | {"CMIS_TEST_CLOCK": "1"})
+    with psycopg.connect(world.site.urls.migration) as owner:
+        owner.execute("LOCK TABLE cmis.processes")
+        done = cmis("health", "--json")
+    said = json.loads(done.out)
+    assert (done.code, said["well"], said["processes"]) == (1, False, [])
+    [problem] = said["problems"]
+    assert problem.startswith("the database at READONLY_DATABASE_URL took longer for a statement than its limit")
 
 
 def test_a_real_worker_and_a_real_scheduler_answer_over_http(world: World, tmp_path: Path) -> None:

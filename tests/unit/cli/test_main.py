@@ -72,6 +72,14 @@ def test_a_missing_schema_points_to_migrate() -> None:
     assert line.endswith("(run `cmis migrate`)")
 
 
+def test_a_statement_that_took_too_long_says_so_and_blames_no_variable() -> None:
+    said = "canceling statement due to statement timeout"
+    code, [line] = failure(database_error(psycopg.errors.QueryCanceled, said))
+    assert code == 1
+    assert line.startswith(f"a statement took longer than its limit, and was ended: {said} (narrow the question")
+    assert "DATABASE_URL" not in line
+
+
 def test_a_wrong_statement_is_a_bug_and_not_the_environment() -> None:
     code, [line] = failure(database_error(psycopg.errors.CheckViolation, "new row violates check"))
     assert code == 1
