@@ -8,8 +8,10 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from engine.schedule.occurrences import next_occurrence, next_planned
+from engine.schedule.past import cursor
 from engine.schedule.stored import of_row
 from engine.store import invariants as store
+from models.enums import JobStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,29 +47,55 @@ def check(database: Database, *, drained: bool) -> list[Checked]:
 def _against_definitions(ledgers: Sequence[Row[Any]]) -> Iterator[str]:
     jobs = groupby(ledgers, key=lambda row: (row.org_id, row.job_id))
     for (org_id, job_id), group in jobs:
-        rows = list(group)
-        schedule = of_row(rows[0])
-        recorded = [row for row in rows if row.scheduled_for is not None]
-        if problem := _problem(schedule, recorded):
+        if problem := _problem(list(group)):
             yield f"{org_id} {job_id} {problem}"
 
 
-def _problem(schedule: Schedule, rows: Sequence[Row[Any]]) -> str | None:
-    """Return what is wrong with a job's recorded times, if anything."""
+def _problem(rows: Sequence[Row[Any]]) -> str | None:
+    """Return what is wrong with a job, if anything; of one that has failed the times need not be computable."""
+    job = rows[0]
+    recorded = [row for row in rows if row.scheduled_for is not None]
+    try:
+        schedule = of_row(job)
+        start = cursor(schedule, job.decided, job.since)
+        after = recorded[-1].until if recorded else start
+        return _of_times(schedule, recorded, start) or _of_state(schedule, job, after)
+    except Exception as error:  # noqa: BLE001 - whatever the definition holds, the other jobs are checked
+        return None if job.status == JobStatus.FAILED else f"its planned times cannot be computed: {error}"
+
+
+def _of_times(schedule: Schedule, rows: Sequence[Row[Any]], start: datetime) -> str | None:
+    """Return what is wrong with the times recorded for a job's present definition, which holds from `start` on."""
     if not rows:
         return None
-    if _next(schedule, rows[0].scheduled_for - _SECOND) != rows[0].scheduled_for:
-        return f"{rows[0].scheduled_for} is no planned time"
+    first = rows[0].scheduled_for
+    if _next(schedule, first - _SECOND) != first:
+        return f"{first} is no planned time"
+    if _next(schedule, start) != first:
+        return f"{first} is not the first planned time after {start}, from when on its definition holds"
     for row in rows:
         if _walk(schedule, row.scheduled_for, row.planned - 1) != row.until:
             return f"the stretch from {row.scheduled_for} has other planned times"
     for row, following in pairwise(rows):
         if _next(schedule, row.until) != following.scheduled_for:
             return f"a planned time between {row.until} and {following.scheduled_for} is missing"
-    last = rows[-1]
-    fires = next_occurrence(schedule, last.until)
-    if last.status == "active" and last.next_run_at is not None and (not fires or fires.at != last.next_run_at):
-        return f"next_run_at {last.next_run_at} is not the time after {last.until} at which it fires"
+    return None
+
+
+def _of_state(schedule: Schedule, job: Row[Any], after: datetime) -> str | None:
+    """Return what is wrong with what a job waits for, its planned times up to `after` being decided.
+
+    It may wait for a planned time that is skipped. A paused job's next time is computed anew when it is resumed.
+    """
+    if job.status not in {JobStatus.ACTIVE, JobStatus.COMPLETED}:
+        return None
+    fires = next_occurrence(schedule, after)
+    if job.next_run_at is None or job.status == JobStatus.COMPLETED:
+        at_limit = job.max_executions is not None and job.run_count >= job.max_executions
+        ended = fires is None or at_limit
+        return None if ended else f"it is {job.status} and waits for no time, but fires after {after}"
+    if job.next_run_at not in {_next(schedule, after), None if fires is None else fires.at}:
+        return f"next_run_at {job.next_run_at} is not the time after {after} at which it fires"
     return None
 
 

@@ -175,7 +175,7 @@ class Org:
         this_hour = self.world.now().replace(minute=0, second=0, microsecond=0)
         first = this_hour - timedelta(hours=hours_due - 1)
         cron = {"schedule_type": "cron", "cron_expression": "0 * * * *", "start_date": None}
-        anchor = {"anchor_at": first - timedelta(hours=1), "next_run_at": first}
+        anchor = dict.fromkeys(("anchor_at", "created_at"), first - timedelta(hours=1)) | {"next_run_at": first}
         return self.job(rule_id, **(cron | anchor | values))
 
     def evaluate(self, *rule_ids: UUID) -> Sequence[Any]:

@@ -216,11 +216,18 @@ _SWEEP = text("""
 SELECT set_config('enable_nestloop', 'off', true), set_config('jit', 'off', true),
        set_config('statement_timeout', '300s', true)
 """)
+# `decided`: up to when other revisions have decided the job's planned times, or rows that retention has taken.
 _LEDGER = text("""
 SELECT j.org_id, j.job_id, j.schedule_type, j.frequency, j."interval", j.time_of_day, j.days_of_week, j.day_of_month,
-       j.cron_expression, j.timezone, j.start_date, j.end_date, j.anchor_at, j.dst_gap, j.dst_fold, j.month_end, j.status, j.next_run_at, o.scheduled_for,
-       o.until, o.count AS planned
-  FROM cmis.scheduled_jobs j LEFT JOIN cmis.occurrences o
+       j.cron_expression, j.timezone, j.start_date, j.end_date, j.anchor_at, j.dst_gap, j.dst_fold, j.month_end, j.status, j.next_run_at,
+       j.run_count, j.max_executions, coalesce(j.revised_at, j.created_at) AS since, greatest(e.until, r.until) AS decided,
+       o.scheduled_for, o.until, o.count AS planned
+  FROM cmis.scheduled_jobs j
+  LEFT JOIN cmis.retired_occurrences r ON r.org_id = j.org_id AND r.job_id = j.job_id
+  LEFT JOIN (SELECT o.org_id, o.job_id, max(o.until) AS until FROM cmis.occurrences o JOIN cmis.scheduled_jobs j USING (org_id, job_id)
+              WHERE o.origin = 'schedule' AND o.job_revision < j.revision GROUP BY 1, 2) e
+    ON e.org_id = j.org_id AND e.job_id = j.job_id
+  LEFT JOIN cmis.occurrences o
     ON o.org_id = j.org_id AND o.job_id = j.job_id AND o.origin = 'schedule' AND o.job_revision = j.revision
  ORDER BY j.org_id, j.job_id, o.scheduled_for
 """)
@@ -237,5 +244,8 @@ def offenders(connection: Connection, name: str) -> list[str]:
 
 
 def ledgers(connection: Connection) -> Sequence[Row[Any]]:
-    """Return each job's definition with its planned times as recorded for its present revision, in order."""
+    """Return each job's definition with its planned times as recorded for its present revision, in order.
+
+    A job without any has one row. `since`: when the definition became its own; `decided`: what came before these times.
+    """
     return connection.execute(_LEDGER).all()

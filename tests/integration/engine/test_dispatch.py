@@ -65,6 +65,7 @@ def test_planned_times_of_an_outage_become_stretches_and_only_the_latest_runs(wo
     every_minute: dict[str, Any] = {
         "cron_expression": "* * * * *",
         "anchor_at": first - timedelta(minutes=1),
+        "created_at": first - timedelta(minutes=1),
         "next_run_at": first,
     }
     job = org.job(org.rule(), schedule_type="cron", start_date=None, **every_minute)
@@ -230,7 +231,7 @@ def test_a_run_that_its_worker_is_just_finishing_is_not_cancelled_and_not_waited
 
 def test_paused_jobs_do_not_run(world: World, org: Org) -> None:
     for status in ("paused", "completed", "failed"):
-        org.hourly(org.rule(), hours_due=1, status=status)
+        org.hourly(org.rule(), hours_due=1, status=status, end_date=world.now() - timedelta(hours=2))
     assert world.dispatch().jobs == 0
     assert world.one("SELECT count(*) FROM cmis.occurrences") == 0
 

@@ -76,7 +76,7 @@ def test_a_note_that_cannot_be_kept_is_refused(org: Org, note: str) -> None:
 @pytest.mark.parametrize("status", ["completed", "failed"])
 def test_a_job_that_has_ended_is_neither_paused_nor_resumed(org: Org, status: str) -> None:
     job = add_job(org)
-    update(job, f"status = '{status}', next_run_at = NULL")
+    update(job, f"status = '{status}', next_run_at = NULL, end_date = created_at")
     for verb in (pause, resume):
         with pytest.raises(ConflictError, match=f"is {status} and cannot be"):
             verb(job)

@@ -221,6 +221,7 @@ def test_planned_times_of_the_far_past_go_with_the_months_that_follow_them(world
         "cron_expression": "*/5 * * * *",
         "start_date": None,
         "anchor_at": first - timedelta(minutes=5),
+        "created_at": first - timedelta(minutes=5),
     }
     org.job(org.rule(actions=NOTIFY), schedule_type="cron", misfire="skip", next_run_at=first, **times)
     while world.dispatch().jobs:
