@@ -11,11 +11,12 @@ import click
 from rich.markup import escape
 from sqlalchemy.exc import DBAPIError
 
+from cli.database_errors import explained
 from cli.output import emit_json, out
 from cli.session import json_option
 from cli.tables import show_rows
 from core.config import Settings, require
-from core.db import Database, explain
+from core.db import Database
 from core.errors import SetupError
 from engine.health import Health, Process, look
 from migrations.migrate import head
@@ -81,7 +82,7 @@ def _look(settings: Settings) -> Health:
     except SetupError as error:
         return Health((), (str(error),), ())
     except DBAPIError as error:
-        return Health((), (str(explain(error, VARIABLE)),), ())
+        return Health((), (str(explained(error, VARIABLE)),), ())
 
 
 def _broker(settings: Settings) -> str | None:

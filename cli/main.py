@@ -16,10 +16,11 @@ import click
 from rich.markup import escape
 from sqlalchemy.exc import DBAPIError
 
+from cli.database_errors import explained
 from cli.lazy import LazyGroup, Place
 from cli.output import err
 from core.commits import CommitUnknownError
-from core.db import explain, first_line, sqlstate
+from core.db import first_line, sqlstate
 from core.errors import CmisError, InputError, Problem, SetupError
 
 EXIT_ENVIRONMENT: Final = 1
@@ -37,10 +38,6 @@ _BUGS: Final = ("0A", "21", "22", "23", "42")
 _UNKNOWN: Final = (
     "the connection to DATABASE_URL ended during the commit, and nobody answers since: it may be done or not "
     "(look before you try again: `list` and `show` of the same group say)"
-)
-_CANCELLED: Final = "57014"
-_TOO_LONG: Final = (
-    "narrow the question (a shorter time, a lower limit, one org), or ask again when the database has less to do"
 )
 _NO_SCHEMA: Final = frozenset({"42P01", "42883"})
 
@@ -127,10 +124,7 @@ def _database_failure(error: DBAPIError) -> tuple[int, list[str]]:
         return _forbidden(str(error.orig).strip().splitlines()[0])
     if state.startswith(_BUGS) and state not in _NO_SCHEMA:
         return EXIT_ENVIRONMENT, [_internal(error)]
-    if state == _CANCELLED:
-        said = f"a statement took longer than its limit, and was ended: {first_line(error)}"
-        return EXIT_ENVIRONMENT, [str(SetupError(said, _TOO_LONG))]
-    return EXIT_ENVIRONMENT, [str(explain(error, "DATABASE_URL"))]
+    return EXIT_ENVIRONMENT, [str(explained(error, "DATABASE_URL"))]
 
 
 def _forbidden(reason: str) -> tuple[int, list[str]]:

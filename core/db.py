@@ -283,13 +283,10 @@ def is_outage(error: DBAPIError) -> bool:
 def explain(error: DBAPIError, variable: str) -> SetupError:
     """Turn a failed connection or a missing schema into an error that names the variable and the remedy.
 
-    An UnreachableError is one that time alone may mend. A statement that was cancelled says so: its server answers.
+    An UnreachableError is one that time alone may mend.
     """
     state = sqlstate(error)
     reason = first_line(error)
-    if state == _CANCELLED:
-        said = f"the database at {variable} took longer for a statement than its limit, and ended it: {reason}"
-        return SetupError(said, "ask again when it has less to do; see what holds it up if that does not help")
     if state in {"42P01", "42883", "3F000"}:
         return SetupError(f"the database at {variable} has no schema of this version: {reason}", "run `cmis migrate`")
     away = isinstance(error.orig, psycopg.OperationalError) and is_outage(error) and not is_refusal(str(error.orig))

@@ -225,7 +225,7 @@ def test_a_statement_that_takes_too_long_is_a_problem_and_no_traceback(
     said = json.loads(done.out)
     assert (done.code, said["well"], said["processes"]) == (1, False, [])
     [problem] = said["problems"]
-    assert problem.startswith("the database at READONLY_DATABASE_URL took longer for a statement than its limit")
+    assert problem.startswith("the database (READONLY_DATABASE_URL) took longer for a statement than its limit")
 
 
 def test_a_real_worker_and_a_real_scheduler_answer_over_http(world: World, tmp_path: Path) -> None:
