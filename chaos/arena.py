@@ -150,7 +150,8 @@ class Arena:
         return True
 
     def heal(self) -> None:
-        """End all faults: whatever was stopped goes on, servers run, and processes start without fault points."""
+        """End all faults: what was stopped goes on, servers run, and processes start without fault points."""
+        self.receiver.release()
         for place in self.crew.running():
             place.send(signal.SIGCONT, group=True)
         for server in (self.postgres, self.valkey):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from chaos.arena import Arena
     from chaos.faults import Fault
@@ -26,7 +27,9 @@ SELECT a.worker, a.started_at, coalesce(min(n.started_at), t.finished_at) AS aga
   LEFT JOIN cmis.task_attempts n ON n.org_id = a.org_id AND n.task_id = a.task_id AND n.fence > a.fence
  WHERE a.outcome = 'lost' GROUP BY a.org_id, a.attempt_id, a.worker, a.started_at, t.finished_at"""
 _MOMENT: Final = timedelta(seconds=1)
-_CLAIMS: Final = "SELECT started_at, split_part(worker, '@', 1) AS worker FROM cmis.task_attempts ORDER BY started_at"
+_CLAIMS: Final = """
+SELECT a.started_at, split_part(a.worker, '@', 1) AS worker, t.published_at
+  FROM cmis.task_attempts a LEFT JOIN cmis.tasks t USING (org_id, task_id) ORDER BY a.started_at"""
 _IN_HAND: Final = 2
 """Messages that a worker's children may have taken from the broker already when it loses all others."""
 
@@ -71,7 +74,7 @@ def measure(arena: Arena) -> Measured:
         by_kind[kind, "resumed"].append(seconds)
     for kind, seconds in _resumed(log, times, after=_IN_HAND * arena.scenario.hands.workers):
         by_kind[kind, "consuming"].append(seconds)
-    for kind, seconds in _everyone(log, claims):
+    for kind, seconds in _everyone(log, claims, _workers(arena)):
         by_kind[kind, "everyone"].append(seconds)
     for kind, seconds in _late(log, [(row.scheduled_for, row.decided_at) for row in starts]):
         by_kind[kind, "late"].append(seconds)
@@ -100,18 +103,33 @@ def _resumed(log: Sequence[Fault], claims: Sequence[Any], *, after: int = 0) -> 
     return found
 
 
-def _everyone(log: Sequence[Fault], claims: Sequence[Any]) -> list[tuple[str, float]]:
-    """Return, for each fault that took something away, how long after its end each worker had claimed something."""
-    names = {row.worker for row in claims}
+def all_at_work(arena: Arena, fault: Fault) -> bool:
+    """Say whether each worker has claimed something, since a fault's end, that it had not in hand before."""
+    return fault.over is not None and _workers(arena) <= _first_claims(arena.rows(_CLAIMS), fault.over).keys()
+
+
+def _workers(arena: Arena) -> set[str]:
+    return {place.name for kind in ("worker", "deliveries") for place in arena.crew.of(kind)}
+
+
+def _first_claims(claims: Sequence[Any], since: datetime) -> dict[str, datetime]:
+    """Return when each worker first claimed what was published since: no message of that was in its hands before."""
+    first: dict[str, datetime] = {}
+    for row in claims:
+        if row.published_at is not None and since < row.published_at <= row.started_at:
+            first.setdefault(row.worker, row.started_at)
+    return first
+
+
+def _everyone(log: Sequence[Fault], claims: Sequence[Any], workers: set[str]) -> list[tuple[str, float]]:
+    """Return, for each fault that took something away, how long after its end each worker had claimed something new."""
     found = []
     for fault in log:
         if fault.over is None:
             continue
-        first: dict[str, Any] = {}
-        for row in claims[bisect_right(claims, fault.over, key=lambda row: row.started_at) :]:
-            first.setdefault(row.worker, row.started_at)
-        all_of_them = names == first.keys()
-        found.append((fault.kind, (max(first.values()) - fault.over).total_seconds() if all_of_them else float("inf")))
+        first = _first_claims(claims, fault.over)
+        last = max((first[name] for name in workers), default=fault.over) if workers <= first.keys() else None
+        found.append((fault.kind, float("inf") if last is None else (last - fault.over).total_seconds()))
     return found
 
 

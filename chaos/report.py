@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -116,12 +117,15 @@ def _faults(result: Result) -> Iterator[tuple[str, ...]]:
         yield (result.scenario.name, bound.kind, bound.measure, *figures, _word(holds=_holds(result, bound)))
 
 
-def _holds(result: Result, bound: Bound) -> bool:
+def _holds(result: Result, bound: Bound) -> bool | None:
+    """Say whether a promise was kept; None if nothing was measured of it."""
     worst = result.worst(bound)
-    return worst is None or worst <= bound.seconds
+    return None if worst is None else worst <= bound.seconds
 
 
-def _word(*, holds: bool) -> str:
+def _word(*, holds: bool | None) -> str:
+    if holds is None:
+        return "[yellow]not tested[/yellow]"
     return "[green]yes[/green]" if holds else "[bold red]no[/bold red]"
 
 
@@ -130,4 +134,5 @@ def _figure(seconds: float | None) -> str:
 
 
 def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 3)
+    """Return it as JSON can hold it: what never came is infinite, and JSON knows no such number."""
+    return None if seconds is None or math.isinf(seconds) else round(seconds, 3)

@@ -19,6 +19,7 @@ from core.errors import SetupError
 from dev.site import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from chaos.arena import Arena
@@ -67,7 +68,8 @@ def run(
     """Run a scenario on servers that may be taken away, with a database of its own on them; see `Result`.
 
     `seconds`: how long faults go on (default: the scenario's own); everything before and after comes on top. `seed`
-    chooses the faults and the load. Without `bounds` times are measured and not judged, for machines that are busy.
+    chooses the load and the order of the kinds of faults. Without `bounds` times are measured and not judged, for
+    machines that are busy. With them, and no less than the scenario's own time, each must have been measured.
     Raises SetupError if the processes do not even start.
     """
     scenario = all_scenarios()[name]
@@ -75,13 +77,15 @@ def run(
     shutil.rmtree(place, ignore_errors=True)
     begun = monotonic()
     with arena(made, scenario, seconds=seconds or scenario.seconds, seed=seed, logs=place) as at:
+        whole = at.seconds >= scenario.seconds
         at.prepare()
         found = _happen(at)
         measured = measure(at)
         statuses = _end(at)
         found += [f"{one} ended with status {status} when asked to" for one, status in statuses.items() if status]
-        found += _broken_bounds(scenario, measured) if bounds else []
         faults = at.faults.counts() + _deaths(at)
+        found += _broken_bounds(scenario, measured) if bounds else []
+        found += _unmeasured(scenario, measured, faults) if bounds and whole else []
         return Result(
             scenario, seed, monotonic() - begun, len(at.load.asked), faults, len(at.crew.ended), measured, found
         )
@@ -120,6 +124,15 @@ def _broken_bounds(scenario: Scenario, measured: Measured) -> list[str]:
         f"{one.kind}: {one.measure} after {worst:.1f} s, which is more than {one.seconds:g} s"
         for one, worst in broken
         if worst is not None and worst > one.seconds
+    ]
+
+
+def _unmeasured(scenario: Scenario, measured: Measured, faults: Mapping[str, int]) -> list[str]:
+    """Return the promises that nothing was measured of: whether they are kept nobody knows."""
+    return [
+        f"{one.kind}: {one.measure} was never measured, and the fault happened {faults.get(one.kind, 0)} times"
+        for one in scenario.bounds
+        if measured.worst(one) is None
     ]
 
 

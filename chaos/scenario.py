@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 Measure: TypeAlias = Literal["recovered", "resumed", "consuming", "everyone", "late", "wait"]
 """`recovered`: from the fault to the next claim of each task that was lost with its process. `resumed`: from the end of
 the fault to the first claim of anything; `consuming`: to one that nobody had in hand before; `everyone`: until each
-worker has claimed something. `wait`: what a scenario measured itself (`arena.waits`). `late`: from a planned time
-under the fault to its decision."""
+worker has claimed something that was published since. `wait`: what a scenario measured itself (`arena.waits`). `late`:
+from a planned time under the fault to its decision."""
 
 
 @dataclass(frozen=True, slots=True)

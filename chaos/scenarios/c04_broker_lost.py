@@ -9,6 +9,7 @@ import redis
 from chaos import backlog
 from chaos.observing import unobserved
 from chaos.scenario import Bound, Scenario
+from chaos.turns import in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,14 +20,16 @@ FLUSHED: Final = "broker flushed"
 KILLED: Final = "broker killed, back empty"
 FULL: Final = "broker full"
 EVERY: Final = 10.0
-"""Seconds between two faults."""
+"""Seconds between two faults; fewer where the time is short."""
+_LEAST: Final = 3.0
+_SECONDS: Final = 50.0
 TASKS: Final = 5_000
 """Of the backlog; fewer where the time is short."""
 _A_SECOND: Final = 100
 _AWAY: Final = (1.0, 3.0)
 """Seconds for which a killed broker is away."""
 _FULL_SECONDS: Final = 5.0
-_KINDS: Final = (FLUSHED, FLUSHED, KILLED, FULL)
+_KINDS: Final = (FLUSHED, KILLED, FULL)
 _MOST: Final = 0.9
 """Of the messages that are lost so many must be published again: workers take some between the count and the loss."""
 _LOSSES: Final = "SELECT losses, republished FROM cmis.broker_epoch"
@@ -45,17 +48,19 @@ def _backlog(arena: Arena) -> int:
 
 
 def lose(arena: Arena) -> None:
-    """Fill the broker and flush it, in the middle of the backlog; then one fault after another."""
-    kinds = [FLUSHED, *arena.chance.sample(_KINDS, len(_KINDS))]
+    """Fill the broker and flush it, amid the backlog; then each fault once, and again while time is left."""
     backlog.send(arena.world, arena.valkey.url)
     lost = sum(arena.waiting().values())
-    happen(arena, kinds[0])
-    while arena.left > EVERY:
-        kinds = [*kinds[1:], kinds[0]]
-        happen(arena, kinds[0])
+    happen(arena, FLUSHED)
+    if not lost or not arena.wait_until(lambda: _republished(arena) >= _MOST * lost, EVERY):
+        arena.seen.append(f"{lost} messages were lost at once, and {_republished(arena)} tasks published again")
+    for kind in in_turn(arena, _KINDS, needs=EVERY):
+        happen(arena, kind)
+
+
+def _republished(arena: Arena) -> int:
     [counted] = arena.rows(_LOSSES)
-    if counted.republished < _MOST * lost:
-        arena.seen.append(f"{lost} messages were lost at once, and {counted.republished} tasks published again")
+    return int(counted.republished)
 
 
 def happen(arena: Arena, kind: str) -> None:
@@ -72,7 +77,7 @@ def happen(arena: Arena, kind: str) -> None:
         arena.wait_whatever(_FULL_SECONDS)
         _limit(arena, 0)
     fault.end()
-    arena.wait_whatever(EVERY)
+    arena.wait_whatever(max(_LEAST, EVERY * min(1.0, arena.seconds / _SECONDS)))
 
 
 def _limit(arena: Arena, size: int) -> None:
@@ -95,7 +100,7 @@ def check(arena: Arena) -> Iterator[str]:
 SCENARIO: Final = Scenario(
     "C4",
     "the broker flushed every 10 s, killed and empty, full",
-    50,
+    _SECONDS,
     lose,
     bounds=tuple(Bound(kind, "consuming", 3) for kind in (FLUSHED, KILLED, FULL)),
     prepare=prepare,

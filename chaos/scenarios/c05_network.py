@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from chaos.measures import all_at_work
 from chaos.observing import unobserved
 from chaos.proxy import Proxy
 from chaos.scenario import Bound, Scenario
+from chaos.turns import in_turn
 
 if TYPE_CHECKING:
     from chaos.arena import Arena
+    from chaos.faults import Fault
 
 HALF_OPEN: Final = "broker half-open"
 RESET: Final = "broker connections reset"
@@ -20,8 +23,11 @@ _BLACK_SECONDS: Final = 30.0
 _SLOW: Final = (0.15, 0.15)
 """Seconds that each direction takes longer, and those that it may take besides."""
 _SLOW_SECONDS: Final = 8.0
-_BETWEEN: Final = 20.0
-"""Seconds between two faults: within so many everybody must be consuming again."""
+_PROMISED: Final = 20.0
+"""Seconds within which everybody must be consuming again: the next fault waits for it so long."""
+_LEAST: Final = 8.0
+"""Seconds between two faults, however soon everybody is."""
+_LOOK_SECONDS: Final = 0.5
 _PROXY: Final = "broker"
 
 
@@ -33,13 +39,10 @@ def prepare(arena: Arena) -> None:
 
 
 def disturb(arena: Arena) -> None:
-    """Do one fault after another, in an order by chance."""
-    kinds = arena.chance.sample(_KINDS, len(_KINDS))
+    """Do one fault after another: each once, in an order by chance, whatever the time."""
     arena.wait(1.0)
-    happen(arena, kinds[0])
-    while arena.left > _BETWEEN:
-        kinds = [*kinds[1:], kinds[0]]
-        happen(arena, kinds[0])
+    for kind in in_turn(arena, _KINDS, needs=_PROMISED):
+        happen(arena, kind)
 
 
 def happen(arena: Arena, kind: str) -> None:
@@ -59,15 +62,23 @@ def happen(arena: Arena, kind: str) -> None:
         arena.wait_whatever(_BLACK_SECONDS)
         proxy.restore()
     fault.end()
-    arena.wait_whatever(_BETWEEN)
+    arena.wait_whatever(_LEAST)
+    arena.wait_until(lambda: _got_over(arena, fault), _PROMISED - _LEAST)
+
+
+def _got_over(arena: Arena, fault: Fault) -> bool:
+    if all_at_work(arena, fault):
+        return True
+    arena.wait_whatever(_LOOK_SECONDS)
+    return False
 
 
 SCENARIO: Final = Scenario(
     "C5",
     "the broker half-open, reset, slow, and in a black hole for 30 s",
-    110,
+    90,
     disturb,
-    bounds=tuple(Bound(kind, "everyone", 20) for kind in _KINDS),
+    bounds=tuple(Bound(kind, "everyone", _PROMISED) for kind in _KINDS),
     prepare=prepare,
     check=unobserved,
     survives=True,

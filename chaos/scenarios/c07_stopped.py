@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Final, Self
 
 from chaos.scenario import Hands, Scenario
+from chaos.turns import in_turn
 from engine.store.tasks import LEASE_SECONDS
 from tests.posting import SIGNING, Desk
 from tests.stepping import Flow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from uuid import UUID
 
     from chaos.arena import Arena
     from chaos.crew import Place
+    from chaos.faults import Fault
 
 CALL: Final = "worker stopped in a call"
 DELIVERY: Final = "worker stopped in a delivery"
@@ -53,6 +56,7 @@ class _Effects:
     arena: Arena
     desk: Desk
     template_id: UUID
+    numbers: Iterator[int] = field(default_factory=count)
 
     @classmethod
     def of(cls, arena: Arena) -> Self:
@@ -63,8 +67,9 @@ class _Effects:
         post = {"id": "post", "type": "action", "config": {"callable": "chaos.post", "params": params}}
         return cls(arena, desk, Flow(desk).publish(post | {"retry": {"max_retries": 10}}, name="post"))
 
-    def begin(self, kind: str, number: int) -> str:
+    def begin(self, kind: str) -> str:
         """Ask for one; returns the path at which it arrives."""
+        number = next(self.numbers)
         path = f"/held/{number}"
         self.arena.receiver.hold(path)
         url = f"{self.arena.receiver.url}{path}"
@@ -74,44 +79,65 @@ class _Effects:
             self.desk.webhook(url)
         return path
 
-    def holder(self) -> tuple[str, Place] | None:
-        """Return who is at it, as its lease says, and the process."""
-        for (worker,) in self.arena.rows(_HOLDER):
-            name = worker.partition("@")[0]
-            return worker, next(place for place in self.arena.crew.running() if place.name == name)
+    def holder(self, kind: str) -> tuple[str, Place] | None:
+        """Return who is at one, as its lease says, and the process."""
+        family = "worker" if kind == CALL else "deliveries"
+        for (owner,) in self.arena.rows(_HOLDER):
+            name = owner.partition("@")[0]
+            if name.startswith(family):
+                return owner, next(place for place in self.arena.crew.running() if place.name == name)
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Stopped:
+    """A process that stands still: its place, the owner of its lease, and the fault."""
+
+    place: Place
+    owner: str
+    fault: Fault
+
+    def go_on(self) -> None:
+        """Let it."""
+        self.place.send(signal.SIGCONT, group=True)
+        self.fault.end()
+
+
 def stop_inside(arena: Arena) -> None:
-    """Stop a worker in a call for twice its lease; then others, whose lease an administrator cuts short."""
+    """Stop one worker in a call and one in a delivery, for twice their lease; then others, whose lease is cut short."""
     effects = _Effects.of(arena)
-    number = 0
-    while arena.left or not number:
-        truly = not number and arena.left > 2 * LEASE_SECONDS
-        _stop(effects, (CALL, DELIVERY)[number % 2], number, truly=truly)
-        number += 1
+    if arena.left > 2 * LEASE_SECONDS:
+        _stop(effects, (CALL, DELIVERY), truly=True)
+    for kind in in_turn(arena, (CALL, DELIVERY)):
+        _stop(effects, (kind,), truly=False)
 
 
-def _stop(effects: _Effects, kind: str, number: int, *, truly: bool) -> None:
-    arena, path = effects.arena, effects.begin(kind, number)
-    came = arena.wait_until(lambda: bool(arena.receiver.requests(path)), _PATIENCE)
-    holder = effects.holder()
-    if not came or holder is None:
-        arena.seen.append(f"{path} was not begun within {_PATIENCE:.0f} s, or nobody holds it")
-        arena.receiver.release()
-        return
-    owner, place = holder
-    fault = arena.faults.note(kind, place.send(signal.SIGSTOP, group=True))
-    arena.receiver.release()  # its answer waits for the worker
+def _stop(effects: _Effects, kinds: Sequence[str], *, truly: bool) -> None:
+    """Let effects begin, and whoever is at them stand still until all are done; `truly`: for twice a lease."""
+    arena = effects.arena
+    stopped = [one for kind in kinds if (one := _stop_one(effects, kind)) is not None]
+    arena.receiver.release()  # its answers wait for the workers
     if truly:
         arena.wait_whatever(2 * LEASE_SECONDS)
     else:
-        arena.world.meddle(_EXPIRE, owner=owner)
+        for one in stopped:
+            arena.world.meddle(_EXPIRE, owner=one.owner)
     if not arena.wait_until(lambda: arena.rows(_OPEN)[0][0] == 0, _PATIENCE):
-        arena.seen.append(f"nobody else did {path} within {_PATIENCE:.0f} s")
-    place.send(signal.SIGCONT, group=True)
-    fault.end()
+        arena.seen.append(f"nobody else did what was begun within {_PATIENCE:.0f} s: {', '.join(kinds)}")
+    for one in stopped:
+        one.go_on()
     arena.wait_whatever(_GOES_ON)
+
+
+def _stop_one(effects: _Effects, kind: str) -> _Stopped | None:
+    arena, path = effects.arena, effects.begin(kind)
+    came = arena.wait_until(lambda: bool(arena.receiver.requests(path)), _PATIENCE)
+    holder = effects.holder(kind)
+    if not came or holder is None:
+        arena.seen.append(f"{path} was not begun within {_PATIENCE:.0f} s, or nobody holds it")
+        return None
+    owner, place = holder
+    return _Stopped(place, owner, arena.faults.note(kind, place.send(signal.SIGSTOP, group=True)))
 
 
 def check(arena: Arena) -> Iterator[str]:

@@ -11,6 +11,7 @@ import redis
 from celery import Celery
 
 from chaos.scenario import Scenario
+from chaos.turns import in_turn
 from models.queue_enums import Dropped
 
 if TYPE_CHECKING:
@@ -65,9 +66,9 @@ class Forger:
     celery: Celery
     owed: Counter[Dropped] = field(default_factory=Counter)
 
-    def send_one(self) -> None:
-        """Send one message of any kind."""
-        ways: Mapping[str, Callable[[], bool]] = {
+    def ways(self) -> Mapping[str, Callable[[], bool]]:
+        """Return each kind of message, with what sends one; False where there is nothing to make it of yet."""
+        return {
             "duplicate": self._duplicate,
             "message with another org's id": self._other_org,
             "message of no task": self._no_task,
@@ -79,9 +80,6 @@ class Forger:
             "event that makes no sense": self._event,
             "garbage in the broker": self._garbage,
         }
-        kind = self.arena.chance.choice(list(ways))
-        if ways[kind]():
-            self.arena.faults.note(kind)
 
     def _send(self, reason: Dropped, name: str, args: Any, **options: Any) -> bool:
         self.celery.send_task(name, args, **({"queue": "rules"} | options))
@@ -139,9 +137,12 @@ def forge(arena: Arena) -> None:
     """Send until the time is over; then wait until it is counted, since processes are asked to end only later."""
     with Celery("forger", broker=arena.valkey.url, set_as_current=False) as celery:
         forger = Forger(arena, celery)
-        while arena.left:
-            forger.send_one()
+        ways = forger.ways()
+        for kind in in_turn(arena, list(ways)):
+            if ways[kind]():
+                arena.faults.note(kind)
             arena.wait(_PAUSE)
+    arena.seen += [f"no {kind} was sent" for kind in ways if not arena.faults.counts()[kind]]
     arena.wait_until(lambda: not list(_uncounted(arena, forger.owed)), _TOLD_SECONDS)
     arena.seen += list(_uncounted(arena, forger.owed))
 

@@ -69,4 +69,5 @@ SCENARIO: Final = Scenario(
     cut_the_power,
     bounds=(Bound(CUT, "resumed", _RESUME_SECONDS), Bound(ALL_CUT, "resumed", _RESUME_ALL_SECONDS)),
     check=flushes,
+    survives=True,
 )
