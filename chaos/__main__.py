@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m chaos", description="Faults under load, and what must hold.")
     parser.add_argument("--only", metavar="C1,C4", help="these scenarios (default: all)")
     parser.add_argument("--seconds", type=_seconds, help="how long the faults of each go on (default: its own)")
-    parser.add_argument("--seed", type=int, help="chooses faults and load (default: any, and it is said)")
+    parser.add_argument("--seed", type=int, help="chooses load and order of faults (default: any, and it is said)")
     parser.add_argument("--json", action="store_true", help="print one JSON list on stdout; all else on stderr")
     return parser
 
@@ -69,7 +69,8 @@ def _run(scenarios: Sequence[Scenario], seconds: float | None, seed: int, *, as_
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="chaos: %(name)s: %(message)s")
     if names := ignored():
         say(f"{', '.join(names)} not used: chaos starts servers of its own")
-    say(f"seed {seed} (--seed {seed} chooses the same faults); logs of the processes go to {LOGS}")
+    say(f"seed {seed} (--seed {seed} chooses the same load and order of faults, not their moments)")
+    say(f"logs of the processes go to {LOGS}")
     begun = monotonic()
     results: list[Result] = []
     with own_servers(PLACE, "chaos run") as made:

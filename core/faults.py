@@ -1,7 +1,8 @@
 """Fault points: named places in the code where a test or the chaos suite makes the process die or fail.
 
 `CMIS_FAULTS="name=probability[xCOUNT],…"` arms them; unarmed they cost one dictionary lookup. COUNT bounds how often a
-point fires in one process. The seed is logged, and `CMIS_FAULTS_SEED` repeats a run.
+point fires in one process. `CMIS_FAULTS_SEED`, which is logged, and the pid are what chance begins with: a seed alone
+repeats no run.
 """
 
 from __future__ import annotations
