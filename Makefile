@@ -1,7 +1,7 @@
 # Everything a new machine needs: GNU make and Python 3.11 or newer. `make help` lists the targets.
 PYTHON ?= python3
 ARGS ?=
-JOBS ?= 2
+JOBS ?= 3
 
 VENV := .venv/bin
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
@@ -24,7 +24,7 @@ up: setup ## run everything until Ctrl-C: servers (data in .dev), demo org, work
 demo: setup ## run the demo on throw-away servers to its end, and show what happened
 	@$(VENV)/cmis demo $(ARGS)
 
-test: setup ## run the tests on throw-away servers, within ten minutes (ARGS="-k name" for some; JOBS=2 at once)
+test: setup ## run the tests on throw-away servers (ARGS="-k name" for some; JOBS=3 at once)
 	@$(VENV)/pytest -n $(JOBS) --dist worksteal -m "not exhaustive" $(ARGS)
 
 test-all: setup ## run all tests, also those that take long: faults in every form, a thousand runs under kills

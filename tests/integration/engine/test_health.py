@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from datetime import timedelta
 from functools import partial
 from http.client import HTTPConnection
@@ -18,7 +16,7 @@ import pytest
 from core.db import Database
 from dev.fleet import fleet
 from dev.launch import wait_until
-from dev.site import ROOT, free_port
+from dev.site import free_port
 from engine import health, rescue
 from engine.store import processes
 from engine.store.dropped import count_dropped
@@ -164,26 +162,20 @@ def test_a_shifted_clock_is_a_problem_unless_this_is_a_test(world: World) -> Non
     assert health.look(world.reader, head(), broker=None, test_clock=True).well
 
 
-def cmis_health(env: dict[str, str]) -> tuple[int, Any]:
-    command = [sys.executable, "-m", "cli.main", "health", "--json"]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-    assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout)
-
-
-def shown(env: dict[str, str]) -> list[str]:
-    command = [sys.executable, "-m", "cli.main", "health"]
-    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False).stdout.splitlines()
+def cmis_health(capsys: pytest.CaptureFixture[str], env: dict[str, str]) -> tuple[int, Any]:
+    done = Cmis(capsys, env)("health", "--json")
+    assert done.out, done.err
+    return done.code, json.loads(done.out)
 
 
 def test_the_command_says_well_of_a_whole_fleet_and_what_is_wrong_once_its_scheduler_is_gone(
-    world: World, tmp_path: Path
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     port = free_port()
     env = world.site.full_env()
     with fleet(1, 0, env, tmp_path / "one") as running, fleet(0, 1, env, tmp_path / "two", deliveries=1) as others:
         wait_until(lambda: world.one("SELECT count(*) FROM cmis.processes WHERE polled_at IS NOT NULL") == 3, 60)
-        code, said = cmis_health(env)
+        code, said = cmis_health(capsys, env)
         assert (code, said["problems"], said["notes"]) == (0, [], [])
         assert {(one["kind"], tuple(one["queues"])) for one in said["processes"]} == {
             ("worker", QUEUES),
@@ -194,11 +186,11 @@ def test_the_command_says_well_of_a_whole_fleet_and_what_is_wrong_once_its_sched
         [scheduler] = others.schedulers
         scheduler.kill()
         world.meddle("UPDATE cmis.processes SET seen_at = seen_at - interval '1 min' WHERE kind = 'scheduler'")
-        code, said = cmis_health(env)
+        code, said = cmis_health(capsys, env)
         assert (code, said["well"]) == (1, False)
         assert said["problems"][0].startswith("no scheduler is alive")
         gone = env | {"BROKER_URL": f"redis://:hush@127.0.0.1:{port}/0"}
-        assert "the broker cannot be used" in cmis_health(gone)[1]["problems"][0]
+        assert "the broker cannot be used" in cmis_health(capsys, gone)[1]["problems"][0]
     assert dict(world.rows("SELECT kind, state FROM cmis.processes")) == {
         "worker": "stopped",
         "deliveries": "stopped",
@@ -206,9 +198,11 @@ def test_the_command_says_well_of_a_whole_fleet_and_what_is_wrong_once_its_sched
     }
 
 
-def test_a_database_that_is_away_is_a_problem_and_no_traceback(world: World) -> None:
+def test_a_database_that_is_away_is_a_problem_and_no_traceback(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
     away = world.site.full_env() | {"READONLY_DATABASE_URL": "postgresql://cmis_readonly:hush@127.0.0.1:1/x"}
-    code, said = cmis_health(away)
+    code, said = cmis_health(capsys, away)
     assert (code, said["processes"]) == (1, [])
     assert "READONLY_DATABASE_URL cannot be used" in said["problems"][0]
     assert "hush" not in json.dumps(said)
@@ -246,7 +240,7 @@ def answer(port: int) -> tuple[int, Any]:
     return response.status, json.loads(response.read())
 
 
-def test_what_was_counted_is_told_and_is_no_problem(world: World) -> None:
+def test_what_was_counted_is_told_and_is_no_problem(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     serve_all(world)
     found = look(world)
     assert found.broker is not None
@@ -259,8 +253,8 @@ def test_what_was_counted_is_told_and_is_no_problem(world: World) -> None:
     assert found.broker is not None
     assert (found.well, found.broker.losses, found.dropped) == (True, 1, {"arguments": 1, "unclaimed": 3})
     env = world.site.full_env()
-    [told] = [line for line in shown(env) if "republished after broker loss" in line]
+    [told] = [line for line in Cmis(capsys, env)("health").out.splitlines() if "republished after broker loss" in line]
     assert "0 tasks (1 losses, the last " in told
-    assert "counted messages dropped: 1 arguments, 3 unclaimed" in shown(env)
-    _, document = cmis_health(env)
+    assert "counted messages dropped: 1 arguments, 3 unclaimed" in Cmis(capsys, env)("health").out.splitlines()
+    _, document = cmis_health(capsys, env)
     assert (document["broker"]["losses"], document["dropped"]) == (1, {"arguments": 1, "unclaimed": 3})

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 import psycopg
+import pytest
 
 from dev.launch import wait_until
 from engine import approve, backfill, invariants, upkeep
@@ -211,6 +212,7 @@ def test_a_row_that_changes_between_counting_and_dropping_is_counted_again(world
     assert rows(world, EXECUTIONS) == 0
 
 
+@pytest.mark.exhaustive
 def test_planned_times_of_the_far_past_go_with_the_months_that_follow_them(world: World, org: Org) -> None:
     """A job that comes back after most of a year decides times that have no month of their own: its chain holds."""
     keep_three_months(world)
