@@ -54,7 +54,7 @@ def create_command(*, org_ref: str, user_id: str | None, as_json: bool, **given:
 
     \b
     Example:
-      cmis connectors create "Ads bridge" --org acme --url https://bridge.acme.example/changes --platform google_ads
+      cmis connectors create "Ads bridge" --org acme --url https://bridge.acme.example/changes --platform google
     """  # noqa: D301 - \b is click's mark for lines that stay as they are
     with open_org(org_ref, user_id) as session:
         row = create_connector(session.database, session.context, _given(given))

@@ -55,7 +55,7 @@ _COMMANDS: Final = {
     "health": Place("cli.health:health", "Whether the system and each process are well."),
     "invariants": Place("cli.invariants:invariants", "Check what must always be true."),
     "jobs": Place("cli.jobs:jobs", "Jobs: what runs when."),
-    "metrics": Place("cli.metrics:metrics", "Campaign metrics: import and show them."),
+    "metrics": Place("cli.metrics:metrics", "Campaign metrics: import them."),
     "migrate": Place("cli.migrate:migrate", "Bring the database's schema up to date."),
     "notifications": Place("cli.notifications:notifications", "What people of an org were told in the product."),
     "optimizations": Place("cli.optimizations:optimizations", "Optimisations: all active rules at once."),

@@ -14,9 +14,9 @@ from engine.enqueue import job_run
 from engine.find import find_job
 from engine.schedule.occurrences import occurrences as planned_times
 from engine.schedule.stored import of_row
-from engine.store import audit, jobs, maintenance, occurrences, tasks
+from engine.store import actions, audit, jobs, maintenance, occurrences, tasks
 from models.audit_actions import AuditAction
-from models.enums import Origin
+from models.enums import Origin, Role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,6 +65,7 @@ def backfill_job(
     and InputError for a range that is empty or to come, or that holds more than 1,000 planned times.
     """
     with database.transaction(context) as connection:
+        actions.require_role(connection, Role.OPERATOR)
         job_id = find_job(connection, context.org_id, reference).job_id
         job = jobs.lock(connection, context.org_id, job_id)  # two backfills of a job go one after the other
         now = clock.now(connection)

@@ -15,9 +15,9 @@ from engine.rule_conflicts import Saved
 from engine.rules.bundle import KEYS, parse_bundle, under
 from engine.rules.reading import Problems, shown
 from engine.secrets.check import refuse_unknown
-from engine.store import audit, bundles, rules
+from engine.store import actions, audit, bundles, rules
 from models.audit_actions import AuditAction
-from models.enums import BundleStatus
+from models.enums import BundleStatus, Role
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,6 +56,7 @@ def create_bundle(database: Database, context: Context, document: object) -> Row
     """Store a bundle of rules and return its row; raises InputError with every problem, ConflictError for its name."""
     columns = _columns(_parse(document))
     with refusing(_NAME, _TAKEN), database.transaction(context) as connection:
+        actions.require_role(connection, Role.EDITOR)
         now = clock.now(connection)
         keys = {"org_id": context.org_id, "workflow_id": uuid7(now), "owner_id": context.user_id}
         bundles.create(connection, columns | keys | {"created_at": now, "updated_at": now})
@@ -72,6 +73,7 @@ def update_bundle(database: Database, context: Context, reference: UUID | str, c
         message = f"a change must be an object, not {shown(changes)}"
         raise InputError.of("", message, "give the keys that are to be different")
     with refusing(_NAME, _TAKEN), database.transaction(context) as connection:
+        actions.require_role(connection, Role.EDITOR)
         row = bundles.lock(connection, context.org_id, _own(connection, context.org_id, reference).workflow_id)
         document = _document(row) | changes
         kept = {key: value for key, value in document.items() if key not in changes or value is not None}
@@ -81,6 +83,7 @@ def update_bundle(database: Database, context: Context, reference: UUID | str, c
 def archive_bundle(database: Database, context: Context, reference: UUID | str) -> Row[Any]:
     """Let no more rules be made of one of the org's own bundles, and return its row; others do not see it any more."""
     with database.transaction(context) as connection:
+        actions.require_role(connection, Role.EDITOR)
         row = bundles.lock(connection, context.org_id, _own(connection, context.org_id, reference).workflow_id)
         return _change(connection, row, {"status": BundleStatus.ARCHIVED.value})
 
@@ -103,6 +106,7 @@ def instantiate(
     if strict:
         rule_conflicts.refuse(found)
     with database.transaction(context) as connection:
+        actions.require_role(connection, Role.EDITOR)
         made = _insert(connection, bundle, rows, now)
     saved = [Saved(made[row["rule_id"]], rule_conflicts.of_rule(found, row["rule_id"])) for row in rows]
     return Instantiated(bundle, saved)

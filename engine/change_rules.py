@@ -14,8 +14,8 @@ from engine.rule_conflicts import Saved
 from engine.rules.definition import MAX_NAME
 from engine.rules.reading import shown
 from engine.secrets.check import refuse_unknown
-from engine.store import rules
-from models.enums import RuleStatus
+from engine.store import actions, rules
+from models.enums import Role, RuleStatus
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -75,6 +75,7 @@ def duplicate_rule(database: Database, context: Context, reference: UUID | str, 
     Without a name it is `NAME (copy)`, or the next number that is free. Raises NotFoundError, InputError.
     """
     with database.transaction(context) as connection:
+        actions.require_role(connection, Role.EDITOR)
         source = find_rule(connection, context.org_id, reference)
         taken = rules.names(connection, context.org_id).values() if name is None else ()
         own = {"name": name or _copy_name(source.name, taken), "status": RuleStatus.DRAFT.value}
@@ -111,6 +112,7 @@ def _save(database: Database, context: Context, reference: UUID | str, wanted: _
         if strict:
             rule_conflicts.refuse(found)
         with database.transaction(context) as connection:
+            actions.require_role(connection, Role.EDITOR)
             row = _store(connection, plan)
         if row is not None:
             return Saved(row, found)

@@ -13,8 +13,8 @@ from engine.schedule.occurrences import next_occurrence
 from engine.schedule.past import cursor
 from engine.schedule.stored import of_row
 from engine.settle import Settled, settle_past
-from engine.store import jobs, maintenance, occurrences
-from models.enums import JobStatus, RuleStatus
+from engine.store import actions, jobs, maintenance, occurrences
+from models.enums import JobStatus, Role, RuleStatus
 from models.workflow_enums import TemplateStatus
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def pause_job(database: Database, context: Context, reference: UUID | str, note:
     """
     note = _checked(note)
     with database.transaction(context) as connection:
+        actions.require_role(connection, Role.OPERATOR)
         job_id = find_job(connection, context.org_id, reference).job_id
         now = clock.now(connection)
         paused = jobs.pause(connection, context.org_id, job_id, note=note, now=now)
@@ -68,6 +69,7 @@ def resume_job(database: Database, context: Context, reference: UUID | str, *, c
 def _resume(database: Database, context: Context, seen: Row[Any], *, catch_up: bool) -> Row[Any] | None:
     """Take one step in a transaction of its own; None if the past is longer."""
     with database.transaction(context) as connection:
+        actions.require_role(connection, Role.OPERATOR)
         job = jobs.lock(connection, context.org_id, seen.job_id)
         if job.status == JobStatus.ACTIVE:
             return job

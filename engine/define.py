@@ -23,7 +23,8 @@ from engine.rules.reading import Problems, shown
 from engine.rules.templates import TEMPLATES
 from engine.schedule.zones import zone
 from engine.secrets.check import refuse_unknown
-from engine.store import orgs, rules
+from engine.store import actions, orgs, rules
+from models.enums import Role
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -71,6 +72,7 @@ def create_rule(database: Database, context: Context, document: object, *, stric
     if strict:
         rule_conflicts.refuse(found)
     with database.transaction(context) as connection:
+        actions.require_role(connection, Role.EDITOR)
         return Saved(_insert_rule(connection, context, wanted, row), found)
 
 

@@ -14,8 +14,8 @@ from engine.find import find_job
 from engine.schedule import stored
 from engine.schedule.occurrences import first_occurrence
 from engine.settle import Settled, settle_past
-from engine.store import jobs, maintenance, occurrences, orgs
-from models.enums import JobStatus
+from engine.store import actions, jobs, maintenance, occurrences, orgs
+from models.enums import JobStatus, Role
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -44,6 +44,7 @@ def create_job(database: Database, context: Context, document: Document) -> Row[
     a taken name.
     """
     with refusing(_NAME, _TAKEN), database.transaction(context) as connection:
+        actions.require_role(connection, Role.EDITOR)
         now = clock.now(connection)
         zone = document.get("timezone")
         if zone is None:
@@ -76,6 +77,7 @@ def update_job(database: Database, context: Context, reference: UUID | str, chan
 def _update(database: Database, context: Context, job_id: UUID, changes: Document) -> Row[Any] | None:
     """Take one step in a transaction of its own; None if the past is longer."""
     with refusing(_NAME, _TAKEN), database.transaction(context) as connection:
+        actions.require_role(connection, Role.EDITOR)
         job = jobs.lock(connection, context.org_id, job_id)
         now = clock.now(connection)
         change = _change(connection, job, changes, now)

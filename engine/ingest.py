@@ -20,7 +20,8 @@ from core.ids import uuid7
 from engine.imports.columns import METRICS
 from engine.imports.sums import CampaignKey, Sums, stored
 from engine.schedule.zones import gap_end, instants, local_day, zone
-from engine.store import metrics
+from engine.store import actions, metrics
+from models.enums import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -130,6 +131,7 @@ class _Writer:
 
         def attempt() -> T:
             with self._target.database.transaction(self._target.context) as connection:
+                actions.require_role(connection, Role.OPERATOR)
                 return body(connection, clock.now(connection))
 
         return repeat_on_conflict(attempt)

@@ -16,9 +16,9 @@ from core.ids import uuid7
 from core.waiting import until_found
 from engine import chunk, urgency
 from engine.enqueue import job_run, one_task
-from engine.store import audit, executions, maintenance, occurrences, optimizations, tasks
+from engine.store import actions, audit, executions, maintenance, occurrences, optimizations, tasks
 from models.audit_actions import AuditAction
-from models.enums import Decision, Origin, TriggerType
+from models.enums import Decision, Origin, Role, TriggerType
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,6 +95,7 @@ def run_job(database: Database, context: Context, job: Row[Any]) -> Triggered:
     """
     try:
         with database.transaction(context) as connection:
+            actions.require_role(connection, Role.OPERATOR)
             return _trigger(connection, context, job, clock.now(connection))
     except IntegrityError as error:
         if sqlstate(error) != _UNIQUE_VIOLATION:
@@ -156,6 +157,7 @@ def _run(database: Database, context: Context, make: Make, evaluate: Evaluate) -
 
 
 def _enqueue(connection: Connection, context: Context, make: Make, quiet: timedelta) -> Queued:
+    actions.require_role(connection, Role.OPERATOR)
     now = clock.now(connection)
     queued, row = one_task(context.org_id, make(now), now=now, run_at=now, publish_at=now + quiet)
     tasks.insert(connection, [row | {"priority": urgency.MANUAL}], now=now)

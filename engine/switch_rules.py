@@ -11,8 +11,8 @@ from core.errors import ConflictError, InputError
 from engine import rule_conflicts
 from engine.find import find_rule
 from engine.rules.reading import Problems
-from engine.store import jobs, rules
-from models.enums import RuleStatus
+from engine.store import actions, jobs, rules
+from models.enums import Role, RuleStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,6 +109,7 @@ def _switch(
     database: Database, context: Context, rule_ids: Sequence[UUID], status: RuleStatus, found: Sequence[Clash]
 ) -> list[Outcome]:
     with database.transaction(context) as connection:
+        actions.require_role(connection, Role.OPERATOR)
         paused = _pause_jobs(connection, context.org_id, rule_ids) if status is RuleStatus.ARCHIVED else {}
         before = {row.rule_id: row.status for row in rules.lock(connection, context.org_id, rule_ids)}
         changed = [key for key in rule_ids if before[key] not in {status, RuleStatus.ARCHIVED}]

@@ -12,7 +12,7 @@ from typing import Final
 from models.process_enums import ProcessState
 
 LOOKS: Final = 6
-"""Looks in a row that must find nothing good. They are counted, not timed: a process that was stopped and continued, or
+"""Looks in a row that must find nothing good, at least. They are counted, not timed: a process that was stopped and continued, or
 a laptop that slept, finds its clock far on and has missed nothing."""
 
 
@@ -43,9 +43,13 @@ class Judgement:
 
 @dataclass(slots=True)
 class Liveness:
-    """The looks in a row that found neither work taken nor an idle loop; `every` = seconds between two, for words."""
+    """The looks in a row that found neither work taken nor an idle loop.
+
+    `every` = seconds between two, for words; `looks` = how many such looks it takes to be stuck.
+    """
 
     every: float
+    looks: int = LOOKS
     idle: int = field(default=0, init=False)
 
     def judge(self, seen: Seen) -> Judgement:
@@ -58,7 +62,7 @@ class Liveness:
             self.idle = 0
             return Judgement(ProcessState.WORKING, None, polled=True)
         self.idle += 1
-        stuck = self.idle >= LOOKS
+        stuck = self.idle >= self.looks
         reason = f"{complaint}, for {self.idle * self.every:.0f} s now"
         return Judgement(ProcessState.STUCK if stuck else ProcessState.WORKING, reason, polled=False)
 

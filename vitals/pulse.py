@@ -7,6 +7,7 @@ inherit one. No fork happens during a look, either: a child would inherit the lo
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -56,7 +57,7 @@ class Snapshot:
 
 
 class Pulse:
-    """Looks six times in `watchdog_seconds`; calls `stuck`, once, when nothing good was seen for so long."""
+    """Looks six times in `watchdog_seconds`, each ten seconds at least; calls `stuck`, once, when nothing good was seen for so long."""
 
     def __init__(
         self,
@@ -67,12 +68,13 @@ class Pulse:
         watchdog_seconds: float,
     ) -> None:
         self.identity = identity
-        self.every = watchdog_seconds / LOOKS
+        looks = max(LOOKS, math.ceil(watchdog_seconds / BEAT_SECONDS))  # who looks more seldom is taken for lost
+        self.every = watchdog_seconds / looks
         self.snapshot: Snapshot | None = None
         self._database = database
         self._look = look
         self._stuck = stuck
-        self._liveness = Liveness(self.every)
+        self._liveness = Liveness(self.every, looks)
         self._polled_at: float | None = None
         self._beat_at: float | None = None
         self._ended = False
