@@ -12,8 +12,8 @@ from typing import Final
 from models.process_enums import ProcessState
 
 LOOKS: Final = 6
-"""Looks in a row that must find nothing good, at least. They are counted, not timed: a process that was stopped and continued, or
-a laptop that slept, finds its clock far on and has missed nothing."""
+"""Looks in a row that must find nothing good, at least. They are counted, not timed: a process that was stopped and
+continued, or a laptop that slept, finds its clock far on and has missed nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,10 @@ class Snapshot:
 
 
 class Pulse:
-    """Looks six times in `watchdog_seconds`, each ten seconds at least; calls `stuck`, once, when nothing good was seen for so long."""
+    """Looks six times in `watchdog_seconds`, or each ten seconds if that is more often.
+
+    Calls `stuck`, once, when nothing good was seen for so long.
+    """
 
     def __init__(
         self,
