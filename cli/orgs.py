@@ -9,6 +9,7 @@ import click
 from cli.arguments import parse_json
 from cli.org_hours import business_hours_command
 from cli.org_limits import limits_command
+from cli.org_members import members_command
 from cli.output import emit_json, rows_as_dicts
 from cli.session import json_option, open_database, open_org, user_option
 from cli.tables import show_fields, show_rows
@@ -28,6 +29,7 @@ def orgs() -> None:
 
 orgs.add_command(business_hours_command)
 orgs.add_command(limits_command)
+orgs.add_command(members_command)
 
 
 @orgs.command("create")

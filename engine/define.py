@@ -100,7 +100,7 @@ def _check_org(name: str, timezone: str, admin_email: str | None) -> None:
         problems.add("name", f"has {len(name)} characters", f"give at most {MAX_NAME}")
     elif not name.isprintable():
         problems.add("name", "holds a character that cannot be printed", "leave out tabs, line breaks and the like")
-    if admin_email is not None and not _is_email(admin_email):
+    if admin_email is not None and not is_email(admin_email):
         problems.add("admin_email", f"{shown(admin_email)} is no e-mail address", "write it like ana@example.com")
     try:
         zone(timezone)
@@ -109,7 +109,8 @@ def _check_org(name: str, timezone: str, admin_email: str | None) -> None:
     problems.raise_if_any()
 
 
-def _is_email(text: str) -> bool:
+def is_email(text: str) -> bool:
+    """Say whether a text can be the address of a person."""
     return len(text) <= _MAX_EMAIL and text.isprintable() and _EMAIL.fullmatch(text) is not None
 
 
