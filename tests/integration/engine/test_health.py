@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from datetime import timedelta
 from functools import partial
 from http.client import HTTPConnection
@@ -16,7 +18,7 @@ import pytest
 from core.db import Database
 from dev.fleet import fleet
 from dev.launch import wait_until
-from dev.site import free_port
+from dev.site import ROOT, free_port
 from engine import health, rescue
 from engine.store import processes
 from engine.store.dropped import count_dropped
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from tests.world import Org, World
 
+HEALTH: Final = [sys.executable, "-m", "cli.main", "health", "--json"]
 QUEUES: Final = ("ingest", "maintenance", "rules", "workflows")
 
 
@@ -190,7 +193,8 @@ def test_the_command_says_well_of_a_whole_fleet_and_what_is_wrong_once_its_sched
         assert (code, said["well"]) == (1, False)
         assert said["problems"][0].startswith("no scheduler is alive")
         gone = env | {"BROKER_URL": f"redis://:hush@127.0.0.1:{port}/0"}
-        assert "the broker cannot be used" in cmis_health(capsys, gone)[1]["problems"][0]
+        asked = subprocess.run(HEALTH, cwd=ROOT, env=gone, capture_output=True, text=True, check=False)
+        assert "the broker cannot be used" in json.loads(asked.stdout)["problems"][0]
     assert dict(world.rows("SELECT kind, state FROM cmis.processes")) == {
         "worker": "stopped",
         "deliveries": "stopped",
