@@ -36,9 +36,11 @@ _GREEDY: Final = 500.0
 """Requests a second that nobody can carry: then each is made as soon as the one before is answered."""
 _LOAD_SECONDS: Final = 60.0
 _DRAIN_SECONDS: Final = 300.0
+_FEW: Final = 10
+"""Tasks of a queue that say nothing of how it keeps up."""
 _WORK: Final = """
-SELECT count(*) FILTER (WHERE created_at > :since) AS made, count(*) FILTER (WHERE finished_at > :since) AS ended
-  FROM cmis.tasks WHERE state <> 'held' AND NOT (state = 'ready' AND run_at > cmis.clock())"""
+SELECT queue, count(*) FILTER (WHERE created_at > :since) AS made, count(*) FILTER (WHERE finished_at > :since) AS ended
+  FROM cmis.tasks WHERE state <> 'held' AND NOT (state = 'ready' AND run_at > cmis.clock()) GROUP BY queue"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +92,12 @@ def soak(made: Servers, seconds: float, seed: int, logs: Path, tell: Callable[[s
 
 
 def _capacity(at: Arena, seconds: float) -> float:
-    """Return how many requests a second were made, or as much of that as the work kept up with."""
+    """Return how many requests a second were made, or as much of that as the slowest queue kept up with."""
     since, begun, before = at.world.now(), monotonic(), len(at.load.asked)
     at.wait(seconds)
-    [work] = at.rows(_WORK, since=since)
+    work = at.rows(_WORK, since=since)
     asked = (len(at.load.asked) - before) / (monotonic() - begun)
-    return asked * min(1.0, int(work.ended) / max(1, int(work.made)))
+    return asked * min([1.0, *(int(one.ended) / int(one.made) for one in work if one.made >= _FEW)])
 
 
 def _read_on(at: Arena, reader: Reader) -> dict[str, list[Point]]:
