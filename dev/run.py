@@ -28,7 +28,8 @@ _OTHERS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 def run(command: Sequence[str], *, demo: bool, workers: int, schedulers: int) -> int:
     """Run `command` in the current directory against throw-away servers and, if wanted, a fleet; its exit code."""
-    _check_pids(os.environ.get(PIDS))
+    if named := os.environ.get(PIDS):  # one that cannot be written is told of before anything is started
+        _write_pids(Path(named), {})
     if shutil.which(command[0]) is None:  # no servers are needed for that; the guard says what it says
         return run_command(command, os.environ)
     with ExitStack() as stack:
@@ -39,12 +40,6 @@ def run(command: Sequence[str], *, demo: bool, workers: int, schedulers: int) ->
         _write_pids(pids, processes.pids())
         stack.callback(pids.unlink, missing_ok=True)
         return run_command(command, {**env, PIDS: str(pids.absolute())})
-
-
-def _check_pids(path: str | None) -> None:
-    """See that the file of pids can be written, before anything is started."""
-    if path:
-        _write_pids(Path(path), {})
 
 
 def _write_pids(path: Path, pids: Mapping[str, Sequence[int]]) -> None:
