@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 TOGETHER: Final = 25
 """Instances that one task carries, at most: they share its commits."""
-SEND_AT_ONCE: Final = 40
-"""Tasks of one call whose first messages its caller sends: a thousand instances; a scheduler sends the others."""
 MAX_CONTEXT: Final = 256 * 1024
 """Bytes of a context, as JSON."""
 _SOON: Final = timedelta(seconds=15)
@@ -198,12 +196,10 @@ def _enqueue(
             item = instances.signalled(one.instance_id, None, {"kind": "timeout"})
             key = _timeout_task_id(one)
             rows[key] = instances.task(org_id, [item], now=now, task_id=key, run_at=now + timedelta(seconds=timeout))
-    due = [row for row in rows.values() if row["run_at"] <= now] if sent else []
-    for row in due[:SEND_AT_ONCE]:
-        row |= {"delivery": 1, "publish_at": now + _SOON}
-    left = {row["task_id"] for row in due[SEND_AT_ONCE:]}
-    refused = tasks.insert(connection, list(rows.values()), now=now)
-    return lambda: left | refused()
+    for row in rows.values():
+        if sent and row["run_at"] <= now:
+            row |= {"delivery": 1, "publish_at": now + _SOON}
+    return tasks.insert(connection, list(rows.values()), now=now)
 
 
 def _there(connection: Connection, org_id: UUID, planned: Sequence[_Planned]) -> dict[UUID, Any]:

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-SEND_AT_ONCE: Final = 100
-"""Tasks that one commit makes and whose messages the process itself sends; a scheduler sends the others."""
 MAX_OUTPUT: Final = 256 * 1024
 """Bytes of what an instance has put out, as JSON."""
 _CANCEL: Final = "cancel"
@@ -110,7 +108,7 @@ class Desk:
         """Make a task for an item, as `task` does."""
         row = instances.task(self.org_id, [item], now=self.now, **others)
         if row.get("state") != "held" and row["run_at"] <= self.now:
-            if self.sends and len(self.messages) < SEND_AT_ONCE:
+            if self.sends:
                 row |= {"delivery": 1, "publish_at": self.now + _SOON}
                 self.send(row["task_id"], row["timeout_seconds"])
             else:
