@@ -57,7 +57,7 @@ class Dispatched:
     tasks: int = 0
     more: bool = False
     held_back: bool = False
-    """Whether due jobs wait because their orgs have too much unfinished work."""
+    """Whether due jobs wait because too much of what earlier ones have made is unfinished."""
 
 
 @dataclass(slots=True)
@@ -65,7 +65,8 @@ class Dispatcher:
     """One scheduler's dispatching. While little waits, the longest due jobs come first, whosever they are.
 
     In a crowd (a batch was full, or `org_cap` tasks are unfinished) orgs take turns: each gives a share of the batch,
-    and one with `org_cap` unfinished tasks of its own gives none. All that is remembered is whose turn it is.
+    and one with `org_cap` unfinished tasks of its own gives none. Tasks of due jobs are meant: an org's schedules do not
+    wait for its workflows, its events, or what it runs by hand. All that is remembered is whose turn it is.
     """
 
     database: Database

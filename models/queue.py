@@ -14,8 +14,8 @@ from models.base import Base, JsonObject, one_of
 from models.enums import Queue, TaskKind, TaskState
 from models.queue_enums import AttemptOutcome, Dropped, Handling
 
-_UNFINISHED = "state IN ('ready', 'running') AND kind <> 'deliver'"
-"""Work in progress; what waits for a receiver outside is none."""
+_UNFINISHED = "state IN ('ready', 'running') AND dispatched"
+"""What due jobs have made and is not done: what others of them wait for."""
 _DEAD_LETTER = "state IN ('failed', 'dead') AND handled_at IS NULL"
 """What ended badly, and nobody has dealt with yet."""
 
@@ -113,6 +113,8 @@ class Task(Base):
     handled_note: Mapped[str | None]
     retry_of: Mapped[UUID | None]
     """The task that ended badly, and whose work this one does again, because somebody wanted so."""
+    dispatched: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether a scheduler made it, of due jobs."""
 
 
 class TaskAttempt(Base):

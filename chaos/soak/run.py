@@ -30,17 +30,19 @@ SHARE: Final = 0.6
 EVERY: Final = 5.0
 """Seconds between two readings."""
 _MEASURE: Final = 0.1
-"""The part of the time in which it is found out how much that is; a minute at most."""
-_MOST_MEASURING: Final = 60.0
+"""The part of the time in which requests are made to find out how much that is; twenty seconds at most."""
+_MOST_MEASURING: Final = 20.0
 _GREEDY: Final = 500.0
 """Requests a second that nobody can carry: then each is made as soon as the one before is answered."""
 _LOAD_SECONDS: Final = 60.0
 _DRAIN_SECONDS: Final = 300.0
-_FEW: Final = 10
-"""Tasks of a queue that say nothing of how it keeps up."""
-_WORK: Final = """
-SELECT queue, count(*) FILTER (WHERE created_at > :since) AS made, count(*) FILTER (WHERE finished_at > :since) AS ended
-  FROM cmis.tasks WHERE state <> 'held' AND NOT (state = 'ready' AND run_at > cmis.clock()) GROUP BY queue"""
+_TRICKLE: Final = 2.0
+"""Requests a second while what was asked for is worked off: replies to what waits go out with them."""
+_FEW: Final = 8
+"""Tasks that are always open at that rate."""
+_OPEN: Final = """
+SELECT count(*) FROM cmis.tasks
+ WHERE finished_at IS NULL AND kind <> 'maintain' AND run_at <= cmis.clock() + interval '5 seconds'"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +94,15 @@ def soak(made: Servers, seconds: float, seed: int, logs: Path, tell: Callable[[s
 
 
 def _capacity(at: Arena, seconds: float) -> float:
-    """Return how many requests a second were made, or as much of that as the slowest queue kept up with."""
-    since, begun, before = at.world.now(), monotonic(), len(at.load.asked)
+    """Return how many requests a second are done, to their last task: a burst, over the time until all of it is.
+
+    What is done while more comes in says less: the slowest step of a run may not have been reached yet.
+    """
+    begun, before = monotonic(), len(at.load.asked)
     at.wait(seconds)
-    work = at.rows(_WORK, since=since)
-    asked = (len(at.load.asked) - before) / (monotonic() - begun)
-    return asked * min([1.0, *(int(one.ended) / int(one.made) for one in work if one.made >= _FEW)])
+    at.load.pace(_TRICKLE)
+    at.wait_until(lambda: at.rows(_OPEN)[0][0] <= _FEW, _DRAIN_SECONDS)
+    return (len(at.load.asked) - before) / (monotonic() - begun)
 
 
 def _read_on(at: Arena, reader: Reader) -> dict[str, list[Point]]:

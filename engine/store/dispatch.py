@@ -68,14 +68,17 @@ def claim_due_jobs(connection: Connection, limit: int) -> list[ClaimedJob]:
 def claim_shares(connection: Connection, limit: int, orgs: Sequence[UUID], *, share: int, cap: int) -> list[ClaimedJob]:
     """Lock up to `share` due jobs of each of these orgs, and up to `limit` that are due for review.
 
-    An org with `cap` unfinished tasks of its own gives none.
+    An org that has `cap` unfinished tasks of due jobs gives none.
     """
     values = {"limit": limit, "orgs": list(orgs), "share": share, "cap": cap}
     return [ClaimedJob._make(row) for row in connection.execute(_CLAIM_SHARES, values).all()]
 
 
 def unfinished_tasks(connection: Connection, bound: int, share: int) -> int:
-    """Return how many tasks are ready to run or running, of each org up to `share`, counted up to `bound` or beyond."""
+    """Return how many tasks that due jobs made are ready to run or running; others are none of theirs.
+
+    Of each org up to `share` count, and counting ends at `bound` or beyond.
+    """
     count: int = connection.execute(_UNFINISHED, {"bound": bound, "share": share}).scalar_one()
     return count
 
