@@ -65,8 +65,8 @@ class Dispatcher:
     """One scheduler's dispatching. While little waits, the longest due jobs come first, whosever they are.
 
     In a crowd (a batch was full, or `org_cap` tasks are unfinished) orgs take turns: each gives a share of the batch,
-    and one with `org_cap` unfinished tasks of its own gives none. Tasks of due jobs are meant: an org's schedules do not
-    wait for its workflows, its events, or what it runs by hand. All that is remembered is whose turn it is.
+    and one with `org_cap` unfinished tasks of its own gives none. Tasks of due jobs are meant: an org's schedules wait
+    for none of its workflows, its events, and what it runs by hand. All that is remembered is whose turn it is.
     """
 
     database: Database
@@ -91,10 +91,13 @@ class Dispatcher:
                 return Dispatched(held_back=True)
             fair = self.crowded or unfinished >= self.org_cap
             rows = self._claim_in_turn(connection, limit) if fair else store.claim_due_jobs(connection, limit)
+            if not fair and len(rows) >= limit:  # a crowd begins: a few of each org would share tasks
+                fair, rows = True, self._claim_in_turn(connection, limit)
+                self.round_began = -ROUND_SECONDS  # whoever came meanwhile is in the next round
             if not rows:
                 return Dispatched(more=bool(self.turns), held_back=fair)
             now: datetime = rows[0].now
-            decided = _decide(rows, now, sparing=fair or len(rows) >= limit)
+            decided = _decide(rows, now, sparing=fair)
             tasks = self._record(connection, decided, now)
             faults.crash("dispatch.before_commit")
         due = sum(row.next_run_at is not None and row.next_run_at <= now for row in rows)

@@ -31,6 +31,6 @@ def _count(what: str) -> None:
 def _recording() -> str:
     """Return the function that records a batch of due jobs; the tasks that it makes are marked."""
     function: str = constant_of("0032", "_record")()
-    return function.replace("priority, created_at)\n  SELECT t.", "priority, created_at, dispatched)\n  SELECT t.").replace(
-        "coalesce(t.priority, 4), p_now\n", "coalesce(t.priority, 4), p_now, true\n"
-    )
+    return function.replace(
+        "priority, created_at)\n  SELECT t.", "priority, created_at, dispatched)\n  SELECT t."
+    ).replace("coalesce(t.priority, 4), p_now\n", "coalesce(t.priority, 4), p_now, true\n")

@@ -86,7 +86,8 @@ def test_a_rule_respects_its_daily_limit_in_the_zone_of_its_org_across_midnight(
     assert [one.skip_reason for one in org.evaluate(rule)] == ["daily_limit"]
     world.advance(minutes=30)
     assert [one.status for one in org.evaluate(rule)] == ["success"]
-    days = [row[0] for row in world.rows("SELECT acted_on FROM cmis.automation_executions WHERE acted_on IS NOT NULL")]
+    acted = "SELECT acted_on FROM cmis.automation_executions WHERE acted_on IS NOT NULL ORDER BY started_at"
+    days = [row[0] for row in world.rows(acted)]
     assert days[1] - days[0] == timedelta(days=1)
 
 
