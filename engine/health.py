@@ -176,7 +176,8 @@ def _of_lateness(facts: Facts) -> list[str]:
         if oldest > LATE_SECONDS
     ]
     if facts.job_late is not None and facts.job_late > LATE_SECONDS:
-        problems.append(f"a job has been due for {facts.job_late:.0f} s, and no scheduler took it")
+        why = "none is at work, or too many tasks of due jobs are unfinished"
+        problems.append(f"a job has been due for {facts.job_late:.0f} s, and no scheduler took it: {why}")
     if facts.lease_late is not None and facts.lease_late > LATE_SECONDS:
         problems.append(f"a lease expired {facts.lease_late:.0f} s ago, and no scheduler took it back")
     return problems
