@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
 from core.db import Database
+from dev.clock import advance_clock
 from tests.factories import Tenant, create_org, fill, retire
 
 if TYPE_CHECKING:
@@ -30,10 +33,11 @@ class Tenants:
     south: Tenant
 
 
-@pytest.fixture(scope="module")
-def tenants(server: Servers) -> Iterator[Tenants]:
-    """Give the module a database with two orgs that have rows in every tenant table."""
+@contextmanager
+def two_orgs(server: Servers, ahead: timedelta = timedelta(0)) -> Iterator[Tenants]:
+    """Make a database, its clock `ahead`, with two orgs that have rows in every tenant table."""
     with server.clone() as site:
+        advance_clock(site.urls.migration, ahead)
         app = Database(site.urls.app, variable="DATABASE_URL", application="tests", pool_size=2)
         try:
             north, south = (fill(app, create_org(app, name)) for name in ("north", "south"))
@@ -43,6 +47,13 @@ def tenants(server: Servers) -> Iterator[Tenants]:
             yield Tenants(site, app, north, south)
         finally:
             app.close()
+
+
+@pytest.fixture(scope="module")
+def tenants(server: Servers) -> Iterator[Tenants]:
+    """Give the module a database with two orgs."""
+    with two_orgs(server) as made:
+        yield made
 
 
 @pytest.fixture
