@@ -100,8 +100,6 @@ class Dispatcher:
             decided = _decide(rows, now, sparing=fair)
             tasks = self._record(connection, decided, now)
             faults.crash("dispatch.before_commit")
-        due = sum(row.next_run_at is not None and row.next_run_at <= now for row in rows)
-        self.crowded = self.crowded or due >= limit
         left = len(decided) < len(rows) or any(time and time <= now for time in (o.job["next_run_at"] for o in decided))
         runs = sum(len(one.due) + len(one.alone) + len(one.starts) for one in decided)
         return Dispatched(len(decided), runs, tasks, more=self.crowded or left, held_back=fair)

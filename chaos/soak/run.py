@@ -101,7 +101,8 @@ def _capacity(at: Arena, seconds: float) -> float:
     begun, before = monotonic(), len(at.load.asked)
     at.wait(seconds)
     at.load.pace(_TRICKLE)
-    at.wait_until(lambda: at.rows(_OPEN)[0][0] <= _FEW, _DRAIN_SECONDS)
+    if not at.wait_until(lambda: at.rows(_OPEN)[0][0] <= _FEW, _DRAIN_SECONDS):
+        at.seen.append(f"the burst that tells what can be carried was not done in {_DRAIN_SECONDS:.0f} s")
     return (len(at.load.asked) - before) / (monotonic() - begun)
 
 

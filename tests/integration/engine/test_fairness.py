@@ -144,6 +144,16 @@ def test_only_what_due_jobs_made_keeps_an_orgs_due_jobs_waiting(world: World) ->
     assert wait_until(lambda: scheduler.dispatch(100).jobs == 1, 10)
 
 
+def test_what_one_org_has_unfinished_counts_for_no_more_than_its_cap(world: World) -> None:
+    flood, other = world.org("flood"), world.org("other")
+    bulk(flood, rules=120, jobs=120)  # a hundred times the cap that others have later, and more
+    assert Dispatcher(world.scheduler, chunk_size=1, org_cap=1_000).dispatch(500).tasks == 120
+    other.job(other.rule())
+    scheduler = Dispatcher(world.scheduler, org_cap=1)
+    assert wait_until(lambda: scheduler.dispatch(100).jobs == 1, 10)
+    assert dispatched(world, other) == 1
+
+
 def test_nobodys_jobs_are_taken_while_a_hundred_orgs_have_enough(world: World) -> None:
     orgs = [world.org(f"org {number}") for number in range(100)]
     for org in orgs:
