@@ -19,7 +19,7 @@ from psycopg import sql
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
-from core import commits, driver
+from core import commits, driver, pooled
 from core.errors import SetupError, UnreachableError
 from core.refusals import is_refusal
 from core.urls import parse_url
@@ -108,12 +108,11 @@ class Database:
             self._url,
             pool_size=pool_size,
             max_overflow=2,
-            pool_pre_ping=True,
             json_serializer=to_json,
             json_deserializer=orjson.loads,
             connect_args={"options": options, "application_name": application, **_LINK},
         )
-        event.listen(self._engine, "connect", _forbid_autocommit)
+        pooled.watch(self._engine)
         event.listen(self._engine, "commit", self._forbid_commit)
 
     @contextmanager
@@ -292,9 +291,3 @@ def explain(error: DBAPIError, variable: str) -> SetupError:
     away = isinstance(error.orig, psycopg.OperationalError) and is_outage(error) and not is_refusal(str(error.orig))
     kind = UnreachableError if away else SetupError
     return kind(f"{variable} cannot be used: {reason}", f"check that the server runs and that {variable} is right")
-
-
-def _forbid_autocommit(connection: psycopg.Connection[tuple[object, ...]], _record: object) -> None:
-    if connection.autocommit:  # a tenant's context lives in a transaction; without one it would see nothing, or worse
-        message = "tenant connections must not be in autocommit mode"
-        raise RuntimeError(message)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Written:
@@ -27,6 +30,12 @@ def to_json(value: object) -> str | bytes:
         return orjson.dumps(value, default=_as_it_stands)
     except TypeError:  # numbers beyond 64 bits and keys that are no text: the standard library knows more, slowly
         return json.dumps(value, default=_read_back, separators=(",", ":"))
+
+
+def lines(documents: Iterable[object]) -> str:
+    """Serialise documents, one a line: a line break within JSON is written as an escape, wherever it stands."""
+    written = [to_json(document) for document in documents]
+    return "\n".join([one if isinstance(one, str) else one.decode() for one in written])
 
 
 def _as_it_stands(value: object) -> object:

@@ -49,12 +49,12 @@ class Item(NamedTuple):
     """The event that triggered it; its payload is read when it is evaluated."""
 
     def document(self) -> dict[str, Any]:
-        """Return the JSON of the task's payload."""
-        document = {"rule_id": str(self.rule_id)} | _document(self)
+        """Return what the task's payload has; ids and times are written out when it is stored."""
+        document = _document(self, {"rule_id": self.rule_id})
         if self.campaign_id is not None:
-            document["campaign_id"] = str(self.campaign_id)
+            document["campaign_id"] = self.campaign_id
         if self.event_id is not None:
-            document["event_id"] = str(self.event_id)
+            document["event_id"] = self.event_id
         return document
 
 
@@ -73,9 +73,8 @@ class Optimization:
     """The one campaign that they look at; None = all of the org."""
 
     def document(self) -> dict[str, Any]:
-        """Return the JSON of the task's payload."""
-        campaign_id = None if self.campaign_id is None else str(self.campaign_id)
-        return {"optimize": {"campaign_id": campaign_id}} | _document(self)
+        """Return what the task's payload has."""
+        return _document(self, {"optimize": {"campaign_id": self.campaign_id}})
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +91,9 @@ class Group:
         return len(self.items) + (self.optimization is not None)
 
     def document(self) -> dict[str, Any]:
-        """Return the JSON of the task's payload."""
+        """Return what the task's payload has."""
         alone = [] if self.optimization is None else [self.optimization.document()]
-        return {"org_id": str(self.org_id), "items": alone + [item.document() for item in self.items]}
+        return {"org_id": self.org_id, "items": alone + [item.document() for item in self.items]}
 
 
 class Due(NamedTuple):
@@ -215,17 +214,13 @@ def _grouped(due: Iterable[Due]) -> tuple[Group, ...]:
     return tuple(Group(of_org[0].org_id, tuple(one.item for one in of_org)) for of_org in orgs)
 
 
-def _document(one: Item | Optimization) -> dict[str, Any]:
-    """Return what an evaluation and an optimisation have in common."""
-    document: dict[str, Any] = {"execution_id": str(one.execution_id), "trigger": one.trigger}
+def _document(one: Item | Optimization, document: dict[str, Any]) -> dict[str, Any]:
+    """Add what an evaluation and an optimisation have in common."""
+    document["execution_id"], document["trigger"] = one.execution_id, one.trigger
     if one.job_id is not None and one.scheduled_for is not None:
-        document |= {
-            "job_id": str(one.job_id),
-            "origin": one.origin,
-            "scheduled_for": one.scheduled_for.isoformat(),
-        }
+        document["job_id"], document["origin"], document["scheduled_for"] = one.job_id, one.origin, one.scheduled_for
     if one.requested_by is not None:
-        document["requested_by"] = str(one.requested_by)
+        document["requested_by"] = one.requested_by
     if one.context:
         document["context"] = one.context
     return document

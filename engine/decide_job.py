@@ -30,9 +30,12 @@ REVIEW_AFTER: Final = timedelta(seconds=1)
 """How soon a scheduler looks whether the run is over that a buffered time waits for; later, the longer it waits."""
 LATEST_REVIEW: Final = timedelta(seconds=30)
 _ACTIVE: Final = JobStatus.ACTIVE.value  # an enum's `.value` is a call, and these are read for every job
+_PAUSED: Final = JobStatus.PAUSED.value
 _SCHEDULE: Final = Origin.SCHEDULE.value
 _TRIGGER: Final = TriggerType.SCHEDULE.value
 _OPEN: Final = "open"
+_ENQUEUED: Final = {"rule": "due", "optimization": "alone", "workflow": "starts"}
+"""Where the runs of a job go, by its target."""
 _SHOWN_ERROR: Final = 500
 _Run: TypeAlias = chunk.Item | chunk.Optimization | JobStart
 
@@ -165,9 +168,11 @@ def _decided(
     if released is not None and released.runs:
         times.insert(0, released.time)
     items = {time: _item(row, time, now) for time in times}
-    enqueued = [_due(row, policies, item, now) for item in items.values()]
+    enqueued: dict[str, Any] = {
+        _ENQUEUED[row.target_type]: tuple([_due(row, policies, item, now) for item in items.values()])
+    }
     buffered = plan.buffered.scheduled_for if plan.buffered else row.buffered_for if released is None else None
-    next_run_at = row.next_run_at if row.status == JobStatus.PAUSED.value else plan.next_run_at
+    next_run_at = row.next_run_at if row.status == _PAUSED else plan.next_run_at
     job = _key(row) | {
         "status": _status(row, next_run_at, buffered, pausing=pausing),
         "next_run_at": next_run_at,
@@ -183,13 +188,11 @@ def _decided(
     return Decided(
         row,
         job,
-        tuple(_occurrence(row, stretch, items.get(stretch.scheduled_for)) for stretch in plan.stretches),
+        tuple([_occurrence(row, stretch, items.get(stretch.scheduled_for)) for stretch in plan.stretches]),
         _released(row, items.get(released.time)) if released else None,
         _cancelled(row, settled) if plan.cancels else None,
-        tuple(one for one in enqueued if isinstance(one, chunk.Due)),
-        tuple(one for one in enqueued if isinstance(one, chunk.Alone)),
-        tuple(one for one in enqueued if isinstance(one, DueStart)),
-        max(1, plan.computed),
+        computed=max(1, plan.computed),
+        **enqueued,
     )
 
 
@@ -198,7 +201,7 @@ def _status(row: ClaimedJob, next_run_at: datetime | None, buffered: datetime | 
         return str(row.status)
     if next_run_at is None and buffered is None:
         return JobStatus.COMPLETED.value
-    return JobStatus.PAUSED.value if pausing else _ACTIVE
+    return _PAUSED if pausing else _ACTIVE
 
 
 def _key(row: ClaimedJob) -> dict[str, Any]:

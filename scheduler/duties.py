@@ -89,6 +89,8 @@ class Duties:
     dispatched: int = 0
     """Jobs that the passes of this process have decided so far."""
     publisher: Publisher = field(init=False)
+    busy: bool = False
+    """Whether another pass follows the last one soon: until one does not, nobody asks when something falls due."""
     losing: bool = True
     """Whether tasks of a lost broker may have to be requeued; true at start, since a predecessor may have died."""
 
@@ -98,10 +100,17 @@ class Duties:
 
     def run(self) -> float:
         """Do everything that is due once; returns after how many seconds to do it again, 0 where there is more."""
+        if self.busy:
+            return min(self._pass(), HELD_BACK_SECONDS)
         # asked first: what falls due during the pass is either done by it, or ends the wait after it
         until_due, asked = self._attempt(self._until_due), monotonic()
-        wait = min(self._attempt(duty) for duty in (self._keep_up, self._dispatch, self._reap, self._serve_broker))
+        wait = self._pass()
         return min(wait, max(until_due - (monotonic() - asked), _SHORTEST)) if wait else wait
+
+    def _pass(self) -> float:
+        wait = min(self._attempt(duty) for duty in (self._keep_up, self._dispatch, self._reap, self._serve_broker))
+        self.busy = wait <= HELD_BACK_SECONDS
+        return wait
 
     def _attempt(self, duty: Callable[[], float]) -> float:
         """Do one duty. One that the database refuses must not keep the others from being done; an outage stops all."""

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 _LASTING: Final = 5.0
 """A connection that was lost sooner counts as one more failure: a broker that takes connections only is not back."""
+EVENTS_EVERY: Final = 0.1
+"""How often what happened to tasks is told, in seconds: to publish is what costs, and not how much is told at once."""
 
 
 class PatientConsumer(Consumer):
@@ -61,6 +63,19 @@ class PatientConsumer(Consumer):
             self._wait("the connection did not last")
         else:
             self._backoff.reset()
+
+    def register_with_event_loop(self, hub: Any) -> None:
+        """Have the loop tell what happened to tasks as long as this connection lasts."""
+        super().register_with_event_loop(hub)
+        hub.call_repeatedly(EVENTS_EVERY, self._flush_events)
+
+    def on_send_event_buffered(self) -> None:
+        """Leave it to the loop to tell what happened, with what else happens meanwhile."""
+
+    def stop(self) -> None:
+        """Tell what is not told yet, and end."""
+        self._flush_events()
+        super().stop()
 
     def create_task_handler(self, *args: Any, **others: Any) -> Callable[[Message], Any]:
         """Return what each message is handed to; one that it cannot even look at is dropped."""

@@ -8,14 +8,18 @@ guarded: where the transport makes a message of what lay in a Redis list (here),
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from queue import Empty
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from celery.worker.control import inspect_command
 from kombu.transport import TRANSPORT_ALIASES, redis
 
 from models.queue_enums import Dropped
 from tasks import dropped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAX_BODY: Final = 2 * 1024 * 1024
 """Characters of a body; an event's payload may have 256 KiB."""
@@ -56,7 +60,16 @@ def _is_limit(found: object) -> bool:
 
 
 class _SteadyChannel:
-    """Reads what lies in a list, also where it is no JSON."""
+    """Reads what lies in a list, also where it is no JSON; and keeps one client, where kombu makes one per command."""
+
+    _kept: Any = None
+
+    @contextmanager
+    def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
+        """Yield the client given, or the channel's own on the pool that it has now."""
+        if client is None and (self._kept is None or self._kept.connection_pool is not self.pool):  # type: ignore[attr-defined]
+            self._kept = self._create_client()  # type: ignore[attr-defined]
+        yield self._kept if client is None else client
 
     def _brpop_read(self, **options: Any) -> Any:
         try:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 from psycopg.adapt import PyFormat, Transformer
-from psycopg.types.json import Jsonb
+from psycopg.types.json import Json, Jsonb
 
 from benchmarks.rules.state import UnfinishedError
 from core.db import BY_KEY, Database
@@ -76,7 +76,7 @@ def _recording(scripts: list[Script]) -> Iterator[None]:
 
 def _plain(value: Any, dumpers: Any) -> Any:
     """Write JSON out, so that nothing is left to be made when it is sent."""
-    if not isinstance(value, Jsonb):
+    if not isinstance(value, Json | Jsonb):
         return value
     return bytes(dumpers.get_dumper(value, PyFormat.TEXT).dump(value) or b"").decode()
 

@@ -79,7 +79,8 @@ class Stage:
         """Record the effects of one execution of a rule, as the engine does before it applies them."""
         rule_id, execution_id, task_id = (uuid7(self.now) for _ in range(3))
         rules.create(self.connection, self._rule(rule_id, action, params))
-        executions.insert(self.connection, self.org_id, task_id, [_execution(execution_id, rule_id)], now=self.now)
+        execution = _execution(execution_id, rule_id)
+        executions.insert(self.connection, self.org_id, task_id, [execution], [{}], now=self.now)
         effects = [
             Effect(
                 action_id=uuid7(self.now),
@@ -157,7 +158,6 @@ def _execution(execution_id: UUID, rule_id: UUID) -> dict[str, Any]:
         "status": "success",
         "attempt": 1,
         "duration_ms": 0,
-        "conditions_evaluated": {},
         "actions_executed": [],
         "results": {},
         "context": {},

@@ -47,7 +47,8 @@ def write(
         by_effect = {action_id: parcel.task_id for parcel in parcels for action_id in parcel.action_ids}
         for one in effects:
             one["task_id"] = by_effect.get(one["action_id"]) or carriers.get((one["execution_id"], one["position"]))
-    executions.insert(connection, org_id, carrier.task_id, rows, now=now)
+    seen = [{"counts": dict(run.counts), "entities": run.shown_entities} for run in runs] + [{} for _ in failures]
+    executions.insert(connection, org_id, carrier.task_id, rows, seen, now=now)
     executions.insert_actions(connection, org_id, carrier.task_id, effects, now=now)
     carrying = [one.row(org_id) for one in later] + [parcel.row(org_id, now=now) for parcel in parcels]
     tasks.insert(connection, carrying, now=now)
@@ -64,7 +65,6 @@ def _execution(run: Run, memory: Memory, carrier: Carrier) -> dict[str, Any]:
         "rule_version": rule.version,
         "actions_executed": [_summary(effect) for effect in run.effects[:SHOWN_ACTIONS]],
         "failures_in_a_row": in_a_row(rule.failures, end.status),
-        "conditions_evaluated": {"counts": dict(run.counts), "entities": run.shown_entities},
     }
 
 
@@ -75,7 +75,6 @@ def _failure(failed: Failed, memory: Memory, carrier: Carrier) -> dict[str, Any]
         "rule_version": failed.rule_version,
         "actions_executed": [],
         "failures_in_a_row": failed.failures + 1,
-        "conditions_evaluated": {},
     }
 
 

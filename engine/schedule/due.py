@@ -82,7 +82,7 @@ class Plan(NamedTuple):
     @property
     def runs(self) -> tuple[Stretch, ...]:
         """The planned times that run now, in order."""
-        return tuple(stretch for stretch in self.stretches if stretch.decision == "run")
+        return tuple([stretch for stretch in self.stretches if stretch.decision == "run"])
 
     @property
     def buffered(self) -> Stretch | None:

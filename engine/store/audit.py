@@ -23,7 +23,7 @@ INSERT INTO cmis.automation_audit_log (org_id, created_at, audit_id, action, use
 SELECT :org_id, :now, r.audit_id, r.action,
        coalesce(r.user_id, nullif(current_setting('app.current_user_id', true), '')::uuid), r.entity_type, r.entity_id, r.rule_id, r.execution_id, r.action_id, r.before, r.after, r.details,
        nullif(current_setting('app.client_ip', true), '')::inet
-  FROM jsonb_to_recordset(:rows) AS r(audit_id uuid, action text, user_id uuid, entity_type text, entity_id uuid, rule_id uuid,
+  FROM json_to_recordset(:rows) AS r(audit_id uuid, action text, user_id uuid, entity_type text, entity_id uuid, rule_id uuid,
        execution_id uuid, action_id uuid, before jsonb, after jsonb, details jsonb)
 """)
 

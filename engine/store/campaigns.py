@@ -49,7 +49,7 @@ UPDATE cmis.campaigns c
        objective = CASE WHEN r.columns ? 'objective' THEN r.columns ->> 'objective' ELSE c.objective END,
        end_date = CASE WHEN r.columns ? 'end_date' THEN (r.columns ->> 'end_date')::date ELSE c.end_date END,
        last_action_id = r.action_id
-  FROM jsonb_to_recordset(:rows) AS r(campaign_id uuid, action_id uuid, columns jsonb)
+  FROM json_to_recordset(:rows) AS r(campaign_id uuid, action_id uuid, columns jsonb)
  WHERE c.org_id = :org_id AND c.campaign_id = r.campaign_id
 """)
 _NAMED = text("""
@@ -80,7 +80,7 @@ SELECT c.currency, sum(coalesce(l.after, 0) - coalesce(l.before, 0)) AS net
 _SUMS = with_rows("""
 SELECT c.campaign_id, w.key, s.*
   FROM unnest(:ids) AS c(campaign_id)
- CROSS JOIN jsonb_to_recordset(:rows) AS w(key text, first date, last date)
+ CROSS JOIN json_to_recordset(:rows) AS w(key text, first date, last date)
  CROSS JOIN LATERAL (
    SELECT sum(m.impressions) AS impressions, sum(m.clicks) AS clicks, sum(m.conversions) AS conversions,
           sum(m.spend) AS spend, sum(m.revenue) AS revenue, max(m.observed_at) AS observed_at

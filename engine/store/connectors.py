@@ -36,7 +36,7 @@ SELECT a.action_id, k.* FROM cmis.automation_actions a
 # The version of the campaign orders its pushes. Ids do not: what was approved, or followed after a delay, has an older one.
 _EARLIER = with_rows("""
 SELECT r.action_id, e.action_id AS earlier_id
-  FROM jsonb_to_recordset(:rows) AS r(action_id uuid, entity_id uuid, connector_id text, version bigint)
+  FROM json_to_recordset(:rows) AS r(action_id uuid, entity_id uuid, connector_id text, version bigint)
  CROSS JOIN LATERAL (
    SELECT a.action_id FROM cmis.automation_actions a
     WHERE a.org_id = :org_id AND a.entity_id = r.entity_id AND a.action_id BETWEEN :low AND :high

@@ -41,7 +41,7 @@ UPDATE cmis.automation_actions a
    SET status = r.status, before = r.before, after = r.after, error = r.error, channel = r.channel,
        task_id = coalesce(r.task_id, a.task_id),
        finished_at = CASE WHEN r.status NOT IN ('held', 'queued') THEN CAST(:now AS timestamptz) END
-  FROM jsonb_to_recordset(:rows) AS r(action_id uuid, status text, before jsonb, after jsonb, error jsonb, channel text,
+  FROM json_to_recordset(:rows) AS r(action_id uuid, status text, before jsonb, after jsonb, error jsonb, channel text,
        task_id uuid)
  WHERE a.org_id = :org_id AND a.action_id = r.action_id AND a.status = 'queued' AND a.action_id BETWEEN :low AND :high
 """)

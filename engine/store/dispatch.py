@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Text, Uuid
 
+from core import driver
 from engine.store.claimed import ClaimedJob
 from engine.store.statements import with_rows
 
@@ -29,6 +30,7 @@ _CLAIM_SHARES = text("SELECT * FROM cmis.claim_due_jobs(:limit, :orgs, :share, :
     bindparam("orgs", type_=ARRAY(Uuid()))
 )
 _UNFINISHED = text("SELECT cmis.unfinished_tasks(:bound, :share)")
+_IS_ANYTHING_DUE = text("SELECT cmis.is_anything_due()")
 _DUE_ORGS = text("SELECT org_id FROM cmis.due_orgs(:limit)")
 _RECORD = with_rows(
     "SELECT cmis.record_dispatch(:now, :rows, :moved, :occurrences, :tasks, :released, :cancelled)",
@@ -39,7 +41,7 @@ _RECORD = with_rows(
     "cancelled",
 )
 _UNTIL_DUE = text("SELECT cmis.seconds_until_due(:queues)").bindparams(bindparam("queues", type_=ARRAY(Text())))
-_PUBLISH_FAILED = with_rows("SELECT cmis.publish_failed(:rows)")
+_PUBLISH_FAILED = with_rows("SELECT cmis.publish_failed(CAST(:rows AS jsonb))")
 _EPOCH = text("SELECT cmis.broker_epoch()")
 _SWAP_EPOCH = text("SELECT cmis.swap_broker_epoch(:old, :new)")
 _REQUEUE_LOST = text("SELECT cmis.requeue_lost(:limit)")
@@ -60,9 +62,15 @@ class Message:
     timeout_seconds: int
 
 
+def is_anything_due(connection: Connection) -> bool:
+    """Say whether a job is due, or due for review; another scheduler may hold it."""
+    [(due,)] = driver.rows(connection, _IS_ANYTHING_DUE, {})
+    return bool(due)
+
+
 def claim_due_jobs(connection: Connection, limit: int) -> list[ClaimedJob]:
     """Lock up to `limit` due jobs, longest due first, skipping those that another scheduler holds."""
-    return [ClaimedJob._make(row) for row in connection.execute(_CLAIM, {"limit": limit}).all()]
+    return [ClaimedJob._make(row) for row in driver.rows(connection, _CLAIM, {"limit": limit})]
 
 
 def claim_shares(connection: Connection, limit: int, orgs: Sequence[UUID], *, share: int, cap: int) -> list[ClaimedJob]:
@@ -71,7 +79,7 @@ def claim_shares(connection: Connection, limit: int, orgs: Sequence[UUID], *, sh
     An org that has `cap` unfinished tasks of due jobs gives none.
     """
     values = {"limit": limit, "orgs": list(orgs), "share": share, "cap": cap}
-    return [ClaimedJob._make(row) for row in connection.execute(_CLAIM_SHARES, values).all()]
+    return [ClaimedJob._make(row) for row in driver.rows(connection, _CLAIM_SHARES, values)]
 
 
 def unfinished_tasks(connection: Connection, bound: int, share: int) -> int:
@@ -79,13 +87,13 @@ def unfinished_tasks(connection: Connection, bound: int, share: int) -> int:
 
     Of each org up to `share` count, and counting ends at `bound` or beyond.
     """
-    count: int = connection.execute(_UNFINISHED, {"bound": bound, "share": share}).scalar_one()
-    return count
+    [(count,)] = driver.rows(connection, _UNFINISHED, {"bound": bound, "share": share})
+    return int(count)
 
 
 def due_orgs(connection: Connection, limit: int) -> list[UUID]:
     """Return the orgs that have due jobs, longest due first."""
-    return list(connection.execute(_DUE_ORGS, {"limit": limit}).scalars())
+    return [row.org_id for row in driver.rows(connection, _DUE_ORGS, {"limit": limit})]
 
 
 def record(
@@ -110,13 +118,13 @@ def record(
         "released": released,
         "cancelled": cancelled,
     }
-    connection.execute(_RECORD, rows | {"now": now})
+    driver.rows(connection, _RECORD, rows | {"now": now})
 
 
 def seconds_until_due(connection: Connection, queues: Sequence[str]) -> float | None:
     """Return how long no job and no message of these queues falls due; None if none is known to."""
-    seconds: float | None = connection.execute(_UNTIL_DUE, {"queues": list(queues)}).scalar_one()
-    return seconds
+    [(seconds,)] = driver.rows(connection, _UNTIL_DUE, {"queues": list(queues)})
+    return None if seconds is None else float(seconds)
 
 
 def publish_failed(connection: Connection, messages: Sequence[Message]) -> None:

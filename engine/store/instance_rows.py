@@ -29,7 +29,7 @@ SELECT step_id, type, status, attempt, branch_taken, output_data, error, note, d
 # What a step put in and out never leaves the database: 2,000 of them may be 500 MB.
 _COPY: Final = with_rows("""
 WITH r AS MATERIALIZED (
-  SELECT * FROM jsonb_to_recordset(:rows) AS x(step_id text, audit_id uuid, told text, details jsonb)),
+  SELECT * FROM json_to_recordset(:rows) AS x(step_id text, audit_id uuid, told text, details jsonb)),
 copied AS (
   UPDATE cmis.workflow_steps s
      SET status = o.status, attempt = o.attempt, branch_taken = o.branch_taken, input_data = o.input_data,

@@ -33,7 +33,7 @@ _IP: Final = "nullif(current_setting('app.client_ip', true), '')::inet"
 # A second instance of a key, or of an id that was made beforehand, is not made; nor is anything that belongs to it.
 _CREATE = with_rows(f"""
 WITH r AS MATERIALIZED (
-  SELECT * FROM jsonb_to_recordset(:rows) AS x(instance_id uuid, template_id uuid, version integer, trigger_type text,
+  SELECT * FROM json_to_recordset(:rows) AS x(instance_id uuid, template_id uuid, version integer, trigger_type text,
          triggered_by uuid, event_id uuid, job_id uuid, origin text, scheduled_for timestamptz, action_id uuid,
          parent_instance_id uuid, parent_step_id text, forked_from uuid, idempotency_key text, context_data jsonb,
          steps_total integer, timeout_at timestamptz, timeout_task_id uuid, start text, task_id uuid, audit_id uuid)),
@@ -66,7 +66,7 @@ SELECT instance_id FROM made
 """)
 _KNOWN = with_rows("""
 SELECT r.place, i.instance_id, i.context_data = r.context_data AS same
-  FROM jsonb_to_recordset(:rows) AS r(place integer, instance_id uuid, template_id uuid, idempotency_key text, context_data jsonb)
+  FROM json_to_recordset(:rows) AS r(place integer, instance_id uuid, template_id uuid, idempotency_key text, context_data jsonb)
   JOIN cmis.workflow_instances i ON i.org_id = :org_id
    AND (i.instance_id = r.instance_id OR i.template_id = r.template_id AND i.idempotency_key = r.idempotency_key)
 """)
@@ -91,7 +91,7 @@ SELECT step_id, output_data FROM cmis.workflow_steps
 # The ids once more as an array: planned while the tables were small, the join alone would read all steps of the org.
 _WRITE_STEPS = with_rows(f"""
 WITH r AS MATERIALIZED (
-  SELECT * FROM jsonb_to_recordset(:rows) AS x(instance_id uuid, step_id text, status text, attempt integer, branch_taken text,
+  SELECT * FROM json_to_recordset(:rows) AS x(instance_id uuid, step_id text, status text, attempt integer, branch_taken text,
          task_id uuid, input_data jsonb, output_data jsonb, error jsonb, note text, decided_by uuid, wake_at timestamptz,
          waits_for text, event_type text, correlation text, action_id uuid, child_instance_id uuid, started_at timestamptz,
          finished_at timestamptz, duration_ms bigint, audit_id uuid, told text, details jsonb)),
@@ -119,14 +119,14 @@ UPDATE cmis.workflow_instances i
        pause_note = CASE WHEN r.status = 'paused' THEN coalesce(r.pause_note, i.pause_note) END,
        started_at = coalesce(i.started_at, r.started_at), finished_at = r.finished_at, duration_ms = r.duration_ms,
        output_data = r.output_data
-  FROM jsonb_to_recordset(:rows) AS r(instance_id uuid, status text, current_step text, completed integer, failed integer,
+  FROM json_to_recordset(:rows) AS r(instance_id uuid, status text, current_step text, completed integer, failed integer,
        skipped integer, cancelled integer, error jsonb, pause_note text, started_at timestamptz, finished_at timestamptz,
        duration_ms bigint, output_data jsonb)
  WHERE i.org_id = :org_id AND i.instance_id = ANY (:ids) AND i.instance_id = r.instance_id
 """).bindparams(_IDS)
 _ASSIGN = with_rows("""
 UPDATE cmis.workflow_steps s SET task_id = r.task_id
-  FROM jsonb_to_recordset(:rows) AS r(instance_id uuid, step_id text, task_id uuid)
+  FROM json_to_recordset(:rows) AS r(instance_id uuid, step_id text, task_id uuid)
  WHERE s.org_id = :org_id AND s.instance_id = r.instance_id AND s.step_id = r.step_id
 """)
 _RELEASE = text("""

@@ -74,7 +74,7 @@ def day_row(campaign_id: UUID, day: date, observed_at: datetime, values: Mapping
 
 _KNOWN = with_rows("""
 SELECT c.platform, c.external_id, c.campaign_id, c.currency
-  FROM jsonb_to_recordset(:rows) AS r(platform text, external_id text)
+  FROM json_to_recordset(:rows) AS r(platform text, external_id text)
   JOIN cmis.campaigns c ON c.org_id = :org_id AND c.platform = r.platform AND c.external_id = r.external_id
 """)
 
@@ -84,7 +84,7 @@ INSERT INTO cmis.campaigns (org_id, campaign_id, name, platform, objective, stat
                             created_at, updated_at)
 SELECT :org_id, r.campaign_id, r.name, r.platform, r.objective, 'active', r.currency, r.external_id, r.start_date,
        :now, :now
-  FROM jsonb_to_recordset(:rows) AS r(campaign_id uuid, name text, platform text, objective text, currency text,
+  FROM json_to_recordset(:rows) AS r(campaign_id uuid, name text, platform text, objective text, currency text,
                                       external_id text, start_date date)
  ORDER BY r.platform, r.external_id
 ON CONFLICT (org_id, platform, external_id) DO NOTHING
@@ -94,7 +94,7 @@ _INSERT_DAYS = with_rows("""
 INSERT INTO cmis.campaign_metrics (org_id, campaign_id, date, observed_at, impressions, clicks, spend, conversions,
                                    revenue)
 SELECT :org_id, r.campaign_id, r.date, r.observed_at, r.impressions, r.clicks, r.spend, r.conversions, r.revenue
-  FROM jsonb_to_recordset(:rows) AS r(campaign_id uuid, date date, observed_at timestamptz, impressions bigint,
+  FROM json_to_recordset(:rows) AS r(campaign_id uuid, date date, observed_at timestamptz, impressions bigint,
                                       clicks bigint, spend numeric, conversions numeric, revenue numeric)
  ORDER BY r.campaign_id, r.date
 ON CONFLICT (org_id, campaign_id, date) WHERE superseded_at IS NULL DO NOTHING
@@ -103,7 +103,7 @@ ON CONFLICT (org_id, campaign_id, date) WHERE superseded_at IS NULL DO NOTHING
 _DIFFERING = with_rows("""
 SELECT r.campaign_id, r.date, m.impressions, m.clicks, m.spend, m.conversions, m.revenue,
        r.impressions, r.clicks, r.spend, r.conversions, r.revenue
-  FROM jsonb_to_recordset(:rows) AS r(campaign_id uuid, date date, impressions bigint, clicks bigint, spend numeric,
+  FROM json_to_recordset(:rows) AS r(campaign_id uuid, date date, impressions bigint, clicks bigint, spend numeric,
                                       conversions numeric, revenue numeric)
   JOIN cmis.campaign_metrics m ON m.org_id = :org_id AND m.campaign_id = r.campaign_id AND m.date = r.date
                               AND m.superseded_at IS NULL
@@ -117,7 +117,7 @@ SELECT r.campaign_id, r.date, m.impressions, m.clicks, m.spend, m.conversions, m
 _RESTATE = with_rows("""
 WITH superseded AS (
   UPDATE cmis.campaign_metrics m SET superseded_at = :now
-    FROM jsonb_to_recordset(:rows) AS r(campaign_id uuid, date date, impressions bigint, clicks bigint, spend numeric,
+    FROM json_to_recordset(:rows) AS r(campaign_id uuid, date date, impressions bigint, clicks bigint, spend numeric,
                                         conversions numeric, revenue numeric)
    WHERE m.org_id = :org_id AND m.campaign_id = r.campaign_id AND m.date = r.date AND m.superseded_at IS NULL
      AND (coalesce(r.impressions, m.impressions), coalesce(r.clicks, m.clicks), coalesce(r.spend, m.spend),

@@ -59,7 +59,7 @@ UPDATE cmis.notifications SET read_at = :now, read_by = :user_id
 _TELL = with_rows("""
 INSERT INTO cmis.notifications (org_id, notification_id, channel, title, body, created_at)
 SELECT :org_id, r.notification_id, 'in_app', r.title, r.body, :now
-  FROM jsonb_to_recordset(:rows) AS r(notification_id uuid, title text, body text)
+  FROM json_to_recordset(:rows) AS r(notification_id uuid, title text, body text)
 """)
 _KNOWN = text("""
 SELECT notification_id, created_at FROM cmis.notifications WHERE org_id = :org_id AND notification_id = ANY (:ids)

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 # Each row's planned time is the partition key, so that only its own month is visited.
 _FINISH = with_rows("""
 UPDATE cmis.occurrences o SET outcome = r.outcome, finished_at = :now, reason = r.reason
-  FROM jsonb_to_recordset(:rows) AS r(job_id uuid, origin text, scheduled_for timestamptz, outcome text, reason text)
+  FROM json_to_recordset(:rows) AS r(job_id uuid, origin text, scheduled_for timestamptz, outcome text, reason text)
  WHERE o.org_id = :org_id AND o.job_id = r.job_id AND o.origin = r.origin AND o.scheduled_for = r.scheduled_for
    AND o.scheduled_for BETWEEN :low AND :high AND o.outcome IS NULL
 """)
 _MOVE = with_rows("""
 UPDATE cmis.occurrences o SET task_id = r.task_id
-  FROM jsonb_to_recordset(:rows) AS r(job_id uuid, origin text, scheduled_for timestamptz, task_id uuid)
+  FROM json_to_recordset(:rows) AS r(job_id uuid, origin text, scheduled_for timestamptz, task_id uuid)
  WHERE o.org_id = :org_id AND o.job_id = r.job_id AND o.origin = r.origin AND o.scheduled_for = r.scheduled_for
    AND o.scheduled_for BETWEEN :low AND :high AND o.outcome IS NULL
 """)
@@ -35,7 +35,7 @@ INSERT INTO cmis.occurrences (org_id, job_id, origin, scheduled_for, until, coun
        instance_id, task_id, actor_id, decided_at)
 SELECT :org_id, r.job_id, r.origin, r.scheduled_for, r.scheduled_for, 1, r.job_revision, 'run', r.execution_id, r.instance_id,
        r.task_id, r.actor_id, :now
-  FROM jsonb_to_recordset(:rows) AS r(job_id uuid, origin text, scheduled_for timestamptz, job_revision bigint,
+  FROM json_to_recordset(:rows) AS r(job_id uuid, origin text, scheduled_for timestamptz, job_revision bigint,
        execution_id uuid, instance_id uuid, task_id uuid, actor_id uuid)
 """)
 _INSERT_SKIPPED = with_rows("""
@@ -43,7 +43,7 @@ INSERT INTO cmis.occurrences (org_id, job_id, origin, scheduled_for, until, coun
        decided_at, finished_at)
 SELECT :org_id, r.job_id, 'schedule', r.scheduled_for, r.until, r.count, r.previous, r.job_revision, r.decision, 'skipped',
        :now, :now
-  FROM jsonb_to_recordset(:rows) AS r(job_id uuid, scheduled_for timestamptz, until timestamptz, count integer,
+  FROM json_to_recordset(:rows) AS r(job_id uuid, scheduled_for timestamptz, until timestamptz, count integer,
        previous timestamptz, job_revision bigint, decision text)
 """)
 _INSERT_NEW_RUNS = with_rows("""
@@ -51,7 +51,7 @@ INSERT INTO cmis.occurrences (org_id, job_id, origin, scheduled_for, until, coun
        instance_id, task_id, actor_id, decided_at)
 SELECT :org_id, r.job_id, r.origin, r.scheduled_for, r.scheduled_for, 1, r.job_revision, 'run', r.execution_id, r.instance_id,
        r.task_id, r.actor_id, :now
-  FROM jsonb_to_recordset(:rows) AS r(job_id uuid, origin text, scheduled_for timestamptz, job_revision bigint,
+  FROM json_to_recordset(:rows) AS r(job_id uuid, origin text, scheduled_for timestamptz, job_revision bigint,
        execution_id uuid, instance_id uuid, task_id uuid, actor_id uuid)
     ON CONFLICT (org_id, job_id, origin, scheduled_for) DO NOTHING
 RETURNING task_id
@@ -59,7 +59,7 @@ RETURNING task_id
 
 _REQUEST_CANCEL = with_rows("""
 UPDATE cmis.occurrences o SET cancel_requested = true
-  FROM jsonb_to_recordset(:rows) AS r(job_id uuid, origin text, scheduled_for timestamptz)
+  FROM json_to_recordset(:rows) AS r(job_id uuid, origin text, scheduled_for timestamptz)
  WHERE o.org_id = :org_id AND o.job_id = r.job_id AND o.origin = r.origin AND o.scheduled_for = r.scheduled_for
    AND o.scheduled_for BETWEEN :low AND :high AND o.outcome IS NULL AND NOT o.cancel_requested
 """)

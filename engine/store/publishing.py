@@ -8,6 +8,7 @@ from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Integer, Text, Uuid
 
+from core import driver
 from engine.store.dispatch import Message
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Standing(NamedTuple):
 
 def publishable_queues(connection: Connection, queues: Sequence[str]) -> dict[str, bool]:
     """Return those of the queues that have a message due, and whether one is due there again."""
-    return {row.queue: row.again for row in connection.execute(_PUBLISHABLE, {"queues": list(queues)})}
+    return {row.queue: row.again for row in driver.rows(connection, _PUBLISHABLE, {"queues": list(queues)})}
 
 
 def pick(
@@ -128,7 +129,7 @@ def take(connection: Connection, picked: Sequence[Picked], waiting: Mapping[str,
         return Taken([], 0)
     values: dict[str, Any] = {"orgs": orgs, "tasks": tasks}
     values |= {"queues": list(waiting), "waiting": list(waiting.values())}
-    rows = connection.execute(_TAKE, values).all()
+    rows = driver.rows(connection, _TAKE, values)
     messages = [Message(*row[:-1]) for row in rows if not row.waits]
     return Taken(messages, len(rows) - len(messages))
 

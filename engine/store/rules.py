@@ -48,7 +48,7 @@ SELECT rule_id, priority FROM cmis.automation_rules WHERE org_id = :org_id AND r
 _REMEMBER = with_rows("""
 INSERT INTO cmis.rule_entity_state (org_id, rule_id, entity_id, last_acted_at, execution_id)
 SELECT :org_id, r.rule_id, r.entity_id, :now, r.execution_id
-  FROM jsonb_to_recordset(:rows) AS r(rule_id uuid, entity_id uuid, execution_id uuid)
+  FROM json_to_recordset(:rows) AS r(rule_id uuid, entity_id uuid, execution_id uuid)
 ON CONFLICT (org_id, rule_id, entity_id)
 DO UPDATE SET last_acted_at = excluded.last_acted_at, execution_id = excluded.execution_id
 """)

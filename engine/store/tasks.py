@@ -136,7 +136,7 @@ _INSERT = with_rows(f"""
 WITH given AS MATERIALIZED (
 SELECT a.*, row_number() OVER (PARTITION BY a.org_id, a.queue, a.asks) AS nth
   FROM (SELECT r.*, coalesce(r.delivery > 0 AND r.publish_at > r.run_at, false) AS asks
-          FROM jsonb_to_recordset(:rows) AS r(org_id uuid, task_id uuid, kind text, queue text, payload jsonb, state text,
+          FROM json_to_recordset(:rows) AS r(org_id uuid, task_id uuid, kind text, queue text, payload jsonb, state text,
                run_at timestamptz, publish_at timestamptz, delivery integer, attempt integer, timeout_seconds integer,
                started_at timestamptz, max_attempts integer, retry_of uuid, priority smallint)) a),
 rooms AS MATERIALIZED (

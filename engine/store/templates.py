@@ -28,7 +28,7 @@ SELECT template_id, name, status, version FROM cmis.workflow_templates
 # Published definitions are valid: a version in them is a whole number, or null.
 _STARTED_BY = with_rows("""
 SELECT v.template_id, v.version, btrim(s.config ->> 'template') AS template, (s.config ->> 'version')::integer AS wanted
-  FROM jsonb_to_recordset(:rows) AS r(template_id uuid, version integer)
+  FROM json_to_recordset(:rows) AS r(template_id uuid, version integer)
   JOIN cmis.workflow_template_versions v
     ON v.org_id = :org_id AND v.template_id = r.template_id AND v.version = r.version
  CROSS JOIN LATERAL jsonb_path_query(v.definition, '$.steps[*] ? (@.type == "subworkflow").config') AS s(config)

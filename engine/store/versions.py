@@ -29,7 +29,7 @@ SELECT definition FROM cmis.workflow_template_versions
 # Ascending by id, and last of all that a transaction locks: every run of a template writes its row.
 _COUNT = with_rows("""
 WITH r AS (
-  SELECT t.template_id, x.started, x.ended FROM jsonb_to_recordset(:rows) AS x(template_id uuid, started bigint, ended bigint)
+  SELECT t.template_id, x.started, x.ended FROM json_to_recordset(:rows) AS x(template_id uuid, started bigint, ended bigint)
     JOIN cmis.workflow_templates t ON t.org_id = :org_id AND t.template_id = x.template_id
    ORDER BY t.template_id FOR NO KEY UPDATE OF t)
 UPDATE cmis.workflow_templates t

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.ids import uuid_of
-from core.written import Written, to_json
+from core.written import Written, lines, to_json
 from engine.rules.document import json_number
 from engine.rules.trace_text import number_text
 
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 def test_what_is_written_stands_in_the_document_as_it_is(beside: int) -> None:
     document = {"trace": Written('{"all":[1.50,"ü"]}'), "beside": beside}
     assert json.loads(to_json(document)) == {"trace": {"all": [1.5, "ü"]}, "beside": beside}
+
+
+@given(st.lists(st.dictionaries(st.text(), st.text() | st.integers()), min_size=1))
+def test_each_document_is_one_line_whatever_it_holds(documents: list[dict[str, object]]) -> None:
+    assert [json.loads(line) for line in lines(documents).split("\n")] == documents
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False))

@@ -305,3 +305,12 @@ def test_the_scheduler_reads_no_table(world: World) -> None:
     ):
         connection.exec_driver_sql("SELECT * FROM cmis.scheduled_jobs")
     assert isinstance(getattr(refused.value, "orig", None), errors.InsufficientPrivilege)
+
+
+def test_nothing_is_claimed_while_nothing_is_due(world: World, org: Org, monkeypatch: pytest.MonkeyPatch) -> None:
+    org.hourly(org.rule(), hours_due=-1)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "claim_due_jobs", lambda *_: pytest.fail("claimed"))
+        assert world.dispatch() == Dispatched()
+    world.advance(hours=2)
+    assert world.dispatch().jobs == 1

@@ -68,6 +68,16 @@ def test_a_scheduler_alone_brings_a_system_back_after_five_months(world: World, 
     assert missing(world) == []
 
 
+def test_every_month_of_the_ledger_has_room_for_what_is_written_again(months_off: World) -> None:
+    partitions.make_due(months_off.scheduler)
+    months = months_off.rows("""
+        SELECT c.relname, c.reloptions FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+         WHERE i.inhparent = 'cmis.occurrences'::regclass
+    """)
+    assert len(months) > 6
+    assert {name: options for name, options in months if options != ["fillfactor=50"]} == {}
+
+
 def test_upkeep_makes_the_partition_that_its_own_claim_needs(world: World) -> None:
     as_owner(world, "UPDATE cmis.clock_offset SET shift = shift + '5 months'")
     assert rescue.enqueue_maintenance(world.scheduler)

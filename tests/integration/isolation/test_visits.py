@@ -57,12 +57,11 @@ def _insert_executions(connection: Connection, tenant: Tenant, now: datetime) ->
         "trigger": "manual",
         "status": "success",
         "attempt": 1,
-        "conditions_evaluated": {},
         "actions_executed": [],
         "results": {},
         "context": {},
     }
-    executions.insert(connection, tenant.org_id, tenant.task_id, [row], now=now)
+    executions.insert(connection, tenant.org_id, tenant.task_id, [row], [{}], now=now)
 
 
 def _claim_and_finish(connection: Connection, tenant: Tenant, now: datetime) -> None:

@@ -49,6 +49,7 @@ SCHEDULERS: Final = [
     "clock_is_shifted",
     "due_orgs",
     "enqueue_maintenance",
+    "is_anything_due",
     "missing_partitions",
     "publish_failed",
     "reap",
