@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from core.errors import PermanentError
 from core.ids import uuid_of
@@ -28,6 +28,7 @@ MAX_ORGS: Final = 10
 MAX_REPEATS: Final = 10
 """Evaluations of one rule in a chunk: they run one after another, and a task that takes long keeps others waiting."""
 _SHOWN: Final = 500
+_Common: TypeAlias = "tuple[UUID, str, UUID | None, str | None, datetime | None, UUID | None, dict[str, Any] | None]"
 
 
 class Item(NamedTuple):
@@ -231,26 +232,27 @@ def _group(document: Mapping[str, Any]) -> Group:
     if len(items) == 1 and "optimize" in items[0]:
         [alone] = items
         campaign_id = _id(alone["optimize"].get("campaign_id"))
-        return Group(org_id, (), Optimization(**_common(alone), campaign_id=campaign_id))
+        return Group(org_id, (), Optimization(*_common(alone), campaign_id))
     return Group(org_id, tuple(_item(item) for item in items))
 
 
 def _item(document: Mapping[str, Any]) -> Item:
-    rule_id, campaign_id = uuid_of(document["rule_id"]), _id(document.get("campaign_id"))
-    return Item(rule_id, **_common(document), campaign_id=campaign_id, event_id=_id(document.get("event_id")))
+    get = document.get
+    return Item(uuid_of(document["rule_id"]), *_common(document), _id(get("campaign_id")), _id(get("event_id")))
 
 
-def _common(document: Mapping[str, Any]) -> dict[str, Any]:
-    scheduled_for = document.get("scheduled_for")
-    return {
-        "execution_id": uuid_of(document["execution_id"]),
-        "trigger": document["trigger"],
-        "job_id": _id(document.get("job_id")),
-        "origin": document.get("origin"),
-        "scheduled_for": datetime.fromisoformat(scheduled_for) if scheduled_for else None,
-        "requested_by": _id(document.get("requested_by")),
-        "context": document.get("context"),
-    }
+def _common(document: Mapping[str, Any]) -> _Common:
+    """Return what evaluations and optimisations have in common, in the order of their fields."""
+    get, scheduled_for = document.get, document.get("scheduled_for")
+    return (
+        uuid_of(document["execution_id"]),
+        document["trigger"],
+        _id(get("job_id")),
+        get("origin"),
+        datetime.fromisoformat(scheduled_for) if scheduled_for else None,
+        _id(get("requested_by")),
+        get("context"),
+    )
 
 
 def _id(text: str | None) -> UUID | None:

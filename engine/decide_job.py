@@ -173,7 +173,8 @@ def _decided(
     }
     buffered = plan.buffered.scheduled_for if plan.buffered else row.buffered_for if released is None else None
     next_run_at = row.next_run_at if row.status == _PAUSED else plan.next_run_at
-    job = _key(row) | {
+    job = {
+        **_key(row),
         "status": _status(row, next_run_at, buffered, pausing=pausing),
         "next_run_at": next_run_at,
         "last_scheduled_for": plan.last_scheduled_for,
@@ -181,10 +182,11 @@ def _decided(
         "runs": len(times),
         "open_from": settled.open_from or (min(times) if times else None),
         "failures": settled.failures,
-        "buffered_for": buffered,
-        "review_at": None if buffered is None else now + _pause(now - buffered),
-        "pause_note": f"{settled.failures} failed runs in a row" if pausing else None,
     }
+    if buffered is not None:
+        job |= {"buffered_for": buffered, "review_at": now + _pause(now - buffered)}
+    if pausing:
+        job["pause_note"] = f"{settled.failures} failed runs in a row"
     return Decided(
         row,
         job,

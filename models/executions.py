@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, CheckConstraint, Index, text
-from sqlalchemy.dialects.postgresql import JSON, JSONB
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, JsonArray, JsonObject, Xid8, one_of
@@ -44,8 +44,7 @@ class AutomationExecution(Base):
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
     duration_ms: Mapped[int | None]
-    conditions_evaluated: Mapped[dict[str, Any]] = mapped_column(JSON, server_default=text("'{}'::json"))
-    """Most of the row; as it was written, since nothing looks for parts of it."""
+    conditions_evaluated: Mapped[JsonObject]
     actions_executed: Mapped[JsonArray]
     results: Mapped[JsonObject]
     error: Mapped[dict[str, Any] | None] = mapped_column(JSONB)

@@ -11,7 +11,7 @@ import pickle
 import subprocess
 import sys
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +19,7 @@ import psycopg
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.types.json import Json, Jsonb
 
+from benchmarks.recording import recorded
 from benchmarks.rules.state import UnfinishedError
 from core.db import BY_KEY, Database
 from dev.launch import guarded
@@ -28,7 +29,7 @@ from engine.run_rules import service
 from engine.run_rules.work import Finished
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from uuid import UUID
 
     from dev.site import Site
@@ -46,7 +47,7 @@ def record(site: Site, tasks: Sequence[tuple[UUID, UUID]]) -> list[Script]:
     scripts: list[Script] = []
     with (
         closing(Database(site.urls.app, variable="DATABASE_URL", application="bench-record", by_key=True)) as database,
-        _recording(scripts),
+        recorded(_noting(scripts)),
     ):
         for org_id, task_id in tasks:
             scripts.append([])
@@ -56,22 +57,14 @@ def record(site: Site, tasks: Sequence[tuple[UUID, UUID]]) -> list[Script]:
     return scripts
 
 
-@contextmanager
-def _recording(scripts: list[Script]) -> Iterator[None]:
-    execute = psycopg.Cursor.execute
-
-    def noting(cursor: Any, statement: Any, values: Any = None, **options: Any) -> Any:
-        if scripts and isinstance(statement, str):  # the driver's own are composed, and come when it connects
+def _noting(scripts: list[Script]) -> Callable[[Any, str, Any], None]:
+    def note(cursor: Any, statement: str, values: Any) -> None:
+        if scripts:
             dumpers = Transformer.from_context(cursor.connection)
             plain = {name: _plain(value, dumpers) for name, value in (values or {}).items()}
             scripts[-1].append((statement, plain))
-        return execute(cursor, statement, values, **options)
 
-    setattr(psycopg.Cursor, "execute", noting)  # noqa: B010 - whoever executes is recorded
-    try:
-        yield
-    finally:
-        setattr(psycopg.Cursor, "execute", execute)  # noqa: B010
+    return note
 
 
 def _plain(value: Any, dumpers: Any) -> Any:

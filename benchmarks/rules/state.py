@@ -44,7 +44,7 @@ _EVALUATED: Final = (
 _LEFT: Final = """
 SELECT (SELECT count(*) FROM cmis.automation_executions WHERE status = 'success'),
        (SELECT count(*) FROM cmis.automation_executions WHERE skip_reason = 'conditions_not_met'
-           AND conditions_evaluated #> '{entities,0,trace}' IS NOT NULL),
+           AND conditions_evaluated -> 'entities' -> 0 ? 'trace'),
        (SELECT count(*) FROM cmis.automation_executions),
        (SELECT count(*) FROM cmis.automation_actions WHERE status = 'succeeded'),
        (SELECT count(*) FROM cmis.automation_audit_log WHERE action = 'rule_executed'),

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
-from sqlalchemy import event
 
+from benchmarks.recording import recorded
 from core.db import Database
 from engine.dispatch import BATCH
 from engine.store import dispatch as store
@@ -81,15 +81,12 @@ def _claim_bare(connection: psycopg.Connection, statement: str, values: Any) -> 
 
 
 def _recorded(database: Database) -> tuple[str, Any]:
-    """Return the claim's own statement and values, as they leave SQLAlchemy, so that both ways send the same."""
+    """Return the claim's own statement and values, as they leave for the driver, so that both ways send the same."""
     sent: list[tuple[str, Any]] = []
-
-    def record(_connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
-        sent.append((statement, values))
-
     with suppress(_Undo), database.transaction(None) as connection:
-        event.listen(connection, "before_cursor_execute", record)
-        if not store.claim_due_jobs(connection, BATCH):
+        with recorded(lambda _, statement, values: sent.append((statement, values))):
+            claimed = store.claim_due_jobs(connection, BATCH)
+        if not claimed:
             raise ValueError("no job is due")
         raise _Undo
     [found] = sent

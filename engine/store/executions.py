@@ -36,7 +36,7 @@ _NEWEST = func.cmis.uuid_v7_floor(func.cmis.clock() + timedelta(minutes=1), type
 # text, comes beside them, one line a row: so it is read once, and not taken out of a document first.
 _INSERT = with_rows("""
 WITH r AS MATERIALIZED (
-  SELECT r.*, r.string_to_table::json AS conditions_evaluated FROM ROWS FROM (
+  SELECT r.*, r.string_to_table::jsonb AS conditions_evaluated FROM ROWS FROM (
          json_to_recordset(:rows) AS (error jsonb, job_id uuid, origin text, status text, attempt integer,
          context jsonb, outcome text, results jsonb, rule_id uuid, trigger text, user_id uuid, acted_on date, audit_id uuid,
          acted_today integer, duration_ms integer, skip_reason text, execution_id uuid, rule_version bigint,

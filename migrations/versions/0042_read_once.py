@@ -11,7 +11,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    _seen_as("json")
     run(constant_of("0039", "_create")().replace(_MADE, _MADE_WITH_ROOM))
     _leave_room(_ROOM)
     run(f"DROP FUNCTION {_recorder('jsonb')}")
@@ -25,17 +24,6 @@ def downgrade() -> None:
     run_as_engine(constant_of("0041", "_recording")() + _granted(_recorder("jsonb")))
     _leave_room(None)
     run(constant_of("0039", "_create")())
-    _seen_as("jsonb")
-
-
-def _seen_as(kind: str) -> None:
-    """Store what an execution has seen as this type. It is the most of a row, and nothing looks for parts of it."""
-    run(f"""
-        ALTER TABLE cmis.automation_executions
-          ALTER COLUMN conditions_evaluated DROP DEFAULT,
-          ALTER COLUMN conditions_evaluated TYPE {kind} USING conditions_evaluated::{kind},
-          ALTER COLUMN conditions_evaluated SET DEFAULT '{{}}'::{kind};
-    """)
 
 
 def _recorder(kind: str) -> str:
