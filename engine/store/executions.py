@@ -15,6 +15,7 @@ from sqlalchemy.types import Uuid
 from core import driver
 from core.ids import uuid7_floor, uuid7_time
 from core.written import lines
+from engine.store.occurrences import NAMED, NAMES, names
 from engine.store.statements import with_rows
 from models import AutomationAction, AutomationExecution
 
@@ -31,17 +32,18 @@ _LONGEST_WAIT = timedelta(days=28)
 # No id is newer; without an upper bound the months that are made ahead would be read, too.
 _NEWEST = func.cmis.uuid_v7_floor(func.cmis.clock() + timedelta(minutes=1), type_=Uuid())
 
-# Rows with an `audit_id` are audited, those with an `outcome` close their occurrence; its planned time is the partition key,
-# so that only its own month is visited. The rows are unpacked once for all four tables. What each has seen, most of its
-# text, comes beside them, one line a row: so it is read once, and not taken out of a document first.
-_INSERT = with_rows("""
+# Rows with an `audit_id` are audited, those with an `outcome` close their occurrence. The rows are unpacked once for all
+# four tables. What each has seen, most of its
+# text, comes beside them, one line a row: so it is read once, and not taken out of a document first. Rules
+# are listed beside the join: without, all that a large org has were read for one of them.
+_INSERT = with_rows(f"""
 WITH r AS MATERIALIZED (
-  SELECT r.*, r.string_to_table::jsonb AS conditions_evaluated FROM ROWS FROM (
+  SELECT r.*, r.unnest::jsonb AS conditions_evaluated FROM ROWS FROM (
          json_to_recordset(:rows) AS (error jsonb, job_id uuid, origin text, status text, attempt integer,
          context jsonb, outcome text, results jsonb, rule_id uuid, trigger text, user_id uuid, acted_on date, audit_id uuid,
          acted_today integer, duration_ms integer, skip_reason text, execution_id uuid, rule_version bigint,
          scheduled_for timestamptz, actions_executed jsonb, failures_in_a_row integer),
-         string_to_table(:seen, E'\\n')) AS r),
+         unnest(string_to_array(:seen, E'\\n'))) AS r),
 made AS (
   INSERT INTO cmis.automation_executions (org_id, execution_id, rule_id, rule_version, task_id, job_id, trigger,
          scheduled_for, status, skip_reason, attempt, started_at, finished_at, duration_ms, conditions_evaluated,
@@ -67,11 +69,10 @@ counted AS (
          acted_on = coalesce(r.acted_on, a.acted_on), acted_today = coalesce(r.acted_today, a.acted_today),
          failures_in_a_row = coalesce(r.failures_in_a_row, a.failures_in_a_row),
          last_executed_at = CASE WHEN r.status = 'skipped' THEN a.last_executed_at ELSE :now END
-    FROM r WHERE a.org_id = :org_id AND a.rule_id = r.rule_id)
+    FROM r WHERE a.org_id = :org_id AND a.rule_id = ANY (:rules) AND a.rule_id = r.rule_id)
 UPDATE cmis.occurrences o SET outcome = r.outcome, finished_at = :now
-  FROM r WHERE o.org_id = :org_id AND o.job_id = r.job_id AND o.origin = r.origin AND o.scheduled_for = r.scheduled_for
-   AND o.scheduled_for BETWEEN :low AND :high AND o.outcome IS NULL AND r.outcome IS NOT NULL
-""")
+  FROM r WHERE {NAMED} AND o.outcome IS NULL AND r.outcome IS NOT NULL
+""").bindparams(bindparam("rules", type_=ARRAY(Uuid())), *NAMES)
 _INSERT_ACTIONS = with_rows("""
 WITH r AS MATERIALIZED (
   SELECT * FROM json_to_recordset(:rows) AS r(action_id uuid, execution_id uuid, rule_id uuid, task_id uuid, position integer,
@@ -133,10 +134,9 @@ def insert(
     now on; `origin` and `outcome`, how its occurrence ends.
     """
     if rows:
-        times = [row["scheduled_for"] for row in rows if row.get("outcome")]
-        bounds = {"low": min(times, default=None), "high": max(times, default=None)}
+        named = names([row for row in rows if row.get("outcome")]) | {"rules": [row["rule_id"] for row in rows]}
         values = {"org_id": org_id, "task_id": task_id, "rows": rows, "seen": lines(seen), "now": now}
-        driver.changed(connection, _INSERT, values | bounds)
+        driver.changed(connection, _INSERT, values | named)
 
 
 def insert_actions(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import select, text
+from sqlalchemy import bindparam, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import Text, Uuid
 
 from core import driver
 from engine.store.statements import with_rows
@@ -17,19 +19,23 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row, Select
 
-# Each row's planned time is the partition key, so that only its own month is visited.
-_FINISH = with_rows("""
+NAMED: Final = """o.org_id = :org_id AND o.job_id = ANY (:jobs) AND o.origin = ANY (:origins)
+   AND o.scheduled_for BETWEEN :low AND :high
+   AND o.job_id = r.job_id AND o.origin = r.origin AND o.scheduled_for = r.scheduled_for"""
+"""The rows that `r` names. By bounds, so that only their months are visited; by lists, so that however they are joined no
+other job's are read: an org may have a hundred thousand that are due at one instant."""
+NAMES: Final = (bindparam("jobs", type_=ARRAY(Uuid())), bindparam("origins", type_=ARRAY(Text())))
+
+_FINISH = with_rows(f"""
 UPDATE cmis.occurrences o SET outcome = r.outcome, finished_at = :now, reason = r.reason
   FROM json_to_recordset(:rows) AS r(job_id uuid, origin text, scheduled_for timestamptz, outcome text, reason text)
- WHERE o.org_id = :org_id AND o.job_id = r.job_id AND o.origin = r.origin AND o.scheduled_for = r.scheduled_for
-   AND o.scheduled_for BETWEEN :low AND :high AND o.outcome IS NULL
-""")
-_MOVE = with_rows("""
+ WHERE {NAMED} AND o.outcome IS NULL
+""").bindparams(*NAMES)
+_MOVE = with_rows(f"""
 UPDATE cmis.occurrences o SET task_id = r.task_id
   FROM json_to_recordset(:rows) AS r(job_id uuid, origin text, scheduled_for timestamptz, task_id uuid)
- WHERE o.org_id = :org_id AND o.job_id = r.job_id AND o.origin = r.origin AND o.scheduled_for = r.scheduled_for
-   AND o.scheduled_for BETWEEN :low AND :high AND o.outcome IS NULL
-""")
+ WHERE {NAMED} AND o.outcome IS NULL
+""").bindparams(*NAMES)
 _INSERT = with_rows("""
 INSERT INTO cmis.occurrences (org_id, job_id, origin, scheduled_for, until, count, job_revision, decision, execution_id,
        instance_id, task_id, actor_id, decided_at)
@@ -57,12 +63,11 @@ SELECT :org_id, r.job_id, r.origin, r.scheduled_for, r.scheduled_for, 1, r.job_r
 RETURNING task_id
 """)
 
-_REQUEST_CANCEL = with_rows("""
+_REQUEST_CANCEL = with_rows(f"""
 UPDATE cmis.occurrences o SET cancel_requested = true
   FROM json_to_recordset(:rows) AS r(job_id uuid, origin text, scheduled_for timestamptz)
- WHERE o.org_id = :org_id AND o.job_id = r.job_id AND o.origin = r.origin AND o.scheduled_for = r.scheduled_for
-   AND o.scheduled_for BETWEEN :low AND :high AND o.outcome IS NULL AND NOT o.cancel_requested
-""")
+ WHERE {NAMED} AND o.outcome IS NULL AND NOT o.cancel_requested
+""").bindparams(*NAMES)
 
 # Of the few that are cancelled an index knows, and it is empty as a rule.
 _CANCELLED = text("""
@@ -84,20 +89,20 @@ def cancelled(
 def finish(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
     """Write the outcomes of runs (job_id, origin, scheduled_for, outcome; `reason` of one that leaves no result)."""
     if rows:
-        driver.changed(connection, _FINISH, {"org_id": org_id, "rows": rows, "now": now} | _bounds(rows))
+        driver.changed(connection, _FINISH, {"org_id": org_id, "rows": rows, "now": now} | names(rows))
 
 
 def request_cancel(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]]) -> int:
     """Ask open runs (job_id, origin, scheduled_for) to stop; returns how many were not asked before."""
     if not rows:
         return 0
-    return connection.execute(_REQUEST_CANCEL, {"org_id": org_id, "rows": rows} | _bounds(rows)).rowcount
+    return connection.execute(_REQUEST_CANCEL, {"org_id": org_id, "rows": rows} | names(rows)).rowcount
 
 
 def move(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]]) -> None:
     """Point open runs at the task that now carries them (job_id, origin, scheduled_for, task_id)."""
     if rows:
-        connection.execute(_MOVE, {"org_id": org_id, "rows": rows} | _bounds(rows))
+        connection.execute(_MOVE, {"org_id": org_id, "rows": rows} | names(rows))
 
 
 def insert_runs(connection: Connection, org_id: UUID, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
@@ -171,6 +176,12 @@ def _of(org_id: UUID, job_id: UUID) -> Select[Any]:
     return query.order_by(Occurrence.scheduled_for.desc(), Occurrence.origin)
 
 
-def _bounds(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def names(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the values of `NAMED` for rows that have a key of the ledger (job_id, origin, scheduled_for)."""
     times = [row["scheduled_for"] for row in rows]
-    return {"low": min(times), "high": max(times)}
+    return {
+        "low": min(times, default=None),
+        "high": max(times, default=None),
+        "jobs": [row["job_id"] for row in rows],
+        "origins": sorted({row["origin"] for row in rows}),
+    }
