@@ -87,6 +87,7 @@ class Dispatcher:
     def _dispatch(self, limit: int) -> Dispatched:
         with self.database.transaction(None) as connection:
             if not self.turns and not store.is_anything_due(connection):
+                self.crowded = False
                 return Dispatched()
             unfinished = store.unfinished_tasks(connection, self.org_cap * ORGS_AT_THEIR_CAP, self.org_cap)
             if unfinished >= self.org_cap * ORGS_AT_THEIR_CAP:

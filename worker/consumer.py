@@ -54,7 +54,10 @@ class PatientConsumer(Consumer):
 
         A connection that held a message which it could not acknowledge is not closed without an error: kombu tries to
         put the message back over it. It is given up all the same, and Postgres knows the message's task.
+        What is not told yet is tried once more, so that the next connection finds it with what could not be told.
         """
+        if self.event_dispatcher:
+            self.event_dispatcher.flush(errors=False)
         try:
             super().on_connection_error_after_connected(exc)
         except Exception:
@@ -72,10 +75,10 @@ class PatientConsumer(Consumer):
     def on_send_event_buffered(self) -> None:
         """Leave it to the loop to tell what happened, with what else happens meanwhile."""
 
-    def stop(self) -> None:
-        """Tell what is not told yet, and end."""
+    def shutdown(self) -> None:
+        """Tell what is not told yet, and end; by now the children have finished what they had."""
         self._flush_events()
-        super().stop()
+        super().shutdown()
 
     def create_task_handler(self, *args: Any, **others: Any) -> Callable[[Message], Any]:
         """Return what each message is handed to; one that it cannot even look at is dropped."""

@@ -135,8 +135,8 @@ def _gives(leaf: Leaf, facts: Facts, value: object, *, wanted: bool) -> bool:
 def percent_of_way(actual: Decimal, target: Decimal) -> float | None:
     """Return how far a number is from another in percent of its size, up positive; None where that is no percentage."""
     try:
-        percent = float(target - actual) * 100 / abs(float(actual))
-    except ArithmeticError:  # from 0, or near the end of Decimal's range
+        percent = float((target - actual) * 100 / abs(actual))
+    except (DecimalException, OverflowError):  # from 0, or near the end of Decimal's range
         return 0.0 if target == actual else None
     return percent if math.isfinite(percent) else None
 

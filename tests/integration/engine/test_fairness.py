@@ -127,6 +127,9 @@ def test_an_org_with_enough_unfinished_work_waits_and_goes_on_once_it_is_done(wo
     assert wait_until(all_dispatched, 60)
     world.run_all()
     assert wait_until(lambda: not scheduler.dispatch(100).held_back, 10)
+    other.job(other.rule())  # the crowd is over: what is due now is taken as it comes, by one hand
+    done = scheduler.dispatch(100)
+    assert (done.jobs, done.more, done.held_back) == (1, False, False)
 
 
 def test_only_what_due_jobs_made_keeps_an_orgs_due_jobs_waiting(world: World) -> None:
